@@ -1,0 +1,108 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Language mode 6 with the features of the next one; a warning in our code is an error.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+let log = Target.Dependency.product(name: "Logging", package: "swift-log")
+let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
+let metricsCore = Target.Dependency.product(name: "CoreMetrics", package: "swift-metrics")
+let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+
+/// One room of the house (docs/architecture.md): its targets may import only what is listed here.
+func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(of name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .testTarget(
+        name: "\(name)Tests", dependencies: [.target(name: name)] + dependencies,
+        swiftSettings: strict)
+}
+
+let package = Package(
+    name: "igris-runtime",
+    products: [.executable(name: "igris-runtime", targets: ["igris-runtime"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
+    ],
+    targets: [
+        // Cellar: C libraries and embedded files.
+        .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .target(name: "CRecallModel", cSettings: [.unsafeFlags(["-std=c23"])]),
+
+        // Ground.
+        room("Core", []),
+        room("Cryptography", ["COpenSSL"]),
+
+        // Side rooms: disk, processes, files; blind to one another.
+        room("Store", ["Core", "Cryptography", "CSQLite"]),
+        room("Engine", [
+            "Core",
+            .product(name: "Subprocess", package: "swift-subprocess"),
+            .product(name: "SystemPackage", package: "swift-system"),
+            log,
+        ]),
+        room("BuiltinModel", ["Core", "CRecallModel"]),
+        room("Settings", ["Core"]),
+        room("Telemetry", ["Core", log, metrics, metricsCore]),
+
+        // First floor: pure decisions.
+        room("Swarm", ["Core", "Cryptography"]),
+        room("Guardian", ["Core", "Cryptography"]),
+
+        // Second floor: the actors.
+        room("Node", ["Core", "Cryptography", "Swarm", "Guardian", lifecycle, log, metrics]),
+
+        // Roof.
+        room("Gateway", [
+            "Core", "Node", "Guardian",
+            .product(name: "Hummingbird", package: "hummingbird"),
+            .product(name: "HTTPTypes", package: "swift-http-types"),
+            .product(name: "NIOCore", package: "swift-nio"),
+            .product(name: "NIOHTTP1", package: "swift-nio"),
+            .product(name: "NIOPosix", package: "swift-nio"),
+            .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
+            lifecycle, log, metrics,
+        ]),
+
+        .executableTarget(
+            name: "igris-runtime",
+            dependencies: [
+                "Core", "Cryptography", "Store", "Engine", "BuiltinModel", "Settings", "Telemetry", "Swarm", "Guardian",
+                "Node", "Gateway",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                lifecycle, log, metrics,
+            ],
+            swiftSettings: strict),
+
+        tests(of: "Core"),
+        tests(of: "Cryptography"),
+        tests(of: "Store", ["Core", "Cryptography"]),
+        tests(of: "Engine", ["Core"]),
+        tests(of: "BuiltinModel", ["Core"]),
+        tests(of: "Settings", ["Core"]),
+        tests(of: "Telemetry"),
+        tests(of: "Swarm", ["Core"]),
+        tests(of: "Guardian", ["Core"]),
+        tests(of: "Node", ["Core", "Swarm", "Store", "Cryptography"]),
+        tests(of: "Gateway", ["Core", "Node", .product(name: "HummingbirdTesting", package: "hummingbird")]),
+    ]
+)

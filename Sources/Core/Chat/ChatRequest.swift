@@ -1,0 +1,77 @@
+/// How the next token is chosen. Nil leaves a choice to the engine's default.
+package struct Sampling: Hashable, Sendable {
+    /// 0 is greedy; the range is 0…2.
+    package var temperature: Double?
+    /// 0…1
+    package var topP: Double?
+    /// 0 switches it off.
+    package var topK: Int?
+    /// 0…1
+    package var minP: Double?
+    package var seed: UInt64?
+    /// -2…2
+    package var presencePenalty: Double?
+    /// -2…2
+    package var frequencyPenalty: Double?
+
+    package init(
+        temperature: Double? = nil, topP: Double? = nil, topK: Int? = nil, minP: Double? = nil, seed: UInt64? = nil,
+        presencePenalty: Double? = nil, frequencyPenalty: Double? = nil
+    ) {
+        self.temperature = temperature
+        self.topP = topP
+        self.topK = topK
+        self.minP = minP
+        self.seed = seed
+        self.presencePenalty = presencePenalty
+        self.frequencyPenalty = frequencyPenalty
+    }
+}
+
+/// What a client asks for, whatever its dialect: the one canonical request (design.md §1).
+package struct ChatRequest: Sendable {
+    /// Which conversation the request belongs to (design.md §3).
+    package enum Continuation: Hashable, Sendable {
+        /// Decided by the messages: the history in the request, or the caller's default conversation.
+        case automatic
+        /// The conversation that the client names.
+        case conversation(ConversationID)
+        /// Nothing is recalled and nothing kept.
+        case off
+    }
+
+    /// The name as the client wrote it.
+    package var model: String
+    /// At least one; the last is not the assistant's.
+    package var messages: [Message]
+    package var continuation: Continuation
+    /// The OpenAI `user` field: it tells apart the default conversations behind one key.
+    package var user: String?
+    /// Nil: as many as the window leaves.
+    package var maximumTokens: Int?
+    package var stop: [String]
+    package var sampling: Sampling
+    /// How many answers; the first is the one that the conversation keeps.
+    package var choices: Int
+    /// The client's idempotency key, if it sent one.
+    package var idempotencyKey: String?
+    /// The client says that it sends this request again.
+    package var isRetry: Bool
+
+    package init(
+        model: String, messages: [Message], continuation: Continuation = .automatic, user: String? = nil,
+        maximumTokens: Int? = nil, stop: [String] = [], sampling: Sampling = Sampling(), choices: Int = 1,
+        idempotencyKey: String? = nil, isRetry: Bool = false
+    ) {
+        self.model = model
+        self.messages = messages
+        self.continuation = continuation
+        self.user = user
+        self.maximumTokens = maximumTokens
+        self.stop = stop
+        self.sampling = sampling
+        self.choices = choices
+        self.idempotencyKey = idempotencyKey
+        self.isRetry = isRetry
+    }
+}

@@ -1,0 +1,39 @@
+/// The body of a `turn.user` or `turn.assistant` operation: one message and what belongs to it.
+package struct Turn: Hashable, Sendable {
+    /// How an assistant's message came to be.
+    package struct Outcome: Hashable, Sendable {
+        package var finishReason: FinishReason
+        package var usage: TokenUsage
+        /// The model's name on the host that answered.
+        package var model: String
+
+        package init(finishReason: FinishReason, usage: TokenUsage, model: String) {
+            self.finishReason = finishReason
+            self.usage = usage
+            self.model = model
+        }
+    }
+
+    package var message: Message
+    /// A keyed hash of the client's idempotency key; two turns with the same key are one request, retried.
+    package var requestKey: Bytes16?
+    /// Set on assistant turns only.
+    package var outcome: Outcome?
+
+    package init(message: Message, requestKey: Bytes16? = nil, outcome: Outcome? = nil) {
+        self.message = message
+        self.requestKey = requestKey
+        self.outcome = outcome
+    }
+}
+
+/// The body of a `conv.meta` operation.
+package struct ConversationMeta: Hashable, Sendable {
+    package var id: ConversationID
+    package var owner: Owner
+
+    package init(id: ConversationID, owner: Owner) {
+        self.id = id
+        self.owner = owner
+    }
+}

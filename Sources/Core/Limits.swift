@@ -1,0 +1,45 @@
+/// Every bound of the daemon, named once (hardening.md §3).
+package enum Limits {
+    // Requests
+    package static let headerBytes = 32 * 1024
+    package static let headerFieldBytes = 8 * 1024
+    package static let headerFields = 100
+    package static let headerDeadline = Duration.seconds(10)
+    package static let bodyIdle = Duration.seconds(30)
+    package static let keepAliveIdle = Duration.seconds(75)
+    package static let inferenceBodyBytes = 32 * 1024 * 1024
+    package static let bodyBytes = 4 * 1024 * 1024
+    package static let jsonDepth = 64
+    package static let jsonItems = 10_000
+    package static let connections = 4_096
+    package static let connectionsPerAddress = 256
+    package static let conversationIDBytes = 200
+    package static let idempotencyKeyBytes = 255
+    package static let stopStrings = 16
+    package static let stopStringBytes = 1_024
+    package static let choices = 16
+
+    // Streams
+    package static let streamBufferBytes = 256 * 1024
+    package static let streamStall = Duration.seconds(30)
+    package static let heartbeat = Duration.seconds(15)
+    package static let drain = Duration.seconds(30)
+
+    // Operations
+    package static let operationBodyBytes = 64 * 1024 * 1024
+    package static let operationDependencies = 1_024
+    package static let parkedOperationsPerOrigin = 256
+    package static let parkedBytesPerOrigin = 1024 * 1024
+
+    // Engines
+    package static let queuedRequestsPerModel = 512
+    package static let engineLineBytes = 64 * 1024 * 1024
+    package static let engineOutputBytes = 16 * 1024 * 1024
+    package static let engineStderrTailBytes = 16 * 1024
+    package static let engineRestartDelay = (first: Duration.milliseconds(200), last: Duration.seconds(10))
+    package static let engineCrashesPerMinute = 3
+
+    // Settings
+    package static let settingsFileBytes = 1024 * 1024
+    package static let settingsDepth = 64
+}

@@ -1,0 +1,76 @@
+/// Sixteen bytes held inline: the shape of every fixed-size identifier here.
+package struct Bytes16: Hashable, Comparable, Sendable, CustomStringConvertible {
+    /// Big-endian halves, so that `<` orders as the bytes do.
+    package let high: UInt64
+    package let low: UInt64
+
+    package init(high: UInt64, low: UInt64) {
+        self.high = high
+        self.low = low
+    }
+
+    /// The first sixteen bytes of `bytes`; nil when there are fewer.
+    package init?(_ bytes: some Sequence<UInt8>) {
+        var high: UInt64 = 0
+        var low: UInt64 = 0
+        var count = 0
+        for byte in bytes.prefix(16) {
+            if count < 8 { high = high << 8 | UInt64(byte) } else { low = low << 8 | UInt64(byte) }
+            count += 1
+        }
+        guard count == 16 else { return nil }
+        self.init(high: high, low: low)
+    }
+
+    /// Exactly 32 hexadecimal digits, either case.
+    package init?(hex: some StringProtocol) {
+        guard let bytes = [UInt8](hex: hex), bytes.count == 16 else { return nil }
+        self.init(bytes)
+    }
+
+    package var bytes: [UInt8] {
+        (0..<8).map { UInt8(truncatingIfNeeded: high >> (56 - 8 * $0)) }
+            + (0..<8).map { UInt8(truncatingIfNeeded: low >> (56 - 8 * $0)) }
+    }
+
+    package var description: String { bytes.hex }
+    package static func < (left: Bytes16, right: Bytes16) -> Bool {
+        (left.high, left.low) < (right.high, right.low)
+    }
+}
+
+extension Sequence<UInt8> {
+    /// Lower-case hexadecimal digits.
+    package var hex: String {
+        var text: [UInt8] = []
+        for byte in self {
+            for digit in [byte >> 4, byte & 15] { text.append(digit < 10 ? 48 + digit : 87 + digit) }
+        }
+        return String(decoding: text, as: UTF8.self)
+    }
+}
+
+extension Array<UInt8> {
+    /// Nil unless `hex` is an even number of hexadecimal digits.
+    package init?(hex: some StringProtocol) {
+        guard hex.utf8.count.isMultiple(of: 2) else { return nil }
+        var bytes: [UInt8] = []
+        var pending: UInt8?
+        for character in hex.utf8 {
+            let digit: UInt8
+            switch character {
+            case 48...57: digit = character - 48
+            case 65...70: digit = character - 55
+            case 97...102: digit = character - 87
+            default: return nil
+            }
+            if let first = pending {
+                bytes.append(first << 4 | digit)
+                pending = nil
+            } else {
+                pending = digit
+            }
+        }
+        self = bytes
+    }
+}

@@ -1,0 +1,83 @@
+/// The identity of one host: the first 16 bytes of SHA-256 over its Ed25519 public key (swarm.md §1).
+package struct NodeID: Hashable, Comparable, Sendable, CustomStringConvertible {
+    package let bytes: Bytes16
+
+    package init(_ bytes: Bytes16) { self.bytes = bytes }
+    package init?(hex: some StringProtocol) {
+        guard let bytes = Bytes16(hex: hex) else { return nil }
+        self.bytes = bytes
+    }
+
+    package var description: String { bytes.description }
+    package static func < (left: NodeID, right: NodeID) -> Bool { left.bytes < right.bytes }
+}
+
+/// The identity of one stream of operations; for a conversation, a hash of its owner and its id.
+package struct StreamID: Hashable, Comparable, Sendable, CustomStringConvertible {
+    package let bytes: Bytes16
+
+    package init(_ bytes: Bytes16) { self.bytes = bytes }
+
+    package var description: String { bytes.description }
+    package static func < (left: StreamID, right: StreamID) -> Bool { left.bytes < right.bytes }
+}
+
+/// One writing stream of one host. The epoch rises whenever the host cannot be sure that it still holds all it wrote
+/// (new store, restored backup), so that no two operations ever share a dot (swarm.md §1).
+package struct Origin: Hashable, Comparable, Sendable, CustomStringConvertible {
+    package let node: NodeID
+    package let epoch: UInt32
+
+    package init(node: NodeID, epoch: UInt32) {
+        self.node = node
+        self.epoch = epoch
+    }
+
+    package var description: String { "\(node)/\(epoch)" }
+    package static func < (left: Origin, right: Origin) -> Bool {
+        (left.node, left.epoch) < (right.node, right.epoch)
+    }
+}
+
+/// The name of one operation: the `sequence`-th (from 1, without gaps) of its origin.
+package struct Dot: Hashable, Comparable, Sendable, CustomStringConvertible {
+    package let origin: Origin
+    package let sequence: UInt64
+
+    package init(origin: Origin, sequence: UInt64) {
+        self.origin = origin
+        self.sequence = sequence
+    }
+
+    package var description: String { "\(origin)/\(sequence)" }
+    package static func < (left: Dot, right: Dot) -> Bool {
+        (left.origin, left.sequence) < (right.origin, right.sequence)
+    }
+}
+
+/// A conversation's id as clients see it: chosen by them or made here. Not a secret; every access checks the owner.
+package struct ConversationID: Hashable, Sendable, CustomStringConvertible {
+    package let rawValue: String
+
+    /// Nil when the text is empty, longer than ``Limits/conversationIDBytes``, or holds a character that could not
+    /// stand in a header (outside 0x21…0x7E).
+    package init?(_ text: String) {
+        guard !text.isEmpty, text.utf8.count <= Limits.conversationIDBytes,
+            text.utf8.allSatisfy({ (0x21...0x7E).contains($0) })
+        else { return nil }
+        rawValue = text
+    }
+
+    package var description: String { rawValue }
+}
+
+/// Whose data something is: an API key's id, or the loopback user. A conversation belongs to exactly one owner.
+package struct Owner: Hashable, Sendable, CustomStringConvertible {
+    package let name: String
+
+    package init(name: String) { self.name = name }
+    /// Everyone who reaches this host over loopback without a key: the machine's own user.
+    package static let local = Owner(name: "local")
+
+    package var description: String { name }
+}
