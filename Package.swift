@@ -51,16 +51,17 @@ let package = Package(
         // Ground.
         room("Core", []),
         room("Cryptography", ["COpenSSL"]),
+        room("GGUF", ["Core"]),
 
         // Side rooms: disk, processes, files; blind to one another.
         room("Store", ["Core", "Cryptography", "CSQLite"]),
         room("Engine", [
-            "Core",
+            "Core", "GGUF",
             .product(name: "Subprocess", package: "swift-subprocess"),
             .product(name: "SystemPackage", package: "swift-system"),
             log,
         ]),
-        room("BuiltinModel", ["Core", "CRecallModel"]),
+        room("BuiltinModel", ["Core", "GGUF", "CRecallModel"]),
         room("Settings", ["Core"]),
         room("Telemetry", ["Core", log, metrics, metricsCore]),
 
@@ -95,6 +96,7 @@ let package = Package(
 
         tests(of: "Core"),
         tests(of: "Cryptography"),
+        tests(of: "GGUF", ["Core"]),
         tests(of: "Store", ["Core", "Cryptography"]),
         tests(of: "Engine", ["Core"]),
         tests(of: "BuiltinModel", ["Core"]),
