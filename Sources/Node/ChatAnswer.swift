@@ -1,0 +1,58 @@
+package import Core
+
+/// What is streamed to the client of one request.
+package enum ChatEvent: Hashable, Sendable {
+    /// The next piece of one of the answers; whole characters, never empty.
+    case text(choice: Int, String)
+    /// One answer is complete. For the answer that the conversation keeps, its turn is acknowledged by now.
+    case finished(choice: Int, reason: FinishReason, usage: TokenUsage)
+}
+
+/// Which part of the conversation the model saw (design.md §3): nothing is left out silently.
+package struct ContextReport: Hashable, Sendable {
+    /// Tokens of the prompt; counted or estimated as ``TokenUsage/isExact`` says.
+    package var promptTokens: Int
+    package var contextLength: Int
+    /// Messages in the prompt.
+    package var included: Int
+    /// Older messages that did not fit.
+    package var omitted: Int
+
+    package init(promptTokens: Int, contextLength: Int, included: Int, omitted: Int) {
+        self.promptTokens = promptTokens
+        self.contextLength = contextLength
+        self.included = included
+        self.omitted = omitted
+    }
+}
+
+/// An answer that has begun: the engine has sent its first event, and what was asked is on disk where the
+/// conversation is kept.
+package struct ChatAnswer: Sendable {
+    /// Nil where nothing is kept.
+    package var conversation: ConversationID?
+    /// Seconds since 1970.
+    package var created: Int64
+    /// The name of the model that answers on this host (the reply echoes the requested one).
+    package var model: String
+    /// Which engine and file answer.
+    package var fingerprint: String
+    package var servedBy: NodeID
+    package var context: ContextReport
+    /// Single pass. Ending the iteration early (the client has gone) stops the engine; what was written is kept as
+    /// an aborted turn. Throws ``RuntimeError`` when the engine fails in mid-answer.
+    package var events: AsyncThrowingStream<ChatEvent, any Error>
+
+    package init(
+        conversation: ConversationID?, created: Int64, model: String, fingerprint: String, servedBy: NodeID,
+        context: ContextReport, events: AsyncThrowingStream<ChatEvent, any Error>
+    ) {
+        self.conversation = conversation
+        self.created = created
+        self.model = model
+        self.fingerprint = fingerprint
+        self.servedBy = servedBy
+        self.context = context
+        self.events = events
+    }
+}
