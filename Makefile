@@ -1,0 +1,47 @@
+# The two commands of the README are `make run` and `make test`; both set up what is missing.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run test build release format lint bench soak clean setup setup-tests
+
+# One form for every release build: switching the static library on or off compiles everything anew.
+RELEASE_FLAGS := -c release --static-swift-stdlib
+BINARY := .build/release/igris-runtime
+PYTHON := .venv/bin/python
+
+help: ## Shows these targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: release ## Builds the release binary and serves with config.example.json5 (ARGS="--port 8081" adds flags).
+	@exec $(BINARY) --config config.example.json5 $(ARGS)
+
+test: setup-tests ## Unit tests, release build, end-to-end tests; ends with "N passed, N failed".
+	@exec scripts/run-tests
+
+build: setup ## Debug build.
+	@swift build
+
+release: setup ## Release build: .build/release/igris-runtime.
+	@swift build $(RELEASE_FLAGS) --product igris-runtime
+
+format: ## Formats the Swift sources in place.
+	@swift format --in-place --parallel --recursive --configuration .swift-format Package.swift Sources Tests
+
+lint: ## Checks the format and what this code does without.
+	@exec scripts/lint
+
+bench: release setup-tests ## Prints the figures beside their goals.
+	@exec $(PYTHON) Benchmarks/figures.py --binary $(BINARY) $(ARGS)
+
+soak: release setup-tests ## 600 kill -9 in a loop; no acknowledged turn may be lost.
+	@IGRIS_KILLS=$${IGRIS_KILLS:-600} $(PYTHON) -m pytest -q -p no:cacheprovider --timeout 7200 \
+	    Tests/EndToEnd/test_restart.py -k kills
+
+clean: ## Removes what was built (not .venv, not .tools).
+	@rm -rf .build
+
+setup:
+	@scripts/setup build
+
+setup-tests:
+	@scripts/setup test

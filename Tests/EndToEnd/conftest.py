@@ -1,0 +1,55 @@
+"""Fixtures: the release binary as its users run it. Every daemon has its own home folder and port."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon import Daemon, recall
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The folder of the project."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def binary() -> Path:
+    """The program under test: $IGRIS_BINARY, else the release build."""
+    path = Path(os.environ.get("IGRIS_BINARY", ROOT / ".build/release/igris-runtime")).resolve()
+    assert path.is_file(), f"{path} is not there: run `make release` first"
+    return path
+
+
+@pytest.fixture(scope="session")
+def llama_dir() -> Path:
+    """The folder with the real llama.cpp programs."""
+    folder = Path(os.environ.get("IGRIS_LLAMA", ROOT / ".tools/llama/bin"))
+    if not (folder / "llama-completion").is_file():
+        pytest.skip("the llama.cpp programs are not there (scripts/get-llama .tools/llama)")
+    return folder
+
+
+@pytest.fixture
+def daemon(binary: Path, tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
+    """Starts daemons: daemon(models=[…], config={…}, args=[…], env={…}, home=…, start=False)."""
+    started: list[Daemon] = []
+
+    def start(
+        models: list[dict] | None = None, config: dict[str, Any] | str | Path | None = None,
+        args: list[str] | None = None, env: dict[str, str] | None = None, home: str = "home", start: bool = True,
+    ) -> Daemon:
+        if config is None or isinstance(config, dict):
+            config = {"models": models or [recall()], **(config or {})}
+        one = Daemon(binary, tmp_path / home, config, args or [], env or {})
+        started.append(one)
+        return one.start() if start else one
+
+    yield start
+    for one in started:
+        one.close()
