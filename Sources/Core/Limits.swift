@@ -38,6 +38,11 @@ package enum Limits {
     package static let engineStderrTailBytes = 16 * 1024
     package static let engineRestartDelay = (first: Duration.milliseconds(200), last: Duration.seconds(10))
     package static let engineCrashesPerMinute = 3
+    package static let engineQuarantine = (first: Duration.seconds(30), last: Duration.seconds(600))
+    package static let engineReadiness = Duration.seconds(120)
+    package static let engineStall = Duration.seconds(300)
+    package static let engineAnswer = Duration.seconds(3600)
+    package static let engineGrace = Duration.seconds(2)
 
     // Settings
     package static let settingsFileBytes = 1024 * 1024
