@@ -68,6 +68,11 @@ package struct ConversationID: Hashable, Sendable, CustomStringConvertible {
         rawValue = text
     }
 
+    /// An id made here: `prefix` and the hexadecimal digits of at most 32 bytes.
+    package init(_ prefix: StaticString, hexOf bytes: some Sequence<UInt8>) {
+        rawValue = "\(prefix)\(Array(bytes.prefix(32)).hex)"
+    }
+
     package var description: String { rawValue }
 }
 

@@ -1,0 +1,128 @@
+internal import Core
+internal import Logging
+internal import Metrics
+
+/// One answer on its way: pulls from the engine what the client is ready to take, and sees to it that the turn is kept
+/// whichever way it ends.
+actor AnswerSession {
+    private let choices: Int
+    private let begin: @Sendable () -> GenerationStream
+    private let conversations: Conversations
+    private let destination: ConversationPlan.Destination?
+    private let model: String
+    private let promptTokens: Int
+    private let log: Logger
+
+    private var stream: GenerationStream.AsyncIterator?
+    private var first: GenerationEvent?
+    private var choice = 0
+    private var text = ""
+    private var question: Task<Dot?, any Error>?
+    private var isOver = false
+
+    init(
+        choices: Int, conversations: Conversations, destination: ConversationPlan.Destination?, model: String,
+        promptTokens: Int, log: Logger, begin: @escaping @Sendable () -> GenerationStream
+    ) {
+        self.choices = choices
+        self.conversations = conversations
+        self.destination = destination
+        self.model = model
+        self.promptTokens = promptTokens
+        self.log = log
+        self.begin = begin
+    }
+
+    /// Waits for the engine's first event, then has the question written; the engine goes on meanwhile.
+    func start() async throws {
+        first = try await pull()
+        guard first != nil else {
+            try Task.checkCancellation()
+            throw RuntimeError(.engineFailed, "the engine ended without an answer; try again")
+        }
+        guard let destination else { return }
+        let conversations = conversations
+        question = Task { try await conversations.recordQuestion(destination) }
+    }
+
+    /// The next event for the client; nil after the last. Nothing is given out before the question is on disk.
+    func next() async throws -> ChatEvent? {
+        guard !isOver else { return nil }
+        do {
+            _ = try await question?.value
+            if choice == choices {
+                isOver = true
+                return nil
+            }
+            let event: GenerationEvent?
+            if let first {
+                event = first
+                self.first = nil
+            } else {
+                event = try await pull()
+            }
+            switch event {
+            case .text(let piece):
+                if choice == 0 { text += piece }
+                return .text(choice: choice, piece)
+            case .finished(let reason, let usage):
+                if choice == 0 { try await keep(reason, usage) }
+                defer {
+                    choice += 1
+                    stream = nil
+                }
+                return .finished(choice: choice, reason: reason, usage: usage)
+            case nil:
+                try Task.checkCancellation()
+                throw RuntimeError(.engineFailed, "the engine ended in the middle of its answer; try again")
+            }
+        } catch {
+            await end(error is CancellationError || Task.isCancelled ? .aborted : .failed)
+            throw error
+        }
+    }
+
+    /// The client has gone, or the engine has failed: what was written so far is kept, in a task of its own because
+    /// the client's may be cancelled.
+    func end(_ reason: FinishReason) async {
+        guard !isOver else { return }
+        isOver = true
+        stream = nil
+        guard choice == 0, question != nil else { return }
+        let usage = TokenUsage(promptTokens: promptTokens, completionTokens: 0, isExact: false)
+        await Task { [log] in
+            do {
+                try await self.keep(reason, usage)
+            } catch {
+                log.error("a partial answer could not be kept", metadata: ["error": "\(error)"])
+            }
+        }.value
+    }
+
+    private func pull() async throws -> GenerationEvent? {
+        var iterator = stream ?? begin().makeAsyncIterator()
+        let event = try await iterator.next(isolation: self)
+        stream = iterator
+        return event
+    }
+
+    private func keep(_ reason: FinishReason, _ usage: TokenUsage) async throws {
+        guard let destination, let dot = try await question?.value else { return }
+        try await conversations.recordAnswer(
+            text, outcome: Turn.Outcome(finishReason: reason, usage: usage, model: model), to: dot, of: destination)
+    }
+}
+
+/// Tells the session when the last reader of its events lets go of them.
+final class AnswerGuard: Sendable {
+    private let session: AnswerSession
+
+    init(_ session: AnswerSession) { self.session = session }
+
+    func next() async throws -> ChatEvent? { try await session.next() }
+
+    deinit {
+        let session = session
+        Task { await session.end(.aborted) }
+    }
+}

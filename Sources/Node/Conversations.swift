@@ -1,0 +1,260 @@
+package import Core
+package import Cryptography
+internal import Swarm
+
+/// Finds the conversation that a request belongs to, and keeps what is said in it (design.md §3).
+package actor Conversations {
+    private let store: any ContextStore
+    private let writer: LogWriter
+    private let prefixKey: SymmetricKey
+    private let continuesByDefault: Bool
+    private var cache = ConversationCache()
+
+    /// - Parameters:
+    ///   - prefixKey: secret of this store, for ``PrefixChain``.
+    ///   - continuesByDefault: whether a request that names no conversation continues the caller's default one.
+    package init(
+        store: any ContextStore, writer: LogWriter, prefixKey: SymmetricKey, continuesByDefault: Bool
+    ) {
+        self.store = store
+        self.writer = writer
+        self.prefixKey = prefixKey
+        self.continuesByDefault = continuesByDefault
+    }
+
+    /// Decides what `request` means. Throws ``RuntimeError``; `.wrongKey` while the store is locked.
+    package func plan(_ request: ChatRequest, caller: Owner) async throws -> ConversationPlan {
+        let instructions = request.messages.filter { $0.role == .system }
+        let dialogue = request.messages.filter { $0.role != .system }
+        guard let last = dialogue.last else {
+            throw RuntimeError(
+                .invalidRequest, "messages holds no message of a user; add one with role user", parameter: "messages")
+        }
+        switch request.continuation {
+        case .off: return Self.unkept(instructions, dialogue, last)
+        case .conversation(let id):
+            return try await continuing(id, request, instructions, dialogue, caller)
+        case .automatic:
+            let isWholeHistory = dialogue.count > 1
+            if isWholeHistory { return try await recognising(request, instructions, dialogue, caller) }
+            guard continuesByDefault else { return Self.unkept(instructions, dialogue, last) }
+            return try await continuing(Self.defaultID(request.user), request, instructions, dialogue, caller)
+        }
+    }
+
+    /// The prompt of a request of which nothing is recalled or kept.
+    package static func unkept(
+        _ instructions: [Message], _ dialogue: [Message], _ last: Message
+    ) -> ConversationPlan {
+        ConversationPlan(
+            destination: nil, instructions: instructions, history: dialogue.dropLast(), new: [last], replay: nil)
+    }
+
+    /// Writes the client's turns of a plan. Returns the question's dot once it is on disk.
+    package func recordQuestion(_ destination: ConversationPlan.Destination) async throws -> Dot {
+        if let question = destination.question { return question }
+        var drafts: [OperationLog.Draft] = []
+        if destination.isNew {
+            let meta = ConversationMeta(id: destination.id, owner: destination.owner)
+            drafts.append(
+                OperationLog.Draft(kind: .conversationMeta, stream: destination.stream, body: TurnCodec.encode(meta)))
+        }
+        let offset = drafts.count
+        for turn in destination.turns {
+            drafts.append(
+                OperationLog.Draft(
+                    kind: turn.message.role == .assistant ? .assistantTurn : .userTurn, stream: destination.stream,
+                    dependencies: drafts.count == offset ? destination.dependencies : [],
+                    body: TurnCodec.encode(turn)))
+        }
+        let prefixes = [PrefixHash?](repeating: nil, count: offset) + destination.prefixes
+        let operations = try await writer.append(LogWriter.Entry(drafts: drafts, prefixes: prefixes))
+        try cache.apply(operations, to: destination.stream, isWhole: destination.isNew)
+        guard let question = operations.last else {
+            throw RuntimeError(.internal, "a request had nothing to write")
+        }
+        return question.dot
+    }
+
+    /// Writes the answer to `question`. Returns once it is on disk.
+    package func recordAnswer(
+        _ text: String, outcome: Turn.Outcome, to question: Dot, of destination: ConversationPlan.Destination
+    ) async throws {
+        let message = Message(.assistant, text)
+        var chain = destination.chain
+        let draft = OperationLog.Draft(
+            kind: .assistantTurn, stream: destination.stream, dependencies: [question],
+            body: TurnCodec.encode(Turn(message: message, outcome: outcome)))
+        let prefix = chain.advance(over: message)
+        let operations = try await writer.append(LogWriter.Entry(drafts: [draft], prefixes: [prefix]))
+        try cache.apply(operations, to: destination.stream, isWhole: false)
+    }
+
+    /// Throws ``RuntimeError`` `.notFound` also for a conversation of someone else.
+    package func view(_ id: ConversationID, of owner: Owner) async throws -> ConversationView {
+        let stream = Self.stream(of: id, owner: owner)
+        guard let header = try await writer.header(of: stream) else {
+            throw RuntimeError(.notFound, "there is no conversation of that id for this caller")
+        }
+        let state = try await state(of: stream)
+        let turns = state.dots.compactMap { dot in
+            state.turn(dot).map { ConversationTurn(dot: dot, timestamp: $0.timestamp, turn: $0.turn) }
+        }
+        var digest = SHA256()
+        for turn in turns {
+            var writer = ByteWriter()
+            writer.put(turn.dot)
+            writer.put(lengthPrefixed: TurnCodec.encode(turn.turn))
+            digest.update(writer.bytes)
+        }
+        return ConversationView(
+            header: header, turns: turns, branches: state.heads.count, digest: digest.finish().hex)
+    }
+
+    // MARK: - The three ways of continuing
+
+    /// A named or default conversation: its history is the prompt's.
+    private func continuing(
+        _ id: ConversationID, _ request: ChatRequest, _ instructions: [Message], _ dialogue: [Message], _ caller: Owner
+    ) async throws -> ConversationPlan {
+        let stream = Self.stream(of: id, owner: caller)
+        let isNew = try await writer.header(of: stream) == nil
+        let state = isNew ? ConversationState() : try await state(of: stream)
+        let transcript = state.transcript
+        let key = requestKey(request, caller)
+        if let known = Self.retried(request, dialogue, transcript, key) {
+            return repeating(known, id, stream, caller, instructions, transcript, dialogue)
+        }
+
+        // A client may send again what is stored already; only what follows is new.
+        let overlap = transcript.overlap(with: dialogue)
+        if overlap == dialogue.count, let unanswered = transcript.exchanges.last, unanswered.answer == nil {
+            return repeating(unanswered, id, stream, caller, instructions, transcript, dialogue)
+        }
+        let fresh = Array(dialogue.dropFirst(overlap))
+        var chain = PrefixChain(owner: caller, key: prefixKey)
+        let hashes = dialogue.map { chain.advance(over: $0) }
+        var destination = ConversationPlan.Destination(
+            id: id, stream: stream, owner: caller, isNew: isNew, dependencies: state.heads, turns: [], prefixes: [],
+            chain: chain, question: nil)
+        if let instruction = instructions.last, instruction != transcript.instructions {
+            destination.turns.append(Turn(message: instruction))
+            destination.prefixes.append(nil)
+        }
+        Self.add(fresh, Array(hashes.dropFirst(overlap)), key: key, to: &destination)
+        return ConversationPlan(
+            destination: destination,
+            instructions: instructions.isEmpty ? transcript.instructions.map { [$0] } ?? [] : instructions,
+            history: transcript.messages + fresh.dropLast(), new: fresh.suffix(1), replay: nil)
+    }
+
+    /// A history that the client manages: nothing is injected; what is known of it is not written again.
+    private func recognising(
+        _ request: ChatRequest, _ instructions: [Message], _ dialogue: [Message], _ caller: Owner
+    ) async throws -> ConversationPlan {
+        if let failure = await writer.failure { throw failure }
+        var chain = PrefixChain(owner: caller, key: prefixKey)
+        let hashes = dialogue.map { chain.advance(over: $0) }
+        // One message alone (`Hello`) says nothing about which conversation this is.
+        let match = try await store.firstMatch(of: hashes.dropFirst().reversed())
+        let known = match.flatMap { match in hashes.firstIndex(of: match.prefix).map { $0 + 1 } } ?? 0
+        let key = requestKey(request, caller)
+
+        var plan = Self.unkept(instructions, dialogue, dialogue[dialogue.count - 1])
+        guard let match, known > 0, let header = try await writer.header(of: match.stream) else {
+            let id = ConversationID("conv_", hexOf: try SecureRandom.bytes(12))
+            var destination = ConversationPlan.Destination(
+                id: id, stream: Self.stream(of: id, owner: caller), owner: caller, isNew: true, dependencies: [],
+                turns: instructions.suffix(1).map { Turn(message: $0) }, prefixes: instructions.suffix(1).map { _ in nil },
+                chain: chain, question: nil)
+            Self.add(dialogue, hashes, key: key, to: &destination)
+            plan.destination = destination
+            return plan
+        }
+        var destination = ConversationPlan.Destination(
+            id: header.id, stream: match.stream, owner: caller, isNew: false, dependencies: [match.dot], turns: [],
+            prefixes: [], chain: chain, question: nil)
+        if known == dialogue.count {
+            destination.question = match.dot
+            if request.isRetry || key != nil {
+                let transcript = try await state(of: match.stream).transcript
+                let exchange = transcript.exchanges.last { $0.question == match.dot }
+                plan.replay = exchange?.answer.flatMap { $0.isComplete ? $0 : nil }
+            }
+        } else {
+            Self.add(Array(dialogue.dropFirst(known)), Array(hashes.dropFirst(known)), key: key, to: &destination)
+        }
+        plan.destination = destination
+        return plan
+    }
+
+    /// The same request again: its question stands already; its answer is given again, or given now.
+    private func repeating(
+        _ exchange: Transcript.Exchange, _ id: ConversationID, _ stream: StreamID, _ owner: Owner,
+        _ instructions: [Message], _ transcript: Transcript, _ dialogue: [Message]
+    ) -> ConversationPlan {
+        var chain = PrefixChain(owner: owner, key: prefixKey)
+        for message in dialogue { _ = chain.advance(over: message) }
+        let before = transcript.messages(before: exchange.question)
+        return ConversationPlan(
+            destination: ConversationPlan.Destination(
+                id: id, stream: stream, owner: owner, isNew: false, dependencies: [], turns: [], prefixes: [],
+                chain: chain, question: exchange.question),
+            instructions: instructions.isEmpty ? transcript.instructions.map { [$0] } ?? [] : instructions,
+            history: before, new: [exchange.message],
+            replay: exchange.answer.flatMap { $0.isComplete ? $0 : nil })
+    }
+
+    // MARK: - Parts
+
+    private static func retried(
+        _ request: ChatRequest, _ dialogue: [Message], _ transcript: Transcript, _ key: Bytes16?
+    ) -> Transcript.Exchange? {
+        if let key, let exchange = transcript.exchange(requestKey: key) { return exchange }
+        guard request.isRetry, let last = transcript.exchanges.last, last.message == dialogue.last else { return nil }
+        return last
+    }
+
+    private static func add(
+        _ messages: [Message], _ hashes: [PrefixHash], key: Bytes16?, to destination: inout ConversationPlan.Destination
+    ) {
+        for (index, message) in messages.enumerated() {
+            var turn = Turn(message: message)
+            if message.role == .assistant {
+                // Written elsewhere: what it cost is not known here.
+                turn.outcome = Turn.Outcome(
+                    finishReason: .stop,
+                    usage: TokenUsage(promptTokens: 0, completionTokens: 0, isExact: false), model: "")
+            } else if index == messages.count - 1 {
+                turn.requestKey = key
+            }
+            destination.turns.append(turn)
+            destination.prefixes.append(hashes[index])
+        }
+    }
+
+    private func state(of stream: StreamID) async throws -> ConversationState {
+        if let state = cache[stream] { return state }
+        let state = try ConversationState(try await store.operations(of: stream))
+        cache[stream] = state
+        return state
+    }
+
+    private func requestKey(_ request: ChatRequest, _ caller: Owner) -> Bytes16? {
+        request.idempotencyKey.flatMap {
+            Bytes16(HMACSHA256.authenticate(Array("\(caller.name)\u{0}\($0)".utf8), key: prefixKey))
+        }
+    }
+
+    /// The same on every host.
+    package static func stream(of id: ConversationID, owner: Owner) -> StreamID {
+        let hash = SHA256.hash(Array("igris-conversation-1\u{0}\(owner.name)\u{0}\(id.rawValue)".utf8))
+        return StreamID(Bytes16(hash) ?? Bytes16(high: 0, low: 0))
+    }
+
+    /// One for each `user` behind a key.
+    private static func defaultID(_ user: String?) -> ConversationID {
+        guard let user else { return ConversationID("default", hexOf: []) }
+        return ConversationID("default-", hexOf: SHA256.hash(Array(user.utf8)).prefix(8))
+    }
+}

@@ -1,0 +1,129 @@
+package import Core
+package import Logging
+internal import Metrics
+internal import Swarm
+
+/// This host: answers requests with its own models and keeps its own conversations.
+package struct LocalNode: NodeServices {
+    package let id: NodeID
+    package let version: String
+    private let models: Models
+    private let conversations: Conversations
+    private let writer: LogWriter
+    private let store: any ContextStore
+    private let log: Logger
+    private let wallClock: @Sendable () -> UInt64
+
+    /// - Parameter wallClock: milliseconds since 1970.
+    package init(
+        id: NodeID, version: String, models: Models, conversations: Conversations, writer: LogWriter,
+        store: any ContextStore, log: Logger, wallClock: @escaping @Sendable () -> UInt64
+    ) {
+        self.id = id
+        self.version = version
+        self.models = models
+        self.conversations = conversations
+        self.writer = writer
+        self.store = store
+        self.log = log
+        self.wallClock = wallClock
+    }
+
+    package func answer(_ request: ChatRequest, caller: Owner) async throws -> ChatAnswer {
+        let entry = try models.entry(named: request.model)
+        let engine = try await entry.engine.describe()
+        try Self.check(request.sampling, against: engine)
+        let plan = try await plan(request, caller: caller)
+        let window = try PromptWindow(
+            instructions: plan.instructions, history: plan.history, new: plan.new,
+            maximumTokens: request.maximumTokens, contextLength: engine.contextLength, cost: engine.tokenCost)
+
+        let generation = GenerationRequest(
+            messages: window.messages, maximumTokens: window.maximumTokens, stop: request.stop,
+            sampling: request.sampling)
+        let events: AsyncThrowingStream<ChatEvent, any Error>
+        if let replay = plan.replay {
+            events = Self.replaying(replay)
+        } else {
+            let session = AnswerSession(
+                choices: request.choices, conversations: conversations, destination: plan.destination,
+                model: entry.name, promptTokens: window.report.promptTokens, log: log
+            ) { entry.engine.generate(generation) }
+            try await session.start()
+            let guardian = AnswerGuard(session)
+            events = AsyncThrowingStream { try await guardian.next() }
+        }
+        return ChatAnswer(
+            conversation: plan.destination?.id, created: Int64(wallClock() / 1000), model: entry.name,
+            fingerprint: engine.fingerprint, servedBy: id, context: window.report, events: events)
+    }
+
+    package func models() async -> [ModelStatus] { await models.statuses() }
+
+    package func conversations(of caller: Owner, limit: Int) async throws -> [ConversationHeader] {
+        try await store.conversations(of: caller, limit: limit)
+    }
+
+    package func conversation(_ id: ConversationID, of caller: Owner) async throws -> ConversationView {
+        try await conversations.view(id, of: caller)
+    }
+
+    package func storeStatistics() async throws -> StoreStatistics { try await store.statistics() }
+
+    package func readiness() async -> Readiness {
+        var reasons: [String] = []
+        var isReady = true
+        if let failure = await writer.failure {
+            isReady = false
+            reasons.append("conversations are not kept: \(failure.message)")
+        }
+        var serving = 0
+        for model in await models.statuses() {
+            switch model.state {
+            case .ready: serving += 1
+            case .starting: reasons.append("model \(model.name) is starting")
+            case .stopped: reasons.append("model \(model.name) has been stopped")
+            case .restarting(let reason), .quarantined(let reason, _):
+                reasons.append("model \(model.name) is \(model.state.word): \(reason)")
+            }
+        }
+        return Readiness(isReady: isReady && serving > 0, reasons: reasons)
+    }
+
+    /// While the store is locked, requests that name no conversation are answered all the same, without memory.
+    private func plan(_ request: ChatRequest, caller: Owner) async throws -> ConversationPlan {
+        do {
+            return try await conversations.plan(request, caller: caller)
+        } catch let error as RuntimeError where error.code == .wrongKey && request.continuation == .automatic {
+            var unkept = request
+            unkept.continuation = .off
+            return try await conversations.plan(unkept, caller: caller)
+        } catch let error as RuntimeError where error.code == .wrongKey {
+            throw RuntimeError(.unavailable, "this conversation cannot be continued now: \(error.message)")
+        }
+    }
+
+    /// A field that the engine would ignore is refused by name.
+    private static func check(_ sampling: Sampling, against engine: EngineDescription) throws(RuntimeError) {
+        let set: [(name: String, isSet: Bool)] = [
+            ("temperature", sampling.temperature != nil), ("top_p", sampling.topP != nil),
+            ("top_k", sampling.topK != nil), ("min_p", sampling.minP != nil), ("seed", sampling.seed != nil),
+            ("presence_penalty", (sampling.presencePenalty ?? 0) != 0),
+            ("frequency_penalty", (sampling.frequencyPenalty ?? 0) != 0),
+        ]
+        for field in set where field.isSet && !engine.samplingFields.contains(field.name) {
+            throw RuntimeError(
+                .invalidRequest, "this model's engine (\(engine.kind)) does not support \(field.name); leave it out",
+                parameter: field.name)
+        }
+    }
+
+    private static func replaying(_ answer: Transcript.Answer) -> AsyncThrowingStream<ChatEvent, any Error> {
+        AsyncThrowingStream { continuation in
+            if !answer.text.isEmpty { continuation.yield(.text(choice: 0, answer.text)) }
+            continuation.yield(
+                .finished(choice: 0, reason: answer.outcome.finishReason, usage: answer.outcome.usage))
+            continuation.finish()
+        }
+    }
+}

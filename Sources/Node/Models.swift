@@ -1,0 +1,46 @@
+package import Core
+
+/// The models of this host, by name and alias. Fixed at start.
+package struct Models: Sendable {
+    package struct Entry: Sendable {
+        package var name: String
+        package var aliases: [String]
+        package var kind: String
+        package var engine: any InferenceEngine
+
+        package init(name: String, aliases: [String], kind: String, engine: any InferenceEngine) {
+            self.name = name
+            self.aliases = aliases
+            self.kind = kind
+            self.engine = engine
+        }
+    }
+
+    package let entries: [Entry]
+
+    package init(_ entries: [Entry]) { self.entries = entries }
+
+    /// Throws ``RuntimeError`` `.modelNotFound` with the names that there are.
+    package func entry(named name: String) throws(RuntimeError) -> Entry {
+        if let entry = entries.first(where: { $0.name == name || $0.aliases.contains(name) }) { return entry }
+        let known = entries.flatMap { [$0.name] + $0.aliases }.joined(separator: ", ")
+        throw RuntimeError(
+            .modelNotFound, "this host has no model of the name that was asked for; it has: \(known)",
+            parameter: "model")
+    }
+
+    package func statuses() async -> [ModelStatus] {
+        var statuses: [ModelStatus] = []
+        for entry in entries {
+            let state = await entry.engine.state()
+            let load = await entry.engine.load()
+            // A description is shown only when it costs no wait.
+            let description = state == .ready ? try? await entry.engine.describe() : nil
+            statuses.append(
+                ModelStatus(
+                    name: entry.name, aliases: entry.aliases, engine: entry.kind, state: state,
+                    description: description, waiting: load.waiting, running: load.running))
+        }
+        return statuses
+    }
+}

@@ -1,0 +1,87 @@
+package import Core
+
+/// What a conversation says, in its order: each question once, with the one answer that counts.
+package struct Transcript: Sendable {
+    /// A client's turn and the answer that it got.
+    package struct Exchange: Hashable, Sendable {
+        package var question: Dot
+        package var message: Message
+        package var requestKey: Bytes16?
+        /// The answer that counts: the last complete one, else the longest of the others.
+        package var answer: Answer?
+    }
+
+    package struct Answer: Hashable, Sendable {
+        package var dot: Dot
+        package var text: String
+        package var outcome: Turn.Outcome
+
+        /// Whether the model came to its own end.
+        package var isComplete: Bool { outcome.finishReason == .stop || outcome.finishReason == .length }
+    }
+
+    package private(set) var exchanges: [Exchange] = []
+    /// Which exchange a question, or an answer to it, belongs to.
+    private var places: [Dot: Int] = [:]
+    private var keys: [Bytes16: Int] = [:]
+
+    package init() {}
+
+    /// Adds the next turn of the linear order. A question with a request key that stands already is the same request,
+    /// retried on another host: its answer counts for the first (swarm.md §2).
+    package mutating func append(_ turn: Turn, dot: Dot, dependencies: [Dot]) {
+        guard turn.message.role == .assistant, let outcome = turn.outcome else {
+            if let key = turn.requestKey, let place = keys[key] {
+                places[dot] = place
+                return
+            }
+            places[dot] = exchanges.count
+            if let key = turn.requestKey { keys[key] = exchanges.count }
+            exchanges.append(Exchange(question: dot, message: turn.message, requestKey: turn.requestKey))
+            return
+        }
+        guard let question = dependencies.first, let place = places[question], exchanges.indices.contains(place) else {
+            return
+        }
+        places[dot] = place
+        let answer = Answer(dot: dot, text: turn.message.text, outcome: outcome)
+        if let old = exchanges[place].answer, !Self.counts(answer, over: old) { return }
+        exchanges[place].answer = answer
+    }
+
+    private static func counts(_ new: Answer, over old: Answer) -> Bool {
+        if new.isComplete != old.isComplete { return new.isComplete }
+        return new.isComplete || new.text.utf8.count >= old.text.utf8.count
+    }
+
+    /// The exchange that was asked with `key`.
+    package func exchange(requestKey key: Bytes16) -> Exchange? { keys[key].map { exchanges[$0] } }
+
+    /// What is said, without the instructions: an unfinished answer counts as far as it came.
+    package var messages: [Message] { Self.messages(of: exchanges[...]) }
+
+    /// What was said before `question` was asked.
+    package func messages(before question: Dot) -> [Message] {
+        Self.messages(of: exchanges.prefix { $0.question != question })
+    }
+
+    private static func messages(of exchanges: ArraySlice<Exchange>) -> [Message] {
+        var messages: [Message] = []
+        for exchange in exchanges where exchange.message.role != .system {
+            messages.append(exchange.message)
+            if let answer = exchange.answer, !answer.text.isEmpty { messages.append(Message(.assistant, answer.text)) }
+        }
+        return messages
+    }
+
+    /// The instructions that hold at the end: the last that were given.
+    package var instructions: Message? { exchanges.last { $0.message.role == .system }?.message }
+
+    /// How many of the last messages here are the first of `messages`: what a client sends again.
+    package func overlap(with messages: [Message]) -> Int {
+        let ours = self.messages
+        var length = min(ours.count, messages.count)
+        while length > 0, ours.suffix(length).elementsEqual(messages.prefix(length)) == false { length -= 1 }
+        return length
+    }
+}
