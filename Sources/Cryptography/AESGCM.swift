@@ -16,7 +16,7 @@ package enum AESGCM {
     package static func seal(
         _ plaintext: [UInt8], key: SymmetricKey, aad: [UInt8] = []
     ) throws(CryptographyError) -> [UInt8] {
-        try seal(plaintext, key: key, aad: aad, nonce: SecureRandom.bytes(nonceBytes))
+        try seal(plaintext, key: key, aad: aad, nonce: NoncePool.next())
     }
 
     /// With a nonce given: for test vectors only. A nonce used twice under one key breaks the cipher.
