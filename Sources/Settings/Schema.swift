@@ -1,0 +1,112 @@
+import Core
+
+/// Every key of the settings, once: its name, what it may hold, its default and one line about it. From here come
+/// validation, the names of the variables, `docs/configuration.md` and the values that `igris-runtime check` shows.
+extension Settings {
+    /// The reference's rows, in the order of the schema.
+    static let keys: [KeyDescription] = {
+        var reader = SettingsReader(
+            file: nil, flags: Overrides(), surroundings: Surroundings(environment: [:], folder: "/"),
+            isDescribing: true)
+        _ = Settings(reading: &reader)
+        return reader.descriptions
+    }()
+
+    init(reading reader: inout SettingsReader) {
+        server = reader.section("server", "Where clients reach the daemon.") { Server(reading: &$0) }
+        models = Self.models(reading: &reader)
+        mcp = reader.section("mcp", "Shared context: how conversations are kept and shared.") { MCP(reading: &$0) }
+        context = reader.section("context", "When a turn counts as kept.") { Context(reading: &$0) }
+        auth = reader.section("auth", "Who may ask. Requests from this machine itself need no key.") {
+            Auth(reading: &$0)
+        }
+        log = reader.section("log", "What the daemon writes to its standard error.") { Log(reading: &$0) }
+    }
+
+    private static func models(reading reader: inout SettingsReader) -> [Model] {
+        var names = ModelNames()
+        return reader.items(
+            "models", default: #"[{ name: "igris-recall", engine: "builtin", aliases: ["phi3"] }]"#,
+            emptyIsAbsent: true, "The models that this host answers for, and the engines that run them."
+        ) { reader, index in
+            if index == 0 { names = ModelNames() }
+            return Model(reading: &reader, names: &names)
+        }
+    }
+}
+
+extension Settings.Server {
+    init(reading reader: inout SettingsReader) {
+        host = reader.value(
+            "host", .host, default: "0.0.0.0", "Address to listen on; `127.0.0.1` keeps other machines out.")
+        port = reader.value(
+            "port", .integer(0...65_535), default: 8_080, "TCP port to listen on; 0 takes any free port.")
+        allowedHosts = reader.value(
+            "allowed_hosts", .list(of: .hostName, count: 0...100), default: [],
+            "Names that clients may use in `Host` beside this machine's own names and addresses."
+        ).map { $0.lowercased() }
+    }
+}
+
+extension Settings.MCP {
+    private static let discovery = "with peer discovery, in a later version"
+
+    init(reading reader: inout SettingsReader) {
+        enabled = reader.value(
+            "enabled", .toggle, default: true, "Keep and recall conversations; without it every request stands alone.")
+        mdns = reader.value(
+            "mdns", .toggle, default: true, effect: Self.discovery, "Find peers by mDNS.")
+        multicast = reader.value(
+            "multicast", .toggle, default: true, effect: Self.discovery, "Find peers by UDP multicast.")
+        multicastPort = reader.value(
+            "multicast_port", .integer(1...65_535), default: 5_354, effect: Self.discovery,
+            "UDP port of the multicast.")
+        persist = reader.value(
+            "persist", .toggle, default: true,
+            "Keep conversations on disk, encrypted; without it they live in memory and end with the daemon.")
+        storagePath = reader.path(
+            "storage_path", default: "mcp_contexts.db",
+            "Database file; a relative path begins at the folder of the configuration file.")
+        encryptionKey = reader.optional(
+            "encryption_key", .encryptionKey, fallback: "MCP_ENCRYPTION_KEY",
+            "Key of the database and of the swarm; without it a random key of this device is made and kept.")
+        defaultConversation = reader.value(
+            "default_conversation", .choice(), default: .shared,
+            "What a request without conversation and history joins: its caller's own conversation, or none.")
+    }
+}
+
+extension Settings.Context {
+    init(reading reader: inout SettingsReader) {
+        durability = reader.value(
+            "durability", .choice(), default: .first,
+            "When a turn is acknowledged: at its first safe copy, or when it is on this disk; one host alone knows "
+                + "only its disk, so both are the same.")
+    }
+}
+
+extension Settings.Auth {
+    init(reading reader: inout SettingsReader) {
+        keys = reader.items(
+            "keys", default: "[]", shorthand: "key", "Keys that let clients of other machines in."
+        ) { reader, _ in
+            let name = reader.optional(
+                "name", .keyName, "Owner of the key's conversations; without it they belong to a hash of the key.")
+            let key = reader.required("key", .clientKey, "What the client sends as its API key.")
+            return key.map { Key(name: name, key: $0) }
+        }
+        lan = reader.value(
+            "lan", .choice(), default: .key, "Whether clients of other machines need a key, or all are let in.")
+        ipAllowlist = reader.value(
+            "ip_allowlist", .list(of: .addressRange, count: 0...1_000), default: [],
+            "Addresses and CIDR blocks that may connect; empty lets all.")
+    }
+}
+
+extension Settings.Log {
+    init(reading reader: inout SettingsReader) {
+        level = reader.value("level", .choice(), default: .info, "The least severe level that is written.")
+        format = reader.value(
+            "format", .choice(), default: .auto, "`auto` is text on a terminal and JSON lines elsewhere.")
+    }
+}

@@ -1,0 +1,167 @@
+package import Core
+
+/// What the daemon was told: flags, environment, file and defaults, resolved once at start into one value that does
+/// not change. Each room is handed only its part.
+package struct Settings: Sendable {
+    package var server: Server
+    /// Never empty; names and aliases are unique.
+    package var models: [Model]
+    package var mcp: MCP
+    package var context: Context
+    package var auth: Auth
+    package var log: Log
+
+    /// What an operator should know though nothing is wrong: references to unset variables, keys without effect yet.
+    package internal(set) var notices: [String] = []
+    /// Every key with the value that stands and where it came from, in the order of the reference.
+    package internal(set) var effective: [EffectiveValue] = []
+    /// A secret stands in the file itself, not in a variable it refers to.
+    var holdsLiteralSecret = false
+
+    /// Where clients reach the daemon.
+    package struct Server: Hashable, Sendable {
+        package var host: String
+        /// 0 takes any free port.
+        package var port: Int
+        /// Names beside loopback and this host's own that a request's Host may carry; lower case.
+        package var allowedHosts: [String]
+    }
+
+    /// One model and the engine that answers for it.
+    package struct Model: Hashable, Sendable {
+        package enum Engine: String, Sendable, CaseIterable {
+            case builtin
+            case stdio
+        }
+
+        /// What a `stdio` engine speaks.
+        package enum StdioProtocol: String, Sendable, CaseIterable {
+            /// llama-completion and its like: one process an answer.
+            case completion
+            /// docs/engine-protocol.md: one process, many answers.
+            case jsonl
+        }
+
+        package enum Template: String, Sendable, CaseIterable {
+            case chatml
+            case llama3
+            case phi3
+            case gemma
+            case mistral
+            case commandR = "command-r"
+            case zephyr
+        }
+
+        package var name: String
+        package var engine: Engine
+        /// Without meaning for `builtin`.
+        package var `protocol`: StdioProtocol
+        package var aliases: [String]
+        /// The model file, absolute; set for `completion`.
+        package var path: String?
+        /// Program and arguments; empty for `builtin`. A program with a slash is absolute, one without is for PATH.
+        package var command: [String]
+        /// Tokens of prompt and answer together; nil: what the engine says.
+        package var context: Int?
+        /// Nil: as the model file says.
+        package var template: Template?
+        package var threads: Int?
+        /// Tokens a second; nil: as fast as it can.
+        package var pace: Double?
+        /// Answers at the same time.
+        package var slots: Int?
+    }
+
+    /// Shared context: storage and, later, peers.
+    package struct MCP: Sendable {
+        package enum DefaultConversation: String, Sendable, CaseIterable {
+            /// A bare request continues its caller's own conversation (design.md §3).
+            case shared
+            case off
+        }
+
+        package var enabled: Bool
+        package var mdns: Bool
+        package var multicast: Bool
+        package var multicastPort: Int
+        package var persist: Bool
+        /// Absolute.
+        package var storagePath: String
+        /// Nil: a key of this device.
+        package var encryptionKey: Secret<String>?
+        package var defaultConversation: DefaultConversation
+    }
+
+    package struct Context: Hashable, Sendable {
+        /// When a turn counts as kept. On a single host both mean: it is on disk.
+        package enum Durability: String, Sendable, CaseIterable {
+            case first
+            case fsync
+        }
+
+        package var durability: Durability
+    }
+
+    /// Who may ask.
+    package struct Auth: Sendable {
+        package struct Key: Sendable {
+            /// Nil where the file gives the key alone: its owner is then named after a hash of the key.
+            package var name: String?
+            package var key: Secret<String>
+        }
+
+        package enum LAN: String, Sendable, CaseIterable {
+            /// Whoever is not on this machine needs a key.
+            case key
+            case open
+        }
+
+        package var keys: [Key]
+        package var lan: LAN
+        /// Empty: every address.
+        package var ipAllowlist: [AddressRange]
+    }
+
+    package struct Log: Hashable, Sendable {
+        /// As in swift-log.
+        package enum Level: String, Sendable, CaseIterable {
+            case trace, debug, info, notice, warning, error, critical
+        }
+
+        package enum Format: String, Sendable, CaseIterable {
+            /// Text on a terminal, JSON lines elsewhere.
+            case auto
+            case text
+            case json
+        }
+
+        package var level: Level
+        package var format: Format
+    }
+}
+
+/// One key as `igris-runtime check` shows it.
+package struct EffectiveValue: Hashable, Sendable {
+    /// The key's full name, `server.port` or `models[0].name`.
+    package var key: String
+    /// As it would be written in the file; a secret is `<secret>`, a key that is not set is `null`.
+    package var shown: JSON
+    package var source: ValueSource
+}
+
+/// Which of the sources gave a value.
+package enum ValueSource: Hashable, Sendable, CustomStringConvertible {
+    case `default`
+    case file(String, Position)
+    case environment(String)
+    case flag(String)
+
+    package var description: String {
+        switch self {
+        case .default: "default"
+        case .file(let name, let position): "\(name):\(position)"
+        case .environment(let name): "environment \(name)"
+        case .flag(let name): "flag \(name)"
+        }
+    }
+}
