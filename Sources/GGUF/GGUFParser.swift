@@ -263,8 +263,12 @@ struct GGUFParser {
             .corrupt, "the model file is damaged at byte \(place ?? position): \(what); fetch or convert it again")
     }
 
-    /// A name from the file, safe to print: short, and without anything a terminal would act on.
-    static func printable(_ name: String) -> String {
+    private static func printable(_ name: String) -> String { GGUFFile.printable(name) }
+}
+
+extension GGUFFile {
+    /// A name from a file, safe to print: short, and without anything a terminal would act on.
+    package static func printable(_ name: String) -> String {
         var text = ""
         for scalar in name.unicodeScalars.prefix(80) {
             text += (0x21...0x7E).contains(scalar.value) ? String(scalar) : "?"

@@ -53,7 +53,8 @@ final class GGUFStorage: @unchecked Sendable {
         case ENOENT, ENOTDIR:
             return RuntimeError(.configuration, "there is no such model file: correct the path in the configuration")
         case EACCES, EPERM:
-            return RuntimeError(.configuration, "the model file may not be read (\(reason)): allow this user to read it")
+            return RuntimeError(
+                .configuration, "the model file may not be read (\(reason)): allow this user to read it")
         default: return RuntimeError(.system, "the model file cannot be opened: \(reason)")
         }
     }
