@@ -195,9 +195,16 @@ class Daemon:
         """Every sample by its name with labels, as `/metrics` prints them."""
         return dict(samples(self.get("/metrics").text))
 
+    def status_models(self) -> list[dict[str, Any]]:
+        return self.get("/v1/status").json()["models"]
+
+    def status_model(self, name: str = "igris-recall") -> dict[str, Any]:
+        """What `/v1/status` shows of one model."""
+        return next(model for model in self.status_models() if name in (model.get("name"), model.get("id")))
+
     def running(self) -> int:
         """Answers being written at present, of all models."""
-        return sum(model["running"] for model in self.get("/v1/status").json()["models"])
+        return sum(model["running"] for model in self.status_models())
 
 
 def samples(text: str) -> Iterator[tuple[str, float]]:
