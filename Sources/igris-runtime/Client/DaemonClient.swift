@@ -1,0 +1,139 @@
+import ArgumentParser
+import Core
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// Where the commands find a daemon, and with which key.
+struct DaemonOptions: ParsableArguments {
+    @Option(help: "The daemon's address; also $IGRIS_URL.")
+    var url: String?
+
+    @Option(help: ArgumentHelp("An API key; better in $IGRIS_API_KEY, which other users cannot see.", visibility: .hidden))
+    var key: String?
+}
+
+/// Speaks HTTP/1.1 with a daemon: one request, one connection.
+struct DaemonClient {
+    struct Reply {
+        var status: Int
+        var headers: HTTPHeaders
+        var body: [UInt8]
+    }
+
+    private let host: String
+    private let port: Int
+    private let key: String?
+
+    /// Throws ``RuntimeError`` `.configuration` when the address is none.
+    init(_ options: DaemonOptions, environment: [String: String]) throws {
+        let url = options.url ?? environment["IGRIS_URL"] ?? "http://127.0.0.1:8080"
+        key = options.key ?? environment["IGRIS_API_KEY"]
+        guard let (host, port) = Self.parts(of: url) else {
+            throw RuntimeError(.configuration, "'\(url)' is no address of a daemon; write http://HOST:PORT")
+        }
+        self.host = host
+        self.port = port
+    }
+
+    var address: String { "http://\(host.contains(":") ? "[\(host)]" : host):\(port)" }
+
+    /// `http://HOST[:PORT][/v1]`; an IPv6 address in brackets.
+    static func parts(of url: String) -> (host: String, port: Int)? {
+        guard url.hasPrefix("http://") else { return nil }
+        let authority = url.dropFirst("http://".count).prefix { $0 != "/" }
+        var host = authority
+        var port = 80
+        if let colon = authority.lastIndex(of: ":"), authority[colon...].contains("]") == false {
+            guard let number = Int(authority[authority.index(after: colon)...]), (1...65_535).contains(number) else {
+                return nil
+            }
+            host = authority[..<colon]
+            port = number
+        }
+        if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
+        return host.isEmpty ? nil : (String(host), port)
+    }
+
+    /// The whole reply.
+    func send(_ method: HTTPMethod, _ path: String, json: JSON? = nil) async throws -> Reply {
+        var body: [UInt8] = []
+        let head = try await exchange(method, path, json) { _, bytes in
+            guard body.count + bytes.count <= Limits.inferenceBodyBytes else {
+                throw RuntimeError(.tooLarge, "the daemon's reply is too long")
+            }
+            body += bytes
+        }
+        return Reply(status: Int(head.status.code), headers: head.headers, body: body)
+    }
+
+    /// The reply as it comes: `receive` is called with the head and each piece.
+    @discardableResult
+    func exchange(
+        _ method: HTTPMethod, _ path: String, _ json: JSON?, receive: (HTTPResponseHead, [UInt8]) throws -> Void
+    ) async throws -> HTTPResponseHead {
+        let channel: NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>
+        do {
+            channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                .connectTimeout(.seconds(5))
+                .channelOption(.socketOption(.tcp_nodelay), value: 1)
+                .connect(host: host, port: port) { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try channel.pipeline.syncOperations.addHTTPClientHandlers()
+                        return try NIOAsyncChannel(wrappingChannelSynchronously: channel)
+                    }
+                }
+        } catch {
+            throw RuntimeError(
+                .unavailable,
+                "no daemon answers at \(address); start one with: igris-runtime --config config.json5", cause: error)
+        }
+        let request = requestHead(method, path, json?.encoded.count ?? 0)
+        return try await channel.executeThenClose { inbound, outbound in
+            try await outbound.write(.head(request))
+            if let json { try await outbound.write(.body(.byteBuffer(ByteBuffer(bytes: json.encoded)))) }
+            try await outbound.write(.end(nil))
+            var head: HTTPResponseHead?
+            for try await part in inbound {
+                switch part {
+                case .head(let received): head = received
+                case .body(let buffer):
+                    if let head { try receive(head, Array(buffer.readableBytesView)) }
+                case .end:
+                    if let head { return head }
+                }
+            }
+            throw RuntimeError(.unavailable, "the daemon at \(address) closed the connection in mid-reply; ask again")
+        }
+    }
+
+    private func requestHead(_ method: HTTPMethod, _ path: String, _ length: Int) -> HTTPRequestHead {
+        var head = HTTPRequestHead(version: .http1_1, method: method, uri: path)
+        head.headers.add(name: "host", value: "\(host.contains(":") ? "[\(host)]" : host):\(port)")
+        head.headers.add(name: "user-agent", value: "igris-runtime/\(IgrisRuntime.version)")
+        head.headers.add(name: "connection", value: "close")
+        if length > 0 {
+            head.headers.add(name: "content-type", value: "application/json")
+            head.headers.add(name: "content-length", value: String(length))
+        }
+        if let key { head.headers.add(name: "authorization", value: "Bearer \(key)") }
+        return head
+    }
+}
+
+extension DaemonClient.Reply {
+    /// The reply's JSON; throws what the daemon says is wrong.
+    func json() throws -> JSON {
+        let json = try? JSON.parse(body)
+        guard (200..<300).contains(status), let json else {
+            throw Self.error(status: status, json)
+        }
+        return json
+    }
+
+    /// The daemon's error object as our own error.
+    static func error(status: Int, _ json: JSON?) -> RuntimeError {
+        let message = json?["error"]?["message"]?.string ?? "the daemon answered with status \(status)"
+        return RuntimeError(status == 401 || status == 403 ? .unauthenticated : .unavailable, message)
+    }
+}

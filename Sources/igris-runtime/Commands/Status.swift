@@ -1,0 +1,38 @@
+import ArgumentParser
+import Core
+
+/// `igris-runtime status`: is anything wrong?
+struct Status: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Show how the daemon is; the first line says whether anything is wrong.")
+
+    @OptionGroup var daemon: DaemonOptions
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func run() async throws {
+        try await reporting {
+            let client = try DaemonClient(daemon, environment: Environment.variables)
+            let status = try await client.send(.GET, "/v1/status").json()
+            Terminal.write(json ? status.text + "\n" : Self.page(status))
+        }
+    }
+
+    private static func page(_ status: JSON) -> String {
+        let reasons = status["reasons"]?.array?.compactMap(\.string) ?? []
+        let isReady = status["ready"]?.bool == true
+        var lines = [isReady ? (reasons.isEmpty ? "ok" : "ok, but:") : "not ready:"]
+        lines += reasons.map { "  \($0)" }
+        let facts = ["id", "version", "uptime_seconds"].compactMap { name in
+            status[name].map { "\(name) \($0.string ?? $0.text)" }
+        }
+        lines.append(facts.joined(separator: "  "))
+        if let store = status["store"]?.object {
+            lines.append("store  " + store.members.map { "\($0.key) \($0.value.string ?? $0.value.text)" }.joined(separator: "  "))
+        }
+        for model in status["models"]?.array ?? [] {
+            lines.append("model  " + ModelList.line(model))
+        }
+        return lines.joined(separator: "\n") + "\n"
+    }
+}

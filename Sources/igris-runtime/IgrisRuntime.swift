@@ -1,0 +1,29 @@
+import ArgumentParser
+
+/// The program: its subcommands, `serve` when none is named.
+@main
+struct IgrisRuntime: AsyncParsableCommand {
+    static let version = "0.1.0"
+
+    static let configuration = CommandConfiguration(
+        commandName: "igris-runtime",
+        abstract: "Answers an OpenAI-compatible API from local models and keeps every conversation, encrypted.",
+        usage: """
+            igris-runtime --config config.json5 [--port N] [--host H]
+            igris-runtime <subcommand>
+            """,
+        discussion: "Exit codes: 0 done, 1 failed, 64 wrong usage, 69 no daemon answers, 77 not permitted, 78 wrong settings.",
+        version: version,
+        subcommands: [Serve.self, Check.self, Chat.self, Status.self, ModelList.self, RunEngine.self],
+        defaultSubcommand: Serve.self)
+}
+
+/// Exit codes of sysexits.h, as far as they are used here.
+enum Exit {
+    static let failure = ExitCode(1)
+    static let usage = ExitCode(64)
+    static let unavailable = ExitCode(69)
+    static let temporary = ExitCode(75)
+    static let denied = ExitCode(77)
+    static let settings = ExitCode(78)
+}

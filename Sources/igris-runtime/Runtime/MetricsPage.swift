@@ -1,0 +1,50 @@
+import Core
+import Metrics
+import Node
+import Telemetry
+
+/// The page at `/metrics`: what was counted, and what is measured only when somebody looks.
+struct MetricsPage {
+    let registry: PrometheusRegistry
+    let node: LocalNode
+
+    /// What our metrics mean; the gateway's and the node's own.
+    static let descriptions: [MetricDescription] = [
+        MetricDescription("igris_http_requests_total", "Requests answered, by route, method and status."),
+        MetricDescription("igris_http_request_duration_seconds", "Time from a request's head to the end of its reply."),
+        MetricDescription(
+            "igris_time_to_first_token_seconds", "Time from a chat request to the first piece of its answer.",
+            buckets: Buckets.fineSeconds),
+        MetricDescription("igris_tokens_total", "Tokens of prompts and of answers."),
+        MetricDescription("igris_requests_in_flight", "Requests being answered."),
+        MetricDescription("igris_engine_requests_waiting", "Requests that wait for the model's engine."),
+        MetricDescription("igris_engine_requests_running", "Requests that the model's engine is answering."),
+        MetricDescription("igris_engine_ready", "1 while the model's engine is ready, else 0."),
+        MetricDescription("igris_store_conversations", "Conversations in the store."),
+        MetricDescription("igris_store_operations", "Operations in the store."),
+        MetricDescription("igris_store_bytes", "Bytes of the store on disk, write-ahead log included."),
+        MetricDescription("igris_store_operations_total", "Operations written since the start."),
+        MetricDescription(
+            "igris_store_commit_duration_seconds", "Time of one commit to disk; many turns may share it.",
+            buckets: Buckets.fineSeconds),
+        MetricDescription("igris_store_commit_failures_total", "Commits that the disk or the store refused."),
+        MetricDescription("igris_ready", "1 while this host takes requests, else 0."),
+    ]
+
+    func text() async -> String {
+        for model in await node.models() {
+            let dimensions = [("model", model.name)]
+            Gauge(label: "igris_engine_requests_waiting", dimensions: dimensions).record(model.waiting)
+            Gauge(label: "igris_engine_requests_running", dimensions: dimensions).record(model.running)
+            Gauge(label: "igris_engine_ready", dimensions: dimensions).record(model.state == .ready ? 1 : 0)
+        }
+        // A store that cannot be read has no sizes to show; readiness tells why.
+        if let sizes = try? await node.storeStatistics() {
+            Gauge(label: "igris_store_conversations").record(sizes.conversations)
+            Gauge(label: "igris_store_operations").record(sizes.operations)
+            Gauge(label: "igris_store_bytes").record(sizes.bytes)
+        }
+        Gauge(label: "igris_ready").record(await node.readiness().isReady ? 1 : 0)
+        return registry.exposition()
+    }
+}

@@ -1,0 +1,96 @@
+import Core
+import Cryptography
+import Gateway
+import Glibc
+import Guardian
+import Logging
+import Node
+import ServiceLifecycle
+import Settings
+import Store
+import Telemetry
+
+/// Joins the rooms into one daemon. It decides nothing itself.
+struct Runtime {
+    private let settings: Settings
+    private let environment: [String: String]
+
+    init(settings: Settings, environment: [String: String]) {
+        self.settings = settings
+        self.environment = environment
+    }
+
+    /// Serves until a signal ends it. Throws ``RuntimeError`` when it cannot start.
+    func run() async throws {
+        let registry = PrometheusRegistry(version: IgrisRuntime.version, descriptions: MetricsPage.descriptions)
+        Telemetry.bootstrap(metrics: registry)
+        let log = Self.startLog(settings.log)
+        for notice in settings.notices { log.notice("\(notice)") }
+
+        let folder = try StateFolder(environment: environment)
+        let storage = try await Storage.open(settings: settings, folder: folder, log: log)
+        let models = Models(try settings.models.map { try EngineEntry.make($0, log: log) })
+        let writer = LogWriter(store: storage.store, wallClock: Self.wallClock)
+        await writer.recover()
+        if let failure = await writer.failure {
+            log.error("conversations are not kept", metadata: ["reason": "\(failure.message)"])
+        }
+        let node = LocalNode(
+            id: storage.identity.node, version: IgrisRuntime.version, models: models,
+            conversations: Conversations(
+                store: storage.store, writer: writer, prefixKey: storage.prefixKey,
+                continuesByDefault: settings.mcp.defaultConversation == .shared),
+            writer: writer, store: storage.store, log: log, wallClock: Self.wallClock)
+
+        let gateway = Gateway(
+            configuration: GatewayConfiguration(settings), node: node,
+            metricsPage: { await MetricsPage(registry: registry, node: node).text() }, log: log,
+            onListening: { host, port in
+                log.notice(
+                    "listening", metadata: ["server.host": "\(host)", "server.port": "\(port)", "node.id": "\(node.id)"])
+            })
+        // Engines start while the gateway already answers health checks.
+        let services = ServiceGroup(
+            configuration: ServiceGroupConfiguration(
+                services: [
+                    .init(service: EngineService(models: models)),
+                    .init(service: gateway, successTerminationBehavior: .gracefullyShutdownGroup),
+                ],
+                gracefulShutdownSignals: [], logger: log))
+        try await Self.run(services, log: log)
+        await storage.store.close()
+        log.notice("stopped")
+    }
+
+    /// The first signal ends the daemon in good order, the second at once: what is acknowledged is on disk anyway.
+    private static func run(_ services: ServiceGroup, log: Logger) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                var count = 0
+                for await signal in await UnixSignalsSequence(trapping: .sigterm, .sigint) {
+                    count += 1
+                    if count > 1 { _exit(128 + (signal == .sigint ? SIGINT : SIGTERM)) }
+                    log.notice("stopping; a second signal ends at once", metadata: ["signal": "\(signal)"])
+                    await services.triggerGracefulShutdown()
+                }
+            }
+            group.addTask { try await services.run() }
+            // The signals never end by themselves: whatever comes first is the services' end.
+            try await group.next()
+            group.cancelAll()
+        }
+    }
+
+    private static func startLog(_ settings: Settings.Log) -> Logger {
+        Telemetry.bootstrap(
+            logLevel: Logger.Level(rawValue: settings.level.rawValue) ?? .info,
+            format: LogFormat(rawValue: settings.format.rawValue) ?? .auto)
+        return Logger(label: "igris")
+    }
+
+    @Sendable private static func wallClock() -> UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return UInt64(clamping: time.tv_sec) &* 1_000 &+ UInt64(clamping: time.tv_nsec / 1_000_000)
+    }
+}

@@ -1,0 +1,32 @@
+import Core
+import Cryptography
+import Glibc
+
+/// Where this user's keys are kept, outside of every conversation store (XDG state folder; systemd's StateDirectory).
+struct StateFolder {
+    let path: String
+
+    /// Throws ``RuntimeError`` `.configuration` when the environment names no place.
+    init(environment: [String: String]) throws {
+        if let folder = environment["STATE_DIRECTORY"]?.split(separator: ":").first {
+            path = String(folder)
+        } else if let folder = environment["XDG_STATE_HOME"], folder.hasPrefix("/") {
+            path = "\(folder)/igris"
+        } else if let home = environment["HOME"] ?? Self.homeOfUser {
+            path = "\(home)/.local/state/igris"
+        } else {
+            throw RuntimeError(
+                .configuration, "there is no folder for this host's keys; set HOME or XDG_STATE_HOME to one")
+        }
+    }
+
+    /// One identity a store: two daemons of one user, or a copied store, are different hosts.
+    func identityFolder(forStoreAt path: String) -> String {
+        "\(self.path)/nodes/\(SHA256.hash(Array(path.utf8)).prefix(8).hex)"
+    }
+
+    private static var homeOfUser: String? {
+        guard let entry = getpwuid(getuid()), let home = entry.pointee.pw_dir else { return nil }
+        return String(cString: home)
+    }
+}
