@@ -147,6 +147,9 @@ def test_two_daemons_with_one_file_and_different_ports_both_work(daemon):
     assert two.config == one.config
     assert one.ask("first", conversation="c") == "1: first"
     assert two.ask("second", conversation="c") == "1: second"
+    # Two hosts, not one twice.
+    served = [each.post("Hello", store=False).headers["x-igris-served-by"] for each in (one, two)]
+    assert served[0] != served[1]
     # The second keeps its own file, says so, and finds it again.
     fallback = one.database.with_name(f"mcp_contexts.{two.port}.db")
     assert fallback.exists()

@@ -1,0 +1,337 @@
+"""figures.py: the figures of the first issue, measured on this machine, beside their goals.
+
+Everything goes through the release binary. Overheads are differences between two measurements of the same run,
+taken in turns: the same question asked over HTTP, and asked of a bare engine over pipes.
+"""
+
+import argparse
+import concurrent.futures
+import datetime
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "Tests/EndToEnd"))
+
+from daemon import Daemon, recall, scripted_engine  # noqa: E402
+from wire import Connection  # noqa: E402
+
+MIB = 1024 * 1024
+TEXT = "x" * 200
+INSTANT = scripted_engine("instant", "echo.py")
+INSTANT["command"] += ["--answer", TEXT]
+QUESTION = [{"role": "user", "content": "Remember: my name is Alice"}]
+
+
+class Table:
+    def __init__(self) -> None:
+        self.rows: list[dict] = []
+
+    def add(self, figure: str, measured: float, unit: str, goal: float, at_least: bool = False) -> None:
+        """One figure; the ratio is measured / goal, and the verdict is what counts."""
+        met = measured >= goal if at_least else measured <= goal
+        self.rows.append({
+            "figure": figure, "measured": round(measured, 3), "unit": unit,
+            "goal": f"{'>=' if at_least else '<='} {goal:g}", "ratio": round(measured / goal, 2), "met": met,
+        })
+        print(self.line(self.rows[-1]), flush=True)
+
+    def note(self, text: str) -> None:
+        print(f"    {text}", flush=True)
+
+    @staticmethod
+    def line(row: dict) -> str:
+        measured = f"{row['measured']:,.3f}".rstrip("0").rstrip(".")
+        return (f"{row['figure']:<58} {measured:>12} {row['unit']:<11} goal {row['goal']:<9} "
+                f"x{row['ratio']:<6} {'met' if row['met'] else 'MISSED'}")
+
+
+# Clients
+
+
+def chat_bytes(**fields) -> bytes:
+    body = json.dumps(fields).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+def ask(connection: Connection, request: bytes) -> None:
+    connection.send(request)
+    answer = connection.answer()
+    assert answer.status == 200, answer
+
+
+class BareEngine:
+    """The engine's child as the daemon starts it, spoken to over pipes."""
+
+    def __init__(self, binary: Path):
+        self.process = subprocess.Popen(
+            [binary, "engine"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        ready = self.event()
+        assert ready["event"] == "ready", ready
+        self.count = 0
+
+    def event(self) -> dict:
+        return json.loads(self.process.stdout.readline())
+
+    def ask(self, **fields) -> int:
+        """One whole answer; how many pieces of text it had."""
+        self.count += 1
+        request = {"op": "generate", "id": str(self.count), "temperature": 0, **fields}
+        self.process.stdin.write(json.dumps(request).encode() + b"\n")
+        self.process.stdin.flush()
+        pieces = 0
+        while (event := self.event())["event"] != "done":
+            assert event["event"] == "text", event
+            pieces += 1
+        return pieces
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait(10)
+
+
+def in_turns(rounds: int, **measures: Callable[[], object]) -> dict[str, list[float]]:
+    """Milliseconds of each measure, one of each in every round."""
+    taken: dict[str, list[float]] = {name: [] for name in measures}
+    for number in range(rounds + 20):
+        for name, measure in measures.items():
+            begin = time.perf_counter()
+            measure()
+            if number >= 20:
+                taken[name].append((time.perf_counter() - begin) * 1000)
+    return taken
+
+
+def percentiles(values: list[float]) -> str:
+    ordered = sorted(values)
+    at = lambda share: ordered[min(len(ordered) - 1, int(share * len(ordered)))]  # noqa: E731
+    return f"p50 {at(0.5):.3f}  p90 {at(0.9):.3f}  p99 {at(0.99):.3f}  max {ordered[-1]:.3f} ms"
+
+
+# Figures
+
+
+def size(table: Table, binary: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "stripped"
+        subprocess.run(["strip", "-o", copy, binary], check=True)
+        table.add("release binary, stripped", copy.stat().st_size / 1e6, "MB", 40)
+
+
+def resident(pid: int) -> float:
+    """MiB of memory of one process."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError(f"no VmRSS for {pid}")
+
+
+def memory(table: Table, binary: Path, home: Path) -> None:
+    one = Daemon(binary, home, {"models": [recall()]}, [], {}).start()
+    try:
+        one.ask("Hello", store=False)
+        time.sleep(2)
+        table.add("idle memory of the daemon (RSS)", resident(one.pid), "MiB", 40)
+        [engine] = one.children()
+        table.add("idle memory of the built-in engine's child (RSS)", resident(engine), "MiB", 30)
+    finally:
+        one.close()
+
+
+def overhead(table: Table, binary: Path, home: Path, rounds: int) -> None:
+    one = Daemon(binary, home, {"models": [recall()]}, [], {}).start()
+    bare = BareEngine(binary)
+    common = {"messages": QUESTION, "max_tokens": 64}
+    plain = chat_bytes(model="phi3", store=False, temperature=0, **common)
+    stream = chat_bytes(model="phi3", store=False, temperature=0, stream=True, **common)
+    try:
+        with Connection(one.port) as connection:
+            tokens = bare.ask(**common)
+            taken = in_turns(
+                rounds, direct=lambda: bare.ask(**common), plain=lambda: ask(connection, plain),
+                streamed=lambda: ask(connection, stream))
+        middle = {name: statistics.median(values) for name, values in taken.items()}
+        for name, values in taken.items():
+            table.note(f"{name:<9} {percentiles(values)}")
+        added = statistics.median(plain - direct for plain, direct in zip(taken["plain"], taken["direct"]))
+        per_token = statistics.median(
+            streamed - direct for streamed, direct in zip(taken["streamed"], taken["direct"])) / tokens
+        table.add("gateway overhead, not streamed, p50", added, "ms", 1)
+        table.add(f"gateway overhead per streamed token ({tokens} tokens), p50", per_token, "ms", 0.5)
+        table.note(f"the same answer directly {middle['direct']:.2f} ms, x{middle['plain'] / middle['direct']:.2f} through "
+                   f"the daemon, x{middle['streamed'] / middle['direct']:.2f} streamed")
+    finally:
+        bare.close()
+        one.close()
+
+
+def append_part(port: int, prefix: str, count: int, clients: int) -> None:
+    """Sends `count` requests on `clients` connections, each client in conversations of its own."""
+    def run(client: int) -> None:
+        with Connection(port, timeout=60) as connection:
+            for number in range(count // clients):
+                conversation = f"{prefix}-{client}-{number // 10}"
+                ask(connection, chat_bytes(
+                    model="instant", conversation=conversation, messages=[{"role": "user", "content": TEXT}]))
+
+    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+        list(pool.map(run, range(clients)))
+
+
+def append(table: Table, binary: Path, home: Path, requests: int) -> None:
+    one = Daemon(binary, home, {"models": [INSTANT]}, [], {}).start()
+    try:
+        append_part(one.port, "warm", 200, 8)
+        one.stop()
+        before = disk(one)
+        one.start()
+        begin = time.perf_counter()
+        processes = [
+            multiprocessing.Process(target=append_part, args=(one.port, f"p{index}", requests // 2, 32)) for index in range(2)
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+            assert process.exitcode == 0
+        seconds = time.perf_counter() - begin
+        messages = requests // 64 * 64 * 2
+        one.stop()
+        table.note("messages of 200 bytes, question and answer, through HTTP and an instant engine; the clients share "
+                   "the machine's cores")
+        table.add("acknowledged messages a second, through HTTP", messages / seconds, "messages/s", 5000, at_least=True)
+        table.add("disk per message of 200 bytes", (disk(one) - before) / messages, "bytes", 400)
+    finally:
+        one.close()
+
+
+def disk(one: Daemon) -> int:
+    return sum(path.stat().st_size for path in one.database.parent.glob(one.database.name + "*"))
+
+
+def populate(one: Daemon, prefix: str, count: int) -> None:
+    def run(client: int) -> None:
+        with Connection(one.port, timeout=60) as connection:
+            for number in range(client, count, 16):
+                ask(connection, chat_bytes(
+                    model="instant", conversation=f"{prefix}-{number}", messages=[{"role": "user", "content": TEXT}]))
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        list(pool.map(run, range(16)))
+
+
+def growth(table: Table, binary: Path, home: Path, rounds: int) -> None:
+    one = Daemon(binary, home, {"models": [INSTANT]}, [], {}).start()
+    middle: dict[int, float] = {}
+    stored = 0
+    try:
+        for level in (0, 5_000, 10_000, 20_000):
+            populate(one, f"fill{level}", level - stored)
+            stored = level
+            if level == 10_000:
+                one.stop()
+                table.add("start to the first 200, 10,000 conversations stored, median of 5", start(one, "/readyz"), "ms", 200)
+                table.note(f"the same until /livez: {start(one, '/livez'):.1f} ms")
+                one.stop()
+                one.start()
+                continue
+            with Connection(one.port) as connection:
+                numbers = iter(range(10**6))
+                taken = in_turns(rounds, request=lambda: ask(connection, chat_bytes(
+                    model="instant", conversation=f"probe{level}-{next(numbers)}",
+                    messages=[{"role": "user", "content": TEXT}])))["request"]
+            middle[level] = statistics.median(taken)
+            table.note(f"a request in a new conversation, {level:>6,} stored: {percentiles(taken)}")
+        table.add("request time at 20,000 conversations / at none", middle[20_000] / middle[0], "x", 1.25)
+    finally:
+        one.close()
+
+
+def start(one: Daemon, path: str) -> float:
+    """Milliseconds from exec to the first 200, median of 5 starts."""
+    taken = []
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    for _ in range(5):
+        if one.process and one.process.poll() is None:
+            one.stop()
+        begin = time.perf_counter()
+        one.start(until=None)
+        while True:
+            try:
+                with Connection(one.port) as connection:
+                    connection.send(request)
+                    if connection.answer().status == 200:
+                        break
+            except (OSError, AssertionError):
+                pass
+            time.sleep(0.001)
+        taken.append((time.perf_counter() - begin) * 1000)
+    return statistics.median(taken)
+
+
+def sync_cost(folder: Path) -> str:
+    """What one fdatasync of 4 KiB costs here: the floor of every acknowledged write."""
+    taken = []
+    with (folder / "sync").open("wb") as file:
+        for _ in range(100):
+            file.write(os.urandom(4096))
+            file.flush()
+            begin = time.perf_counter()
+            os.fdatasync(file.fileno())
+            taken.append((time.perf_counter() - begin) * 1000)
+    return percentiles(taken)
+
+
+def machine() -> str:
+    model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), platform.machine())
+    memory_mib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MIB
+    return f"{os.cpu_count()} x {model}, {memory_mib} MiB, Linux {platform.release()}"
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--binary", type=Path, default=ROOT / ".build/release/igris-runtime")
+    options.add_argument("--rounds", type=int, default=300, help="measurements of each kind")
+    options.add_argument("--messages", type=int, default=20_000, help="requests of the append figure")
+    options.add_argument("--json", type=Path, help="write the figures to this file too")
+    options.add_argument("--only", nargs="*", default=[], help="size, memory, overhead, append, growth")
+    options = options.parse_args()
+    binary = options.binary.resolve()
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    print(f"{date}, commit {commit or 'unknown'}, {machine()}")
+    table = Table()
+    with tempfile.TemporaryDirectory(prefix="igris-bench-") as folder:
+        home = Path(folder)
+        print(f"load {os.getloadavg()[0]:.1f}; fdatasync here: {sync_cost(home)}")
+        parts = {
+            "size": lambda: size(table, binary),
+            "memory": lambda: memory(table, binary, home / "memory"),
+            "overhead": lambda: overhead(table, binary, home / "overhead", options.rounds),
+            "append": lambda: append(table, binary, home / "append", options.messages),
+            "growth": lambda: growth(table, binary, home / "growth", options.rounds),
+        }
+        for name, part in parts.items():
+            if not options.only or name in options.only:
+                part()
+    print(f"load {os.getloadavg()[0]:.1f} at the end")
+    if options.json:
+        options.json.write_text(json.dumps(
+            {"date": date, "commit": commit, "machine": machine(), "figures": table.rows}, indent=2) + "\n")
+    return 0 if all(row["met"] for row in table.rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
