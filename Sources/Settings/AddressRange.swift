@@ -1,18 +1,18 @@
 import Glibc
 
 /// A block of IP addresses in CIDR notation; a single address is a block of one.
-package struct AddressRange: Hashable, Sendable, CustomStringConvertible {
+struct AddressRange: Hashable, Sendable, CustomStringConvertible {
     /// 4 or 16 bytes, network order; bits beyond the prefix are zero.
-    package let address: [UInt8]
-    package let prefixLength: Int
+    let address: [UInt8]
+    let prefixLength: Int
 
-    package init(address: [UInt8], prefixLength: Int) {
+    init(address: [UInt8], prefixLength: Int) {
         self.prefixLength = min(max(prefixLength, 0), address.count * 8)
         self.address = Self.masked(address, to: self.prefixLength)
     }
 
     /// `10.0.0.0/8`, `fd00::/8`, `192.168.1.7`. Nil for anything else.
-    package init?(_ text: String) {
+    init?(_ text: String) {
         guard let parsed = Self.parse(text) else { return nil }
         self.init(address: parsed.address, prefixLength: parsed.prefixLength)
     }
@@ -27,13 +27,15 @@ package struct AddressRange: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// `10.0.0.0/8`
-    package var description: String {
+    var description: String {
         var storage = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
         let family = address.count == 4 ? AF_INET : AF_INET6
         guard inet_ntop(family, address, &storage, socklen_t(storage.count)) != nil else { return "?" }
         let text = String(decoding: storage.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
         return "\(text)/\(prefixLength)"
     }
+
+    private static let mappedPrefix = [UInt8](repeating: 0, count: 10) + [0xFF, 0xFF]
 
     private static func parse(_ text: String) -> (address: [UInt8], prefixLength: Int)? {
         let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
@@ -44,6 +46,8 @@ package struct AddressRange: Hashable, Sendable, CustomStringConvertible {
         let isIPv6 = first.contains(":")
         var address = [UInt8](repeating: 0, count: isIPv6 ? 16 : 4)
         guard inet_pton(isIPv6 ? AF_INET6 : AF_INET, String(first), &address) == 1 else { return nil }
+        // ::ffff:10.0.0.1 is an IPv4 address in disguise: whoever compares by family would never see it match.
+        guard !isIPv6 || !address.starts(with: mappedPrefix) else { return nil }
         guard parts.count == 2, let second = parts.last else { return (address, address.count * 8) }
         guard (1...3).contains(second.utf8.count), second.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
             let length = Int(second), length <= address.count * 8

@@ -26,22 +26,21 @@ extension Settings.Model {
             "What a `stdio` program speaks: `completion` as llama-completion, `jsonl` as docs/engine-protocol.md.")
         aliases = reader.value(
             "aliases", .list(of: .modelName, count: 0...100), default: [], "Further names for the model.")
-        path = reader.optional("path", .path, "Model file (GGUF) of a `completion` program.")
+        path = reader.optional("path", .path, "Model file (GGUF); `builtin` has its own and runs others of its kind.")
         command =
             reader.optional(
                 "command", .command, "A `stdio` engine's program and its arguments; no shell is involved.") ?? []
         context = reader.optional(
             "context", .integer(256...10_000_000),
-            "Tokens of prompt and answer together; without it the engine's own bound.")
+            "Tokens of prompt and answer together of a `completion` model; without it as many as the file says.")
         template = reader.optional(
             "template", .choice(), "Chat template of a `completion` model; without it the model file's own.")
         threads = reader.optional(
-            "threads", .integer(1...1_024), "Threads of a `completion` program; without it the engine decides.")
+            "threads", .integer(1...1_024), "Threads of a `completion` program; without it by the size of the model.")
         pace = reader.optional(
             "pace", .number(0.1...100_000), "Tokens a second that `builtin` writes at most, for demonstrations.")
         slots = reader.optional(
-            "slots", .integer(1...64), "Answers that the engine writes at the same time; without it the engine decides."
-        )
+            "slots", .integer(1...64), "Answers that `builtin` writes at the same time; without it the engine decides.")
 
         if let name, !names.take(name, for: name) {
             reader.refuse("\(quoted(name)) already names the model \(quoted(names.owner(of: name)))", at: "name")
@@ -63,15 +62,15 @@ extension Settings.Model {
         switch (engine, `protocol`) {
         case (.builtin, _):
             kind = "engine \"builtin\""
-            foreign = ["protocol", "path", "command", "template", "threads"]
+            foreign = ["protocol", "command", "context", "template", "threads"]
             needed = []
         case (.stdio, .completion):
             kind = "protocol \"completion\""
-            foreign = ["pace"]
+            foreign = ["pace", "slots"]
             needed = ["command", "path"]
         case (.stdio, .jsonl):
             kind = "protocol \"jsonl\""
-            foreign = ["path", "template", "threads", "pace"]
+            foreign = ["path", "context", "template", "threads", "pace", "slots"]
             needed = ["command"]
         }
         for key in foreign where reader.isGiven(key) {

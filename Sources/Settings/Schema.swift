@@ -87,19 +87,26 @@ extension Settings.Context {
 
 extension Settings.Auth {
     init(reading reader: inout SettingsReader) {
+        var seen: Set<String> = []
         keys = reader.items(
             "keys", default: "[]", shorthand: "key", "Keys that let clients of other machines in."
-        ) { reader, _ in
+        ) { reader, index in
+            if index == 0 { seen = [] }
             let name = reader.optional(
                 "name", .keyName, "Owner of the key's conversations; without it they belong to a hash of the key.")
             let key = reader.required("key", .clientKey, "What the client sends as its API key.")
+            // Two keys may share an owner, while one takes the other's place; one key cannot have two.
+            if let key, !seen.insert(key.reveal()).inserted {
+                reader.refuse("\(reader.full("key")) is the same as that of an earlier entry", at: "key")
+            }
             return key.map { Key(name: name, key: $0) }
         }
         lan = reader.value(
             "lan", .choice(), default: .key, "Whether clients of other machines need a key, or all are let in.")
         ipAllowlist = reader.value(
             "ip_allowlist", .list(of: .addressRange, count: 0...1_000), default: [],
-            "Addresses and CIDR blocks that may connect; empty lets all.")
+            "Addresses and CIDR blocks that may connect, beside this machine itself; empty lets all."
+        ).map(\.description)
     }
 }
 

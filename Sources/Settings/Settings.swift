@@ -57,11 +57,11 @@ package struct Settings: Sendable {
         /// Without meaning for `builtin`.
         package var `protocol`: StdioProtocol
         package var aliases: [String]
-        /// The model file, absolute; set for `completion`.
+        /// The model file, absolute; always set for `completion`.
         package var path: String?
         /// Program and arguments; empty for `builtin`. A program with a slash is absolute, one without is for PATH.
         package var command: [String]
-        /// Tokens of prompt and answer together; nil: what the engine says.
+        /// Tokens of prompt and answer together; nil: what the model file says.
         package var context: Int?
         /// Nil: as the model file says.
         package var template: Template?
@@ -118,8 +118,9 @@ package struct Settings: Sendable {
 
         package var keys: [Key]
         package var lan: LAN
-        /// Empty: every address.
-        package var ipAllowlist: [AddressRange]
+        /// Addresses and blocks in CIDR notation, `192.168.0.0/16`; valid, and never IPv4 mapped into IPv6. Empty: every
+        /// address.
+        package var ipAllowlist: [String]
     }
 
     package struct Log: Hashable, Sendable {

@@ -25,6 +25,21 @@ package struct LineLogHandler: LogHandler {
         logLevel = level
     }
 
+    /// Sends the lines of every logger to standard error. Call once, before the first logger is made.
+    ///
+    /// - Parameters:
+    ///   - level: The word of swift-log, `trace` to `critical`; any other counts as `info`.
+    ///   - format: ``LogFormat``'s word; any other counts as `auto`.
+    package static func bootstrap(level: String, format: String) {
+        let level = Logger.Level(rawValue: level) ?? .info
+        let output = LogOutput.standardError
+        let isText = (LogFormat(rawValue: format) ?? .auto).isText(for: output)
+        LoggingSystem.bootstrap(
+            { label, provider in
+                LineLogHandler(label: label, level: level, isText: isText, output: output, metadataProvider: provider)
+            }, metadataProvider: nil)
+    }
+
     package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { metadata[key] }
         set { metadata[key] = newValue }

@@ -9,6 +9,8 @@ package final class PrometheusRegistry: MetricsFactory, Sendable {
     /// Series kept, all names together.
     package static let mostSeries = 2_000
 
+    private static let ownNames: Set<String> = ["igris_build_info", "igris_metrics_dropped_total"]
+
     enum Kind: String, Sendable {
         case counter
         case gauge
@@ -34,6 +36,13 @@ package final class PrometheusRegistry: MetricsFactory, Sendable {
     /// `version` is what `igris_build_info` says.
     package convenience init(version: String, descriptions: [MetricDescription] = []) {
         self.init(version: version, descriptions: descriptions, process: ProcessMetrics())
+    }
+
+    /// A registry for every instrument of the process. Call once, before the first instrument is made.
+    package static func start(version: String, descriptions: [MetricDescription] = []) -> PrometheusRegistry {
+        let registry = PrometheusRegistry(version: version, descriptions: descriptions)
+        MetricsSystem.bootstrap(registry)
+        return registry
     }
 
     init(version: String, descriptions: [MetricDescription], process: ProcessMetrics) {
@@ -99,7 +108,9 @@ package final class PrometheusRegistry: MetricsFactory, Sendable {
         let labels = Labels(dimensions)
         return state.withLock { state in
             if let known = state.families[name]?.series[labels], let made = known as? Made { return made }
-            let fits = state.families[name].map { $0.kind == kind && $0.series[labels] == nil } ?? true
+            // The page writes these itself.
+            let isOurs = name.hasPrefix("process_") || Self.ownNames.contains(name)
+            let fits = state.families[name].map { $0.kind == kind && $0.series[labels] == nil } ?? !isOurs
             guard fits, state.series < Self.mostSeries else {
                 state.dropped += 1
                 return nil
