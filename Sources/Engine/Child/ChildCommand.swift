@@ -1,0 +1,67 @@
+import Core
+import Glibc
+
+/// A program and its arguments, ready to be started: an absolute or relative path, no shell, no inherited variables.
+struct ChildCommand: Sendable {
+    var program: String
+    var arguments: [String]
+    var environment: [String: String]
+
+    /// - Parameters:
+    ///   - command: The program, by name or path, and its first arguments.
+    ///   - environment: All that the child gets, besides a plain `PATH` and a UTF-8 locale.
+    /// - Throws: ``RuntimeError`` `.configuration` when there is no such program.
+    init(_ command: [String], environment: [String: String]) throws(RuntimeError) {
+        guard let name = command.first, !name.isEmpty else {
+            throw RuntimeError(.configuration, "the model's command is empty; name the engine's program")
+        }
+        guard let program = Self.find(name) else {
+            let shown = Self.baseName(name)
+            throw RuntimeError(
+                .configuration,
+                "the engine's program \(shown) is not there or cannot be run; install it, or give its full path in the "
+                    + "model's command")
+        }
+        self.program = program
+        self.arguments = Array(command.dropFirst())
+        self.environment = ["PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"]
+        self.environment.merge(environment) { _, ours in ours }
+    }
+
+    func appending(_ more: [String]) -> ChildCommand {
+        var command = self
+        command.arguments += more
+        return command
+    }
+
+    /// The last part of the program's path: what messages may show.
+    var name: String { Self.baseName(program) }
+
+    static func baseName(_ path: String) -> String {
+        path.split(separator: "/").last.map(String.init) ?? path
+    }
+
+    /// A name with a slash is a path; any other is looked for in this process's `PATH`.
+    private static func find(_ name: String) -> String? {
+        if name.contains("/") { return isProgram(name) ? name : nil }
+        let path = getenv("PATH").map { String(cString: $0) } ?? "/usr/local/bin:/usr/bin:/bin"
+        return path.split(separator: ":").lazy.map { "\($0)/\(name)" }.first(where: isProgram)
+    }
+
+    private static func isProgram(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG && access(path, X_OK) == 0
+    }
+
+    /// `setpriv` of util-linux, where it is installed: it asks the kernel to kill the child when we die. Subprocess
+    /// 1.0.2 has no hook between fork and exec on Linux. (The kernel watches the thread that forked: Subprocess does
+    /// it on one thread that lives as long as the process.) Without it the child still ends soon after us: its input
+    /// ends, and its next write meets a closed pipe.
+    private static let guardian: String? = find("setpriv")
+
+    /// What is really executed.
+    var guarded: (program: String, arguments: [String]) {
+        guard let guardian = Self.guardian else { return (program, arguments) }
+        return (guardian, ["--pdeathsig", "KILL", "--no-new-privs", "--", program] + arguments)
+    }
+}

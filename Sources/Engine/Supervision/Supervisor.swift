@@ -1,0 +1,131 @@
+import Core
+
+/// The life of one persistent child: when it is started, when it is given up, when it is tried again.
+///
+/// After a crash the child is started again after a delay that doubles from ``Limits/engineRestartDelay``. The third
+/// crash within a minute puts it into quarantine; when that is over one more start is tried (half-open), and a crash
+/// within the first minute of it means a quarantine twice as long. A pure machine: times are arguments, a timer is
+/// known by its token, a child by its generation.
+struct Supervisor: Sendable {
+    typealias Instant = ContinuousClock.Instant
+
+    enum Phase: Hashable, Sendable {
+        case idle
+        case starting
+        case ready
+        /// Waiting for the delay after a crash.
+        case delayed(reason: String)
+        case quarantined(reason: String, until: Instant)
+        case stopped
+    }
+
+    enum Action: Hashable, Sendable {
+        case launch(generation: UInt64)
+        case kill(generation: UInt64)
+        case schedule(token: UInt64, after: Duration)
+        /// Requests that wait have nothing to wait for.
+        case refuseWaiting
+    }
+
+    private let bounds: EngineBounds
+    private(set) var phase = Phase.idle
+    private(set) var generation: UInt64 = 0
+    private var token: UInt64 = 0
+    private var crashes: [Instant] = []
+    private var consecutive = 0
+    private var quarantines = 0
+    private var isOnProbation = false
+    private var launchedAt: Instant?
+    /// Why we are ending the child, where we are: it says more than the exit status.
+    private var verdict: String?
+
+    private static let minute = Duration.seconds(60)
+
+    init(bounds: EngineBounds) { self.bounds = bounds }
+
+    mutating func started(at now: Instant) -> [Action] {
+        guard phase == .idle else { return [] }
+        return launch(at: now)
+    }
+
+    mutating func becameReady(generation: UInt64) {
+        guard generation == self.generation, phase == .starting else { return }
+        phase = .ready
+        token += 1
+    }
+
+    /// The child must be ended: it broke the protocol or hangs.
+    mutating func condemned(generation: UInt64, reason: String) -> [Action] {
+        guard generation == self.generation, phase == .starting || phase == .ready else { return [] }
+        verdict = verdict ?? reason
+        return [.kill(generation: generation)]
+    }
+
+    /// The child has ended, or could not be started.
+    mutating func ended(generation: UInt64, reason: String, at now: Instant) -> [Action] {
+        guard generation == self.generation, phase == .starting || phase == .ready else { return [] }
+        let reason = verdict ?? reason
+        verdict = nil
+        if let launchedAt, now - launchedAt > Self.minute {
+            // It had run well: this is no part of a series.
+            consecutive = 0
+            quarantines = 0
+            isOnProbation = false
+        }
+        crashes = crashes.filter { now - $0 < Self.minute } + [now]
+        if isOnProbation || crashes.count >= Limits.engineCrashesPerMinute {
+            return quarantine(reason: reason, at: now)
+        }
+        phase = .delayed(reason: reason)
+        let delay = Self.doubled(bounds.restartDelay, times: consecutive)
+        consecutive += 1
+        return [schedule(after: delay)]
+    }
+
+    mutating func expired(token: UInt64, at now: Instant) -> [Action] {
+        guard token == self.token else { return [] }
+        switch phase {
+        case .starting:
+            return condemned(
+                generation: generation, reason: "it was not ready within \(bounds.readiness.wholeSeconds) s")
+        case .delayed:
+            return launch(at: now)
+        case .quarantined:
+            isOnProbation = true
+            return launch(at: now)
+        case .idle, .ready, .stopped:
+            return []
+        }
+    }
+
+    mutating func stopped() {
+        phase = .stopped
+        token += 1
+    }
+
+    private mutating func launch(at now: Instant) -> [Action] {
+        generation += 1
+        phase = .starting
+        launchedAt = now
+        verdict = nil
+        return [.launch(generation: generation), schedule(after: bounds.readiness)]
+    }
+
+    private mutating func quarantine(reason: String, at now: Instant) -> [Action] {
+        let length = Self.doubled(bounds.quarantine, times: quarantines)
+        quarantines += 1
+        consecutive = 0
+        crashes = []
+        phase = .quarantined(reason: reason, until: now + length)
+        return [schedule(after: length), .refuseWaiting]
+    }
+
+    private mutating func schedule(after delay: Duration) -> Action {
+        token += 1
+        return .schedule(token: token, after: delay)
+    }
+
+    private static func doubled(_ range: (first: Duration, last: Duration), times: Int) -> Duration {
+        min(range.last, range.first * (1 << min(times, 20)))
+    }
+}
