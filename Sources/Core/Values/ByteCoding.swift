@@ -90,6 +90,12 @@ package struct ByteReader: Sendable {
         return try raw(Int(count))
     }
 
+    /// All that follows.
+    package mutating func rest() -> [UInt8] {
+        defer { position = source.count }
+        return Array(source[position...])
+    }
+
     package func expectEnd() throws(RuntimeError) {
         guard isAtEnd else { throw RuntimeError(.corrupt, "\(source.count - position) bytes follow the end") }
     }
