@@ -36,18 +36,24 @@ final class KeyValueCache {
         2 * shape.layers * shape.keyValueWidth * MemoryLayout<Float>.size
     }
 
-    /// One more token: call when every layer has written its keys and values.
-    func advance() {
-        count += 1
+    /// Holds `number` tokens more: call when every layer has written their keys and values.
+    func advance(by number: Int) {
+        count += number
         touched = max(touched, count)
     }
 
-    /// Rows of `shape.keyValueWidth` numbers, one for each token of the context.
-    func keys(of layer: Int) -> UnsafeMutablePointer<Float> { rows(2 * layer) }
-    func values(of layer: Int) -> UnsafeMutablePointer<Float> { rows(2 * layer + 1) }
+    /// Rows of `shape.headWidth` numbers, one for each token of the context. A head's rows lie together, because
+    /// attention reads one head at a time.
+    func keys(of layer: Int, head: Int) -> UnsafeMutablePointer<Float> {
+        rows(2 * layer * shape.keyValueHeads + head)
+    }
+
+    func values(of layer: Int, head: Int) -> UnsafeMutablePointer<Float> {
+        rows((2 * layer + 1) * shape.keyValueHeads + head)
+    }
 
     private func rows(_ index: Int) -> UnsafeMutablePointer<Float> {
-        let length = shape.contextLength * shape.keyValueWidth * MemoryLayout<Float>.size
+        let length = shape.contextLength * shape.headWidth * MemoryLayout<Float>.size
         let part = UnsafeMutableRawBufferPointer(rebasing: region[index * length..<(index + 1) * length])
         // A mapping is aligned to pages, and each part is a whole number of floats.
         return part.assumingMemoryBound(to: Float.self).baseAddress.unsafelyUnwrapped
@@ -59,8 +65,8 @@ final class KeyValueCache {
     /// Becomes the first `length` tokens of `other`.
     func copy(_ length: Int, of other: KeyValueCache) {
         precondition(length <= other.count, "a prefix is no longer than the whole")
-        for index in 0..<2 * shape.layers where length > 0 {
-            rows(index).update(from: other.rows(index), count: length * shape.keyValueWidth)
+        for index in 0..<2 * shape.layers * shape.keyValueHeads where length > 0 {
+            rows(index).update(from: other.rows(index), count: length * shape.headWidth)
         }
         count = length
         touched = max(touched, count)

@@ -1,10 +1,8 @@
 import Core
 
-/// Shares one model between several answers: one token of one answer at a time, in turn, so that a long or slow answer
-/// holds up nobody. Reads no clock and waits for nothing; its caller does.
+/// Shares one model between several answers: one token of one answer, or ``ForwardPass/pieceTokens`` of a prompt (about
+/// 2 ms of igris-recall), in turn, so that a long or slow answer holds up nobody. Reads no clock and waits for nothing; its caller does.
 final class Scheduler {
-    /// Tokens of a prompt that are read before the others have their turn again: about 2 ms of igris-recall.
-    static let promptPiece = 8
     /// Bytes of keys and values that idle slots keep for the next turn of their conversation.
     static let retainedBytes = 12 * 1024 * 1024
     /// Below this, copying a prefix from another slot is not worth its memory.
@@ -102,12 +100,10 @@ final class Scheduler {
     private func advance(_ slot: Slot, _ work: Work, at now: Duration) -> [Event] {
         let prompt = work.order.prompt
         if let token = work.next {
-            slot.read(token, by: pass, wantsLogits: true)
+            slot.read([token], by: pass, wantsLogits: true)
         } else {
-            let end = min(slot.tokens.count + Self.promptPiece, prompt.count)
-            for index in slot.tokens.count..<end {
-                slot.read(prompt[index], by: pass, wantsLogits: index == prompt.count - 1)
-            }
+            let end = min(slot.tokens.count + ForwardPass.pieceTokens, prompt.count)
+            slot.read(prompt[slot.tokens.count..<end], by: pass, wantsLogits: end == prompt.count)
             if end < prompt.count { return [] }
         }
         return choose(slot, work, at: now)

@@ -52,9 +52,9 @@ final class Slot {
         tokens = Array(other.tokens.prefix(length))
     }
 
-    func read(_ token: Int, by pass: ForwardPass, wantsLogits: Bool) {
-        pass.evaluate(token, in: cache, wantsLogits: wantsLogits)
-        tokens.append(token)
+    func read(_ piece: ArraySlice<Int>, by pass: ForwardPass, wantsLogits: Bool) {
+        pass.evaluate(piece, in: cache, wantsLogits: wantsLogits)
+        tokens.append(contentsOf: piece)
     }
 
     func release() {
