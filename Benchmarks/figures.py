@@ -168,8 +168,9 @@ def overhead(table: Table, binary: Path, home: Path, rounds: int) -> None:
             streamed - direct for streamed, direct in zip(taken["streamed"], taken["direct"])) / tokens
         table.add("gateway overhead, not streamed, p50", added, "ms", 1)
         table.add(f"gateway overhead per streamed token ({tokens} tokens), p50", per_token, "ms", 0.5)
-        table.note(f"the same answer directly {middle['direct']:.2f} ms, x{middle['plain'] / middle['direct']:.2f} through "
-                   f"the daemon, x{middle['streamed'] / middle['direct']:.2f} streamed")
+        plain_ratio, streamed_ratio = (middle[name] / middle["direct"] for name in ("plain", "streamed"))
+        table.note(f"the whole answer through the daemon takes x{plain_ratio:.2f} of the time without it, "
+                   f"x{streamed_ratio:.2f} streamed")
     finally:
         bare.close()
         one.close()
@@ -197,7 +198,8 @@ def append(table: Table, binary: Path, home: Path, requests: int) -> None:
         one.start()
         begin = time.perf_counter()
         processes = [
-            multiprocessing.Process(target=append_part, args=(one.port, f"p{index}", requests // 2, 32)) for index in range(2)
+            multiprocessing.Process(target=append_part, args=(one.port, f"p{index}", requests // 2, 32))
+            for index in range(2)
         ]
         for process in processes:
             process.start()
@@ -240,7 +242,7 @@ def growth(table: Table, binary: Path, home: Path, rounds: int) -> None:
             stored = level
             if level == 10_000:
                 one.stop()
-                table.add("start to the first 200, 10,000 conversations stored, median of 5", start(one, "/readyz"), "ms", 200)
+                table.add("start to the first 200, 10,000 conversations, median of 5", start(one, "/readyz"), "ms", 200)
                 table.note(f"the same until /livez: {start(one, '/livez'):.1f} ms")
                 one.stop()
                 one.start()

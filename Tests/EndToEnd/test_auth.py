@@ -9,7 +9,8 @@ import pytest
 from daemon import recall
 from wire import exchange
 
-KEYS = {"auth": {"keys": [{"name": "ann", "key": "ann-key-0123456789"}]}}
+KEY = "ann-key-0123456789"
+KEYS = {"auth": {"keys": [{"name": "ann", "key": KEY}]}}
 ROUTES = ["/", "/v1/health", "/livez", "/readyz", "/v1/models", "/v1/status", "/v1/mcp/contexts", "/metrics"]
 
 
@@ -50,7 +51,7 @@ def test_from_another_address_a_key_is_needed_and_the_message_says_the_next_step
     assert refused.headers["www-authenticate"].startswith("Bearer")
 
 
-@pytest.mark.parametrize("headers", [{"Authorization": "Bearer ann-key-0123456789"}, {"x-api-key": "ann-key-0123456789"}])
+@pytest.mark.parametrize("headers", [{"Authorization": f"Bearer {KEY}"}, {"x-api-key": KEY}])
 def test_a_known_key_opens_from_everywhere(daemon, headers):
     address = own_address()
     one = daemon(config=KEYS, args=["--host", "0.0.0.0"])
@@ -87,9 +88,9 @@ def test_every_route_asks_for_the_key(daemon):
     address = own_address()
     one = daemon(args=["--host", "0.0.0.0"])
     with httpx.Client(trust_env=False, timeout=30) as client:
-        open_routes = [route for route in ROUTES if client.get(f"http://{address}:{one.port}{route}").status_code != 401]
+        answers = {route: client.get(f"http://{address}:{one.port}{route}").status_code for route in ROUTES}
     # What a load balancer asks may be answered: it says nothing about conversations or models.
-    assert set(open_routes) <= {"/", "/v1/health", "/livez", "/readyz"}
+    assert {route for route, status in answers.items() if status != 401} <= {"/", "/v1/health", "/livez", "/readyz"}
 
 
 # Host and Origin
@@ -114,7 +115,7 @@ def local(binary, tmp_path_factory):
 
 
 @pytest.mark.parametrize("path", ROUTES)
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example"])
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil"])
 def test_a_rebound_name_is_refused_on_every_route(local, path, host):
     assert exchange(local.port, request(host, path)).status in (403, 421)
 

@@ -68,13 +68,13 @@ def test_the_readme_shows_these_two_curls(root):
 def test_every_command_of_the_readmes_tour_works(daemon, binary, root):
     one = daemon()
     blocks = re.findall(r"```console\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)
-    commands = [command for block in blocks for command in re.findall(r"^\$ ((?:.*\\\n)*.*(?:\n(?![$ ]).*)*)", block, re.M)]
-    tour = [command for command in map(first_command, commands) if command.startswith(("curl", "igris-runtime", "echo"))]
+    # A command and its output, up to the next prompt.
+    parts = [part for block in blocks for part in re.split(r"^\$ ", block, flags=re.MULTILINE)]
+    tour = [first_command(part) for part in parts if part.startswith(("curl", "igris-runtime", "echo"))]
     assert len(tour) >= 5
     for command in tour:
         command = command.replace("localhost:8080", f"localhost:{one.port}")
-        command = re.sub(r"\bigris-runtime (chat|status|models)\b", rf"{binary} \1 --url {one.url}", command)
-        command = re.sub(r"\bigris-runtime\b(?! (?:chat|status|models))", str(binary), command)
+        command = re.sub(r"(?<![\w/-])igris-runtime (chat|status|models)\b", rf"{binary} \1 --url {one.url}", command)
         done = subprocess.run(
             ["bash", "-c", command], capture_output=True, text=True, timeout=60, env=one.environment, cwd=root)
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"

@@ -119,7 +119,8 @@ def test_flags_win_over_the_environment_and_that_over_the_file(run, tmp_path):
 
 
 def test_references_to_the_environment(run, tmp_path):
-    path = write(tmp_path, "{ server: { host: '${HOST_NAME:-127.0.0.9}' }, mcp: { encryption_key: '${MCP_ENCRYPTION_KEY}' } }")
+    text = "{ server: { host: '${HOST_NAME:-127.0.0.9}' }, mcp: { encryption_key: '${MCP_ENCRYPTION_KEY}' } }"
+    path = write(tmp_path, text)
 
     def values(**env):
         done = run("check", "--json", "--config", path, env=env)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_pieces_arrive_as_they_are_written(daemon):
 def test_a_silent_engine_does_not_mean_a_silent_stream(daemon, tmp_path):
     script = tmp_path / "pause.py"
     script.write_text(PAUSING)
-    model = {"name": "phi3", "engine": "stdio", "protocol": "jsonl", "command": ["/usr/bin/env", "python3", str(script)]}
+    model = {"name": "phi3", "engine": "stdio", "protocol": "jsonl", "command": [sys.executable, str(script)]}
     connection, head = stream(daemon(models=[model]), timeout=25)
     with connection:
         assert head.status == 200
