@@ -29,7 +29,7 @@ def binary() -> Path:
 @pytest.fixture(scope="session")
 def llama_dir() -> Path:
     """The folder with the real llama.cpp programs."""
-    folder = Path(os.environ.get("IGRIS_LLAMA", ROOT / ".tools/llama/bin"))
+    folder = Path(os.environ.get("LLAMA_DIR", ROOT / ".tools/llama")) / "bin"
     if not (folder / "llama-completion").is_file():
         pytest.skip("the llama.cpp programs are not there (scripts/get-llama .tools/llama)")
     return folder
