@@ -1,0 +1,69 @@
+import Core
+import Glibc
+
+/// Folders, as the files in them need them.
+enum Folder {
+    /// The folder that holds `path`.
+    static func parent(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/") else { return "." }
+        return slash == path.startIndex ? "/" : String(path[..<slash])
+    }
+
+    /// Makes the folder and those above it that are missing, with mode 0700.
+    static func create(_ path: String) throws(RuntimeError) {
+        if mkdir(path, 0o700) == 0 { return }
+        switch errno {
+        case EEXIST: return
+        case ENOENT:
+            let parent = parent(of: path)
+            guard parent != path, parent != "." else { throw SystemFailure.error("make a folder") }
+            try create(parent)
+            guard mkdir(path, 0o700) == 0 || errno == EEXIST else { throw SystemFailure.error("make a folder") }
+        default: throw SystemFailure.error("make a folder")
+        }
+    }
+
+    /// Makes a new name in the folder last.
+    static func sync(_ path: String) throws(RuntimeError) {
+        let descriptor = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw SystemFailure.error("open a folder") }
+        defer { Glibc.close(descriptor) }
+        guard fsync(descriptor) == 0 else { throw SystemFailure.error("write a folder to disk") }
+    }
+}
+
+/// The system's refusals as errors of this house.
+enum SystemFailure {
+    /// For the call that has just set `errno`.
+    static func error(_ doing: String) -> RuntimeError {
+        let code = errno
+        let words = strerror(code).map { String(cString: $0) } ?? "error \(code)"
+        return RuntimeError(.system, "cannot \(doing): \(words)")
+    }
+}
+
+/// The right to use a store's files, held until the value goes. The kernel takes it back when the process dies.
+final class FileLock: Sendable {
+    private let descriptor: Int32
+
+    private init(descriptor: Int32) { self.descriptor = descriptor }
+
+    deinit { Glibc.close(descriptor) }
+
+    /// Takes the lock file at `path`. Throws ``RuntimeError`` `.unavailable`, caused by ``StoreInUse``, where another
+    /// store holds it. Nil when there is no such file and `creating` is false.
+    static func take(_ path: String, creating: Bool) throws(RuntimeError) -> FileLock? {
+        let flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | (creating ? O_CREAT : 0)
+        let descriptor = Glibc.open(path, flags, 0o600)
+        guard descriptor >= 0 else {
+            if errno == ENOENT, !creating { return nil }
+            throw SystemFailure.error("open the store's lock file")
+        }
+        let lock = FileLock(descriptor: descriptor)
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            if errno == EWOULDBLOCK { throw StoreInUse.error }
+            throw SystemFailure.error("lock the store")
+        }
+        return lock
+    }
+}

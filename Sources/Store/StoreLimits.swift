@@ -1,0 +1,20 @@
+import Core
+
+/// The bounds of this room.
+extension Limits {
+    /// Commits and reads that may wait for the disk.
+    static let storeQueue = 4_096
+    /// Commits that share one fsync.
+    static let storeGroup = 512
+    static let storeReaders = 2
+    /// Rows kept in memory to save look-ups; past it they are forgotten and read again.
+    static let storeCachedRows = 4_096
+    /// So long after the last commit the write-ahead log is moved into the database and emptied.
+    static let storeIdle = Duration.milliseconds(500)
+    /// A key seals so many records, or for so long; then new records get a fresh one (swarm.md §12).
+    static let recordsPerKey: UInt64 = 1 << 30
+    static let secondsPerKey: UInt64 = 90 * 86_400
+    /// A row's number holds its origin's index above these bits and its sequence in them.
+    static let sequenceBits: Int64 = 40
+    static let storeOrigins: Int64 = 1 << 22
+}

@@ -1,0 +1,229 @@
+import Core
+import Glibc
+import Synchronization
+
+/// The threads of one open store: what is asked in tasks is done there, one after the other.
+final class StoreThreads: Sendable {
+    private enum WriteJob: Sendable {
+        case commit(Commit, CheckedContinuation<Void, any Error>)
+        case other(@Sendable (StoreWriter) -> Void)
+    }
+
+    private typealias ReadJob = @Sendable (Result<StoreReader, RuntimeError>) -> Void
+
+    let ring: KeyRing
+    private let path: String?
+    private let writes: Inbox<WriteJob>
+    private let reads: Inbox<ReadJob>
+    /// Threads that have not ended, and who waits for that.
+    private let ending: Mutex<(threads: Int, waiting: [CheckedContinuation<Void, Never>])>
+
+    private init(ring: KeyRing, path: String?, writes: Inbox<WriteJob>, threads: Int) {
+        self.ring = ring
+        self.path = path
+        self.writes = writes
+        reads = Inbox(bound: Limits.storeQueue)
+        ending = Mutex((threads, []))
+    }
+
+    /// Opens the store on its writer's thread and starts the others.
+    static func start(
+        _ location: SQLiteContextStore.Location, key: StoreKey, node: NodeID, hostname: String,
+        environment: StoreEnvironment
+    ) async throws -> StoreThreads {
+        let file: StoreFile? =
+            switch location {
+            case .file(let path): StoreFile(path: path, key: key, hostname: hostname, environment: environment)
+            case .memory: nil
+            }
+        let writes = Inbox<WriteJob>(bound: Limits.storeQueue)
+        let threads = try await withCheckedThrowingContinuation {
+            (result: CheckedContinuation<StoreThreads, any Error>) in
+            do {
+                try WorkerThread.start {
+                    write(file, node, environment, writes, started: result)
+                }
+            } catch {
+                result.resume(throwing: error)
+            }
+        }
+        if let file {
+            for _ in 0..<Limits.storeReaders {
+                do {
+                    try WorkerThread.start { threads.read(file) }
+                } catch {
+                    threads.ending.withLock { $0.threads -= 1 }
+                    threads.finish()
+                    throw error
+                }
+            }
+        }
+        return threads
+    }
+
+    // MARK: - From tasks
+
+    /// Returns once the commit is on disk.
+    func commit(_ commit: Commit) async throws {
+        try await withCheckedThrowingContinuation { result in
+            if let refusal = writes.put(.commit(commit, result)) { result.resume(throwing: refusal) }
+        }
+    }
+
+    func write<Value: Sendable>(
+        _ body: @escaping @Sendable (StoreWriter) throws(RuntimeError) -> Value
+    ) async throws -> Value {
+        try await withCheckedThrowingContinuation { (result: CheckedContinuation<Value, any Error>) in
+            let refusal = writes.put(.other { writer in result.resume(with: Result { try body(writer) }) })
+            if let refusal { result.resume(throwing: refusal) }
+        }
+    }
+
+    /// On one state of the store. In memory there is but one connection, the writer's.
+    func read<Value: Sendable>(
+        _ body: @escaping @Sendable (StoreReader) throws(RuntimeError) -> Value
+    ) async throws -> Value {
+        guard path != nil else {
+            return try await write { writer throws(RuntimeError) in try writer.reader.snapshot(body) }
+        }
+        return try await withCheckedThrowingContinuation { (result: CheckedContinuation<Value, any Error>) in
+            let refusal = reads.put { reader in
+                result.resume(with: Result { try reader.get().snapshot(body) })
+            }
+            if let refusal { result.resume(throwing: refusal) }
+        }
+    }
+
+    /// On disk, the write-ahead log included.
+    func bytes() async throws -> Int {
+        guard let path else { return 0 }
+        return try await read { _ in
+            ["", "-wal"].reduce(0) { sum, suffix in
+                var status = stat()
+                // Between two writes there may be no log.
+                return stat(path + suffix, &status) == 0 ? sum + Int(status.st_size) : sum
+            }
+        }
+    }
+
+    /// Lets the threads end once they have done what was asked before. Returns when they have.
+    func close() async {
+        finish()
+        await withCheckedContinuation { result in
+            let isOver = ending.withLock { ending in
+                if ending.threads > 0 { ending.waiting.append(result) }
+                return ending.threads == 0
+            }
+            if isOver { result.resume() }
+        }
+    }
+
+    func finish() {
+        reads.finish()
+        writes.finish()
+    }
+
+    // MARK: - On the threads
+
+    private static func write(
+        _ file: StoreFile?, _ node: NodeID, _ environment: StoreEnvironment, _ writes: Inbox<WriteJob>,
+        started: CheckedContinuation<StoreThreads, any Error>
+    ) {
+        let writer: StoreWriter
+        let ended: @Sendable () -> Void
+        do {
+            let opened =
+                try file.map { file throws(RuntimeError) in try file.open() }
+                ?? StoreFile.inMemory(environment)
+            writer = try StoreWriter(opened, isInMemory: file == nil, node: node, environment: environment)
+            let threads = StoreThreads(
+                ring: opened.ring, path: file?.path, writes: writes,
+                threads: file == nil ? 1 : 1 + Limits.storeReaders)
+            started.resume(returning: threads)
+            ended = { threads.ended() }
+        } catch {
+            started.resume(throwing: error)
+            return
+        }
+        work(writer, writes)
+        ended()
+    }
+
+    /// Until the inbox ends; then the connection is closed, when `writer` goes.
+    private static func work(_ writer: consuming StoreWriter, _ writes: Inbox<WriteJob>) {
+        var isResting = false
+        while true {
+            switch writes.take(atMost: Limits.storeGroup, patience: isResting ? nil : Limits.storeIdle) {
+            case .jobs(let jobs):
+                isResting = false
+                perform(jobs, writer)
+            case .idle:
+                isResting = true
+                writer.rest()
+            case .end:
+                writer.close()
+                return
+            }
+        }
+    }
+
+    /// Commits that stand next to one another share a transaction.
+    private static func perform(_ jobs: [WriteJob], _ writer: StoreWriter) {
+        var group: [Commit] = []
+        var waiting: [CheckedContinuation<Void, any Error>] = []
+        func flush() {
+            guard !group.isEmpty else { return }
+            for (caller, result) in zip(waiting, writer.commit(group)) {
+                caller.resume(with: result.mapError { $0 })
+            }
+            group = []
+            waiting = []
+        }
+        for job in jobs {
+            switch job {
+            case .commit(let commit, let caller):
+                group.append(commit)
+                waiting.append(caller)
+            case .other(let work):
+                flush()
+                work(writer)
+            }
+        }
+        flush()
+    }
+
+    private func read(_ file: StoreFile) {
+        work(file)
+        ended()
+    }
+
+    /// Opens its connection with the first question, so that a start does not wait for it.
+    private func work(_ file: StoreFile) {
+        var reader: StoreReader?
+        while case .jobs(let jobs) = reads.take(atMost: 1) {
+            for job in jobs {
+                do throws(RuntimeError) {
+                    let ready: StoreReader
+                    if let reader {
+                        ready = reader
+                    } else {
+                        ready = StoreReader(database: try file.openForReading(), ring: ring)
+                        reader = ready
+                    }
+                    job(.success(ready))
+                } catch {
+                    job(.failure(error))
+                }
+            }
+        }
+    }
+
+    private func ended() {
+        let waiting = ending.withLock { ending in
+            ending.threads -= 1
+            defer { if ending.threads == 0 { ending.waiting = [] } }
+            return ending.threads == 0 ? ending.waiting : []
+        }
+        for caller in waiting { caller.resume() }
+    }
+}
