@@ -100,7 +100,7 @@ extension JSON5Reader {
         return String(text)
     }
 
-    private static func isIdentifierStart(_ scalar: Unicode.Scalar) -> Bool {
+    static func isIdentifierStart(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar {
         case "a"..."z", "A"..."Z", "$", "_": return true
         case "\u{00}"..."\u{7F}": return false

@@ -126,7 +126,7 @@ struct JSON5Reader {
         case "[": return JSON5(value: .array(try array(depth: try deeper(depth))), position: start)
         case "\"", "'": return JSON5(value: .string(try string()), position: start)
         case let first? where Self.beginsNumber(first): return JSON5(value: .number(try number()), position: start)
-        case "t", "f", "n": return JSON5(value: try word(), position: start)
+        case let first? where Self.isIdentifierStart(first): return JSON5(value: try word(), position: start)
         default: throw wrong("a value was expected, not \(found)")
         }
     }

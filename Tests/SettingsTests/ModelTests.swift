@@ -1,0 +1,154 @@
+import Core
+import Testing
+
+@testable import Settings
+
+@Suite struct ModelTests {
+    @Test(
+        "Without models the built-in one answers, also under the name of the seed", arguments: ["{}", "{models: []}"])
+    func standard(text: String) throws {
+        let settings = try read(text)
+        #expect(settings.models.count == 1)
+        let model = try #require(settings.models.first)
+        #expect(model.name == "igris-recall")
+        #expect(model.engine == .builtin)
+        #expect(model.aliases == ["phi3"])
+        #expect(model.command == [])
+        #expect(effective("models[0].name", in: settings) == #""igris-recall" from default"#)
+    }
+
+    @Test("A model of each engine is read whole")
+    func whole() throws {
+        let settings = try read(
+            """
+            { models: [
+              { name: "demo", engine: "builtin", pace: 30, slots: 2 },
+              { name: "q", engine: "stdio", command: ["./bin/llama-completion", "--mlock"], path: "q.gguf", context: 1e4,
+                template: "command-r", threads: 4, aliases: ["a/b:c"] },
+              { name: "own", engine: "stdio", protocol: "jsonl", command: ["engine"] },
+            ] }
+            """)
+        let models = settings.models
+        #expect(models.map(\.name) == ["demo", "q", "own"])
+        #expect(models.map(\.engine) == [.builtin, .stdio, .stdio])
+        #expect(models.map(\.protocol) == [.completion, .completion, .jsonl])
+        #expect(models.map(\.pace) == [30, nil, nil])
+        #expect(models.map(\.slots) == [2, nil, nil])
+        #expect(models.map(\.command) == [[], ["/etc/igris/bin/llama-completion", "--mlock"], ["engine"]])
+        #expect(models.map(\.path) == [nil, "/etc/igris/q.gguf", nil])
+        #expect(models.map(\.context) == [nil, 10_000, nil])
+        #expect(models.map(\.template) == [nil, .commandR, nil])
+        #expect(models.map(\.threads) == [nil, 4, nil])
+        #expect(models.map(\.aliases) == [[], ["a/b:c"], []])
+    }
+
+    @Test(
+        "Keys that do not go together are refused",
+        arguments: [
+            ("{engine: 'builtin'}", "1: models[0].name is required"),
+            ("{name: 'a'}", "1: models[0].engine is required"),
+            (
+                "{name: '', engine: 'builtin'}",
+                "8: models[0].name must be 1 to 200 bytes of printable text, not an empty text"
+            ),
+            (
+                "{name: 'a', engine: 'auto'}",
+                #"21: models[0].engine "auto" is not known to this version, which knows "builtin" and "stdio""#
+            ),
+            (
+                "{name: 'a', engine: 'llama-server'}",
+                #"21: models[0].engine "llama-server" is not known to this version, which knows "builtin" and "stdio""#
+            ),
+            (
+                "{name: 'a', engine: 'built-in'}",
+                #"21: models[0].engine must be "builtin" or "stdio", not "built-in": did you mean "builtin"?"#
+            ),
+            (
+                "{name: 'a', engine: 'builtin', command: ['x']}",
+                #"41: models[0].command has no meaning for engine "builtin""#
+            ),
+            (
+                "{name: 'a', engine: 'builtin', template: 'phi3'}",
+                #"42: models[0].template has no meaning for engine "builtin""#
+            ),
+            (
+                "{name: 'a', engine: 'builtin', protocol: 'jsonl'}",
+                #"42: models[0].protocol has no meaning for engine "builtin""#
+            ),
+            ("{name: 'a', engine: 'stdio', path: 'x'}", #"1: models[0].command is required for protocol "completion""#),
+            (
+                "{name: 'a', engine: 'stdio', command: ['x']}",
+                #"1: models[0].path is required for protocol "completion""#
+            ),
+            (
+                "{name: 'a', engine: 'stdio', protocol: 'jsonl'}",
+                #"1: models[0].command is required for protocol "jsonl""#
+            ),
+            (
+                "{name: 'a', engine: 'stdio', command: [], path: 'x'}",
+                "39: models[0].command must hold 1 to 1000 items, not 0"
+            ),
+            (
+                "{name: 'a', engine: 'stdio', command: ['x'], path: 'x', pace: 1}",
+                #"63: models[0].pace has no meaning for protocol "completion""#
+            ),
+            (
+                "{name: 'a', engine: 'builtin', pace: 0}",
+                "38: models[0].pace must be a number from 0.1 to 100000, not 0"
+            ),
+            (
+                "{name: 'a', engine: 'builtin', slots: 65}",
+                "39: models[0].slots must be a whole number from 1 to 64, not 65"
+            ),
+            (
+                "{name: 'a', engine: 'stdio', command: ['x'], path: 'x', context: 255}",
+                "66: models[0].context must be a whole number from 256 to 10,000,000, not 255"
+            ),
+            ("{name: 'a', engine: 'builtin', aliases: ['a']}", #"41: "a" already names the model "a""#),
+            (
+                "{name: 'a', engine: 'builtin', keep_alive: '10m'}",
+                #"32: unknown key "keep_alive" in models[0]: the keys here are name, engine, protocol, aliases, path, command, context, template, threads, pace, slots"#
+            ),
+        ])
+    func rules(item: String, expected: String) {
+        #expect(problems("{models: [\n\(item)]}") == ["config.json5:2:\(expected)"])
+    }
+
+    @Test("No name or alias is taken twice")
+    func names() {
+        let text = """
+            { models: [
+              { name: "a", engine: "builtin", aliases: ["b"] },
+              { name: "b", engine: "builtin" },
+              { name: "c", engine: "builtin", aliases: ["a", "d", "d"] },
+            ] }
+            """
+        #expect(
+            problems(text) == [
+                #"config.json5:3:11: "b" already names the model "a""#,
+                #"config.json5:4:44: "a" already names the model "a""#,
+                #"config.json5:4:44: "d" already names the model "c""#,
+            ])
+    }
+
+    @Test("A list from a stronger source may repeat the names of a weaker one")
+    func replaced() throws {
+        let item = "[{name: 'a', engine: 'builtin'}]"
+        let settings = try read("{models: \(item)}", environment: ["IGRIS_MODELS": item])
+        #expect(settings.models.map(\.name) == ["a"])
+        #expect(settings.effective.filter { $0.key == "models[0].name" }.count == 1)
+    }
+
+    @Test("Keys of clients are texts or objects, each one once")
+    func clientKeys() throws {
+        let settings = try read(
+            "{auth: {keys: ['first-key', {name: 'laptop', key: '${K}'}]}}", environment: ["K": "second-key"])
+        #expect(settings.auth.keys.map(\.name) == [nil, "laptop"])
+        #expect(settings.auth.keys.map { $0.key.reveal() } == ["first-key", "second-key"])
+        #expect(effective("auth.keys[1].key", in: settings) == #""<secret>" from config.json5:1:51"#)
+        #expect(
+            problems("{auth: {keys: ['first-key', {key: 'first-key'}]}}") == [
+                "config.json5:1:35: auth.keys[1].key is the same as that of an earlier entry"
+            ])
+    }
+}
