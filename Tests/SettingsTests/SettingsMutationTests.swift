@@ -47,7 +47,7 @@ import Testing
             }
         }
         // Both ways are walked.
-        #expect((250...4_750).contains(accepted), "seed \(seed): \(accepted) accepted")
+        #expect((100...4_900).contains(accepted), "seed \(seed): \(accepted) accepted")
     }
 
     private func withoutComments(_ text: String) -> String {
