@@ -3,7 +3,7 @@ import Glibc
 /// Runs tokens through a model. Holds the vectors in between; one per engine.
 ///
 /// The order and precision of the steps follow ggml's: sums of squares in double, angles by repeated multiplication,
-/// keys, values and queries rounded to half. The result depends on the tokens alone, not on how a prompt was cut into
+/// keys and values rounded to half. The result depends on the tokens alone, not on how a prompt was cut into
 /// pieces or which part of it was still cached.
 final class ForwardPass {
     /// How many tokens may be read at once.
@@ -133,7 +133,6 @@ final class ForwardPass {
         layer.value.multiply(normed, into: value)
         rotate(query, index, heads: shape.heads)
         rotate(key, index, heads: shape.keyValueHeads)
-        for element in 0..<shape.width { query[element] = Float(Float16(query[element])) }
         for head in 0..<shape.keyValueHeads {
             let keys = cache.keys(of: number, head: head) + position * shape.headWidth
             let values = cache.values(of: number, head: head) + position * shape.headWidth
