@@ -84,6 +84,16 @@ def test_the_local_network_can_be_let_in_explicitly(daemon):
     assert ask(address, one.port).status_code == 200
 
 
+def test_an_address_outside_the_allow_list_is_refused_even_with_a_key(daemon):
+    address = own_address()
+    auth = {**KEYS["auth"], "ip_allowlist": ["198.51.100.0/24"]}
+    one = daemon(config={"auth": auth}, args=["--host", "0.0.0.0"])
+    refused = ask(address, one.port, {"x-api-key": KEY})
+    assert refused.status_code == 403
+    assert "ip_allowlist" in refused.json()["error"]["message"]
+    assert ask("127.0.0.1", one.port).status_code == 200
+
+
 def test_every_route_asks_for_the_key(daemon):
     address = own_address()
     one = daemon(args=["--host", "0.0.0.0"])
