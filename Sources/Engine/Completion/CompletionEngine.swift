@@ -135,12 +135,12 @@ package actor CompletionEngine: InferenceEngine {
             } catch {
                 // The next one may try again when the quarantine is over.
                 preparation = nil
-                if !isStopped, let error = error as? RuntimeError {
-                    health.isolate(error, at: clock.now)
-                    log.error(
-                        "An engine's program cannot be used",
-                        metadata: ["model.name": "\(name)", "reason": "\(error.message)"])
-                }
+                guard !isStopped, let reason = error as? RuntimeError else { throw error }
+                let error = RuntimeError(.unavailable, reason.message, cause: reason)
+                health.isolate(error, at: clock.now)
+                log.error(
+                    "An engine's program cannot be used",
+                    metadata: ["model.name": "\(name)", "reason": "\(reason.message)"])
                 throw error
             }
         }

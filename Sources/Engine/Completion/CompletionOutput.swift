@@ -47,7 +47,7 @@ struct CompletionOutput: Sendable {
     /// is full: it writes two newlines then.
     mutating func finishWithoutMarker() -> String {
         end = .limit
-        if pending.suffix(2).elementsEqual("\n\n".utf8) { pending.removeLast(2) }
+        if pending.suffix(2).elementsEqual(Self.farewell) { pending.removeLast(2) }
         return take(pending.count)
     }
 
@@ -67,8 +67,12 @@ struct CompletionOutput: Sendable {
         return nil
     }
 
+    /// What the program writes after an answer that filled the context.
+    private static let farewell = Array("\n\n".utf8)
+
     /// How many of the last bytes must wait for what follows.
     private func heldBack() -> Int {
+        if pending.suffix(2).elementsEqual(Self.farewell) { return 2 }
         let patterns = stops + [turnEnd, marker]
         let longest = (patterns.map(\.count).max() ?? 1) - 1
         for start in max(0, pending.count - longest)..<pending.count {

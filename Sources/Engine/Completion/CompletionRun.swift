@@ -36,6 +36,7 @@ struct CompletionRun: Sendable {
     }
 
     private func attempt() async throws -> GenerationEvent {
+        if control.isInterrupted { throw CancellationError() }
         let pipe = try PromptPipe()
         defer { pipe.remove() }
         // A word that no model writes by chance: it ends the answer.

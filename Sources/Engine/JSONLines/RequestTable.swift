@@ -28,6 +28,8 @@ struct RequestTable: Sendable {
         var unreadSince: Instant?
     }
 
+    private static let disobedience = "it went on with an answer that it was told to end"
+
     private let bounds: EngineBounds
     private var queue: AdmissionQueue
     private var entries: [RequestID: Entry] = [:]
@@ -71,9 +73,11 @@ struct RequestTable: Sendable {
     mutating func wrote(_ id: RequestID, _ text: String, unread: Int, at now: Instant) -> [Action] {
         guard queue.running.contains(id), var entry = entries[id] else { return [] }
         entry.lastHeard = now
-        guard entry.endingSince == nil else {
+        if let endingSince = entry.endingSince {
             entries[id] = entry
-            return []
+            // What was on its way when it was told to end is fine; more is not.
+            guard now - endingSince > bounds.grace else { return [] }
+            return [.condemn(reason: Self.disobedience)]
         }
         entry.hasText = entry.hasText || !text.isEmpty
         entry.bytes += text.utf8.count
@@ -148,9 +152,7 @@ struct RequestTable: Sendable {
             }
             if let endingSince = entry.endingSince {
                 // It may be deep in a long prompt: only a silence as long as a stall says that it hangs.
-                if now - max(endingSince, lastHeard) > bounds.stall {
-                    actions.append(.condemn(reason: "it went on with an answer that it was told to end"))
-                }
+                if now - endingSince > bounds.stall { actions.append(.condemn(reason: Self.disobedience)) }
             } else if now - lastHeard > bounds.stall {
                 let silence = RuntimeError(.timedOut, "the engine wrote nothing for \(bounds.stall.wholeSeconds) s")
                 actions += end(id, at: now) + [.fail(id, silence)]
