@@ -1,8 +1,6 @@
 /// The labels of a series, sorted by name: two series with the same ones are one.
 struct Labels: Hashable, Sendable {
     private let pairs: [Pair]
-    /// `{a="b",c="d"}`, or nothing.
-    let text: String
 
     private struct Pair: Hashable, Sendable {
         var name: String
@@ -18,8 +16,10 @@ struct Labels: Hashable, Sendable {
         }
         pairs.sort { $0.name < $1.name }
         self.pairs = pairs
-        text = pairs.isEmpty ? "" : "{\(Self.joined(pairs))}"
     }
+
+    /// `{a="b",c="d"}`, or nothing. Made for the page alone: instruments are found by their labels far more often.
+    var text: String { pairs.isEmpty ? "" : "{\(Self.joined(pairs))}" }
 
     /// The text with one label more, at its end.
     func adding(_ name: String, _ value: String) -> String {

@@ -55,7 +55,8 @@ struct LogLine {
         for (name, value) in fields {
             object[Self.reserved.contains(name) ? "metadata.\(name)" : name] = value
         }
-        return JSON.object(object).encoded + [UInt8(ascii: "\n")]
+        // What JSON leaves as it is and a terminal obeys stands in texts only, where the escape means the same.
+        return Array(Self.escaped(JSON.object(object).text).utf8) + [UInt8(ascii: "\n")]
     }
 
     /// `2026-11-21T01:32:35.123Z info     node: message  peer.id=a`

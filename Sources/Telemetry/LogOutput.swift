@@ -1,7 +1,7 @@
 import Glibc
 
 /// The form of log lines.
-package enum LogFormat: String, Sendable, CaseIterable {
+enum LogFormat: String, Sendable, CaseIterable {
     /// Text on a terminal, JSON lines elsewhere.
     case auto
     case text

@@ -146,8 +146,9 @@ package final class PrometheusRegistry: MetricsFactory, Sendable {
         page += "igris_metrics_dropped_total \(dropped)\n"
         for (name, family) in families.sorted(by: { $0.key < $1.key }) {
             Self.begin(name, family.kind, descriptions[name]?.help ?? Self.words(of: name), &page)
-            for (labels, instrument) in family.series.sorted(by: { $0.key.text < $1.key.text }) {
-                instrument.write(name: name, labels: labels, to: &page)
+            let series = family.series.map { (text: $0.key.text, labels: $0.key, instrument: $0.value) }
+            for one in series.sorted(by: { $0.text < $1.text }) {
+                one.instrument.write(name: name, labels: one.labels, to: &page)
             }
         }
         for sample in process.samples() {
