@@ -26,7 +26,9 @@ package struct HybridClock: Sendable {
     /// The next timestamp; `milliseconds` is the wall clock.
     package mutating func tick(milliseconds: UInt64) -> HybridTimestamp {
         let wall = HybridTimestamp(milliseconds: milliseconds)
-        latest = wall > latest ? wall : HybridTimestamp(rawValue: latest.rawValue &+ 1)
+        // At the very end of the range (damaged or hostile data) it stands still: going back would be worse.
+        let (next, overflow) = latest.rawValue.addingReportingOverflow(1)
+        latest = wall > latest ? wall : HybridTimestamp(rawValue: overflow ? latest.rawValue : next)
         return latest
     }
 
