@@ -30,6 +30,7 @@ package enum Limits {
     package static let operationDependencies = 1_024
     package static let parkedOperationsPerOrigin = 256
     package static let parkedBytesPerOrigin = 1024 * 1024
+    package static let parkedBytes = 8 * 1024 * 1024
 
     // Engines
     package static let queuedRequestsPerModel = 512

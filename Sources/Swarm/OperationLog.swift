@@ -42,11 +42,18 @@ package struct OperationLog: Sendable {
     private var chains: [Origin: ChainHash]
     private var clock: HybridClock
     private var parked: [Origin: Parking] = [:]
+    /// Of all that is parked.
+    private var parkedBytes = 0
 
     /// Operations of one origin that wait for others, by sequence.
     private struct Parking {
         var operations: [UInt64: Operation] = [:]
         var bytes = 0
+
+        /// About what an operation takes while it waits.
+        static func size(of operation: Operation) -> Int {
+            operation.body.count + 128 + 48 * operation.dependencies.count
+        }
     }
 
     package init(_ recovered: RecoveredLog) {
@@ -85,23 +92,34 @@ package struct OperationLog: Sendable {
     /// Takes what a peer sent; their signatures are checked by now. Older ones are ignored, younger ones wait.
     package mutating func received(_ operations: [Operation], milliseconds: UInt64) -> [Action] {
         var actions: [Action] = []
+        var ready: [Operation] = []
+        var dropped: Set<Origin> = []
         for operation in operations where !applied.contains(operation.dot) {
+            avoid(operation.dot.origin)
             if !clock.observe(operation.timestamp, milliseconds: milliseconds) {
                 actions.append(
                     .clockAhead(operation.dot.origin.node, milliseconds: operation.timestamp.milliseconds))
             }
-            if !park(operation) { actions.append(.dropped(operation.dot)) }
+            if isReady(operation) {
+                // It never waits, so a long batch in order is bounded by nothing but itself.
+                take(operation, into: &ready)
+            } else if !park(operation) {
+                actions.append(.dropped(operation.dot))
+                dropped.insert(operation.dot.origin)
+            }
         }
-        let (ready, origins) = takeReady()
+        takeParked(into: &ready)
         if !ready.isEmpty {
+            let origins = Set(ready.map(\.dot.origin))
             actions.append(.apply(ready, heads: origins.sorted().map(head(of:))))
         }
-        return actions + gaps()
+        return actions + gaps(dropped)
     }
 
     /// What is still missing, for a peer that says how far it is.
-    package func behind(_ theirs: VersionVector) -> [Action] {
-        theirs.entries.compactMap { entry in
+    package mutating func behind(_ theirs: VersionVector) -> [Action] {
+        for entry in theirs.entries where applied[entry.origin] < entry.sequence { avoid(entry.origin) }
+        return theirs.entries.compactMap { entry in
             let ours = applied[entry.origin]
             return ours < entry.sequence ? .pull(origin: entry.origin, after: ours) : nil
         }
@@ -110,7 +128,9 @@ package struct OperationLog: Sendable {
     /// The last commit of this host's stream was refused by the disk: what it numbered never existed. A new epoch
     /// begins, so that no number is ever given twice (swarm.md §1).
     package mutating func abandonEpoch() {
-        origin = Origin(node: origin.node, epoch: origin.epoch &+ 1)
+        avoid(origin)
+        // What peers hold of this host's epochs from before a restored backup is not written again either.
+        for entry in applied.entries { avoid(entry.origin) }
     }
 
     package func head(of origin: Origin) -> LogHead {
@@ -118,6 +138,13 @@ package struct OperationLog: Sendable {
     }
 
     // MARK: - Parts
+
+    /// Operations of `used` exist, or may exist, that this host does not hold: where it writes that epoch or an
+    /// earlier one, it goes on above (swarm.md §1). No host comes to the last epoch by itself: a claim of it is void.
+    private mutating func avoid(_ used: Origin) {
+        guard used.node == origin.node, used.epoch >= origin.epoch, used.epoch < .max else { return }
+        origin = Origin(node: origin.node, epoch: used.epoch + 1)
+    }
 
     private mutating func advance(over operation: Operation) {
         let origin = operation.dot.origin
@@ -132,50 +159,67 @@ package struct OperationLog: Sendable {
         return ChainHash(SHA256.hash(previous.bytes + hash))
     }
 
-    /// False when the origin's bounds are reached.
+    private func isReady(_ operation: Operation) -> Bool {
+        operation.dot.sequence == applied[operation.dot.origin] &+ 1
+            && operation.dependencies.allSatisfy { applied.contains($0) }
+    }
+
+    private mutating func take(_ operation: Operation, into ready: inout [Operation]) {
+        unpark(operation.dot)
+        advance(over: operation)
+        ready.append(operation)
+    }
+
+    /// False when a bound is reached.
     private mutating func park(_ operation: Operation) -> Bool {
         let origin = operation.dot.origin
         var parking = parked[origin] ?? Parking()
         guard parking.operations[operation.dot.sequence] == nil else { return true }
+        let size = Parking.size(of: operation)
+        // The next one of its origin waits for another origin; without it nothing behind it could ever be taken.
         let isNext = operation.dot.sequence == applied[origin] &+ 1
         guard
+            parkedBytes + size <= Limits.parkedBytes,
             isNext
                 || parking.operations.count < Limits.parkedOperationsPerOrigin
-                    && parking.bytes + operation.body.count <= Limits.parkedBytesPerOrigin
+                    && parking.bytes + size <= Limits.parkedBytesPerOrigin
         else { return false }
         parking.operations[operation.dot.sequence] = operation
-        parking.bytes += operation.body.count
+        parking.bytes += size
+        parkedBytes += size
         parked[origin] = parking
         return true
     }
 
-    /// All that can be applied now, in an order in which each follows what it depends on.
-    private mutating func takeReady() -> (operations: [Operation], origins: Set<Origin>) {
-        var ready: [Operation] = []
-        var origins: Set<Origin> = []
+    private mutating func unpark(_ dot: Dot) {
+        guard let operation = parked[dot.origin]?.operations.removeValue(forKey: dot.sequence) else { return }
+        let size = Parking.size(of: operation)
+        parkedBytes -= size
+        parked[dot.origin]?.bytes -= size
+        if parked[dot.origin]?.operations.isEmpty == true { parked[dot.origin] = nil }
+    }
+
+    /// All that waited and can be applied now, in an order in which each follows what it depends on.
+    private mutating func takeParked(into ready: inout [Operation]) {
         var progressed = true
         while progressed {
             progressed = false
             for origin in parked.keys.sorted() {
-                while let next = parked[origin]?.operations[applied[origin] &+ 1],
-                    next.dependencies.allSatisfy({ applied.contains($0) })
-                {
-                    parked[origin]?.operations[next.dot.sequence] = nil
-                    parked[origin]?.bytes -= next.body.count
-                    if parked[origin]?.operations.isEmpty == true { parked[origin] = nil }
-                    advance(over: next)
-                    ready.append(next)
-                    origins.insert(origin)
+                while let next = parked[origin]?.operations[applied[origin] &+ 1], isReady(next) {
+                    take(next, into: &ready)
                     progressed = true
                 }
             }
         }
-        return (ready, origins)
     }
 
-    /// A pull for every origin whose next operation, or whose dependency, is not here.
-    private func gaps() -> [Action] {
+    /// A pull for every origin whose next operation, or whose dependency, is not here; and for those of which
+    /// something was dropped, unless what comes before it waits itself.
+    private func gaps(_ dropped: Set<Origin>) -> [Action] {
         var after: [Origin: UInt64] = [:]
+        for origin in dropped where parked[origin]?.operations[applied[origin] &+ 1] == nil {
+            after[origin] = applied[origin]
+        }
         for (origin, parking) in parked {
             if let next = parking.operations[applied[origin] &+ 1] {
                 for dependency in next.dependencies where !applied.contains(dependency) {
