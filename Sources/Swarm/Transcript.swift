@@ -2,7 +2,7 @@ package import Core
 
 /// What a conversation says, in its order: each question once, with the one answer that counts.
 package struct Transcript: Sendable {
-    /// A client's turn and the answer that it got.
+    /// A client's turn and the answer that it got; or instructions, or what the assistant said unasked, alone.
     package struct Exchange: Hashable, Sendable {
         package var question: Dot
         package var message: Message
@@ -21,7 +21,7 @@ package struct Transcript: Sendable {
     }
 
     package private(set) var exchanges: [Exchange] = []
-    /// Which exchange a question, or an answer to it, belongs to.
+    /// Which exchange a question belongs to.
     private var places: [Dot: Int] = [:]
     private var keys: [Bytes16: Int] = [:]
 
@@ -30,23 +30,24 @@ package struct Transcript: Sendable {
     /// Adds the next turn of the linear order. A question with a request key that stands already is the same request,
     /// retried on another host: its answer counts for the first (swarm.md §2).
     package mutating func append(_ turn: Turn, dot: Dot, dependencies: [Dot]) {
-        guard turn.message.role == .assistant, let outcome = turn.outcome else {
-            if let key = turn.requestKey, let place = keys[key] {
-                places[dot] = place
-                return
+        if turn.message.role == .assistant {
+            if let outcome = turn.outcome, let question = dependencies.first, let place = places[question] {
+                let answer = Answer(dot: dot, text: turn.message.text, outcome: outcome)
+                if let old = exchanges[place].answer, !Self.counts(answer, over: old) { return }
+                exchanges[place].answer = answer
+            } else {
+                // Said without a question: a greeting, or a second message in a row.
+                exchanges.append(Exchange(question: dot, message: turn.message))
             }
-            places[dot] = exchanges.count
-            if let key = turn.requestKey { keys[key] = exchanges.count }
-            exchanges.append(Exchange(question: dot, message: turn.message, requestKey: turn.requestKey))
             return
         }
-        guard let question = dependencies.first, let place = places[question], exchanges.indices.contains(place) else {
+        if let key = turn.requestKey, let place = keys[key] {
+            places[dot] = place
             return
         }
-        places[dot] = place
-        let answer = Answer(dot: dot, text: turn.message.text, outcome: outcome)
-        if let old = exchanges[place].answer, !Self.counts(answer, over: old) { return }
-        exchanges[place].answer = answer
+        if turn.message.role == .user { places[dot] = exchanges.count }
+        if let key = turn.requestKey { keys[key] = exchanges.count }
+        exchanges.append(Exchange(question: dot, message: turn.message, requestKey: turn.requestKey))
     }
 
     private static func counts(_ new: Answer, over old: Answer) -> Bool {
@@ -78,10 +79,23 @@ package struct Transcript: Sendable {
     package var instructions: Message? { exchanges.last { $0.message.role == .system }?.message }
 
     /// How many of the last messages here are the first of `messages`: what a client sends again.
+    /// Knuth, Morris and Pratt's search, since the messages of a hostile client may all be alike.
     package func overlap(with messages: [Message]) -> Int {
-        let ours = self.messages
-        var length = min(ours.count, messages.count)
-        while length > 0, ours.suffix(length).elementsEqual(messages.prefix(length)) == false { length -= 1 }
+        let ours = self.messages.suffix(messages.count)
+        /// For each beginning of `messages`, the length of the longest shorter beginning that it ends with.
+        var borders: [Int] = []
+        borders.reserveCapacity(messages.count)
+        for (index, message) in messages.enumerated() {
+            var length = index > 0 ? borders[index - 1] : 0
+            while length > 0, messages[length] != message { length = borders[length - 1] }
+            borders.append(index > 0 && messages[length] == message ? length + 1 : 0)
+        }
+        var length = 0
+        for message in ours {
+            if length == messages.count { length = borders[length - 1] }
+            while length > 0, messages[length] != message { length = borders[length - 1] }
+            if length < messages.count, messages[length] == message { length += 1 }
+        }
         return length
     }
 }
