@@ -78,7 +78,8 @@ struct CollectedAnswer: Hashable {
 }
 
 extension InferenceEngine {
-    func answer(_ text: String = "hello", maximumTokens: Int = 64, stop: [String] = []) async throws -> CollectedAnswer {
+    func answer(_ text: String = "hello", maximumTokens: Int = 64, stop: [String] = []) async throws -> CollectedAnswer
+    {
         try await answer(GenerationRequest(messages: [Message(.user, text)], maximumTokens: maximumTokens, stop: stop))
     }
 
@@ -121,7 +122,9 @@ func thrownError(_ body: () async throws -> Void) async -> RuntimeError? {
 }
 
 /// Reads the first event of an answer, waits for `pause`, then reads to the end, which must be a ``RuntimeError``.
-func readLate(_ stream: GenerationStream, after pause: () async throws -> Void) async throws -> (error: RuntimeError?, bytes: Int) {
+func readLate(_ stream: GenerationStream, after pause: () async throws -> Void) async throws -> (
+    error: RuntimeError?, bytes: Int
+) {
     var bytes = 0
     do {
         var isFirst = true

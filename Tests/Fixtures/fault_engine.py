@@ -49,6 +49,8 @@ class Lines:
         self.start = count_start()
         self.lock = threading.Lock()
         self.cancelled = {}
+        # Here, not in the thread of an answer: the signal at the parent's death belongs to the first thread.
+        self.surroundings = surroundings()
 
     def raw(self, data):
         with self.lock:
@@ -115,7 +117,7 @@ class Lines:
         if mode == "echo":
             say(json.dumps(request))
         elif mode == "surroundings":
-            say(surroundings())
+            say(self.surroundings)
         elif mode in ("ticking", "deaf") and text == "tick":
             while not self.cancelled[name].wait(0.005):
                 say("tick ")

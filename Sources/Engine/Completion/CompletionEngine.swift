@@ -13,6 +13,12 @@ package actor CompletionEngine: InferenceEngine {
         var request: GenerationRequest
         var control: RunControl
         var task: Task<Void, Never>?
+
+        init(mailbox: AnswerMailbox, request: GenerationRequest, bounds: EngineBounds) {
+            self.mailbox = mailbox
+            self.request = request
+            control = RunControl(mailbox: mailbox, bounds: bounds)
+        }
     }
 
     private let name: String
@@ -169,9 +175,9 @@ package actor CompletionEngine: InferenceEngine {
                         .overloaded, "\(queue.waiting.count) requests wait for this model already; try again later",
                         retryAfter: .seconds(1)))
             case .waits:
-                answers[id] = Answer(mailbox: mailbox, request: request, control: RunControl(bounds: bounds))
+                answers[id] = Answer(mailbox: mailbox, request: request, bounds: bounds)
             case .runs:
-                answers[id] = Answer(mailbox: mailbox, request: request, control: RunControl(bounds: bounds))
+                answers[id] = Answer(mailbox: mailbox, request: request, bounds: bounds)
                 begin(id)
             }
         case .abandoned(let id):

@@ -113,7 +113,8 @@ struct CompletionRun: Sendable {
         let cost = program.description.tokenCost
         let estimate = TokenUsage(
             promptTokens: cost.tokens(of: request.messages),
-            completionTokens: Int((cost.perByte * Double(reading.output.answerBytes)).rounded(.up)) + (endedTurn ? 1 : 0),
+            completionTokens: Int((cost.perByte * Double(reading.output.answerBytes)).rounded(.up))
+                + (endedTurn ? 1 : 0),
             isExact: false)
         return .finished(
             reason: reading.output.end == .limit ? .length : .stop, usage: report.usage ?? estimate)

@@ -54,7 +54,8 @@ struct ModelFacts: Sendable {
         var rest = text[...]
         var count = 0
         while !rest.isEmpty {
-            if let token = controlTokens.filter({ !$0.isEmpty && rest.hasPrefix($0) }).max(by: { $0.count < $1.count }) {
+            if let token = controlTokens.filter({ !$0.isEmpty && rest.hasPrefix($0) }).max(by: { $0.count < $1.count })
+            {
                 rest = rest.dropFirst(token.count)
                 count += 1
             } else {

@@ -10,10 +10,12 @@ final class RunControl: Sendable {
         var failure: RuntimeError?
     }
 
+    private let mailbox: AnswerMailbox
     private let now: @Sendable () -> ContinuousClock.Instant = { ContinuousClock().now }
     private let state: Mutex<State>
 
-    init(bounds: EngineBounds) {
+    init(mailbox: AnswerMailbox, bounds: EngineBounds) {
+        self.mailbox = mailbox
         state = Mutex(State(clock: RunClock(bounds: bounds, at: ContinuousClock().now)))
     }
 
@@ -46,7 +48,10 @@ final class RunControl: Sendable {
         }
     }
 
+    /// Ends the answer with an error, and the program at once.
     func fail(_ error: RuntimeError) {
+        // First: whoever reads the program's output may be waiting for room.
+        mailbox.fail(error)
         state.withLock { state in
             state.failure = state.failure ?? error
             state.clock.ending(at: now())

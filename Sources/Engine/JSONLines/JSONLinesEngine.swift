@@ -245,7 +245,8 @@ package actor JSONLinesEngine: InferenceEngine {
         let actions = supervisor.ended(generation: generation, reason: reason, at: clock.now)
         reason = stateReason ?? reason
         log.warning(
-            "An engine's child ended", metadata: ["model.name": "\(name)", "reason": "\(reason)", "ready": "\(wasReady)"])
+            "An engine's child ended",
+            metadata: ["model.name": "\(name)", "reason": "\(reason)", "ready": "\(wasReady)"])
         perform(table.childEnded(RuntimeError(.engineFailed, "the engine of \(name) ended in mid-answer: \(reason)")))
         perform(actions)
     }

@@ -161,7 +161,8 @@ struct RequestTable: Sendable {
                 actions += end(id, at: now) + [.fail(id, late)]
             } else if let since = entry.unreadSince, unread(id) > bounds.unreadBytes {
                 guard now - since > bounds.unreadStall else { continue }
-                let stalled = RuntimeError(.timedOut, "the reader took nothing for \(bounds.unreadStall.wholeSeconds) s")
+                let stalled = RuntimeError(
+                    .timedOut, "the reader took nothing for \(bounds.unreadStall.wholeSeconds) s")
                 actions += end(id, at: now) + [.fail(id, stalled)]
             } else {
                 entries[id]?.unreadSince = nil
