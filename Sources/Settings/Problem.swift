@@ -16,7 +16,7 @@ package struct Position: Hashable, Comparable, Sendable, CustomStringConvertible
 }
 
 /// One thing that is wrong with the settings, and where. Never holds a secret's value.
-package struct Problem: Hashable, Sendable, CustomStringConvertible {
+package struct Problem: Error, Hashable, CustomStringConvertible {
     /// The file as it was named, or the variable or flag that gave the value.
     package var source: String
     /// Nil where the source has no lines.

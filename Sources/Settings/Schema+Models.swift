@@ -26,10 +26,15 @@ extension Settings.Model {
             "What a `stdio` program speaks: `completion` as llama-completion, `jsonl` as docs/engine-protocol.md.")
         aliases = reader.value(
             "aliases", .list(of: .modelName, count: 0...100), default: [], "Further names for the model.")
-        path = reader.optional("path", .path, "Model file (GGUF); `builtin` has its own and runs others of its kind.")
+        let isProgram = engine == .stdio
+        let isCompletion = isProgram && `protocol` == .completion
+        path = reader.optional(
+            "path", .path, neededFor: isCompletion ? Self.words(.stdio, `protocol`) : nil,
+            "Model file (GGUF); `builtin` has its own and runs others of its kind.")
         command =
             reader.optional(
-                "command", .command, "A `stdio` engine's program and its arguments; no shell is involved.") ?? []
+                "command", .command, neededFor: isProgram ? Self.words(.stdio, `protocol`) : nil,
+                "A `stdio` engine's program and its arguments; no shell is involved.") ?? []
         context = reader.optional(
             "context", .integer(256...10_000_000),
             "Tokens of prompt and answer together of a `completion` model; without it as many as the file says.")
@@ -40,7 +45,8 @@ extension Settings.Model {
         pace = reader.optional(
             "pace", .number(0.1...100_000), "Tokens a second that `builtin` writes at most, for demonstrations.")
         slots = reader.optional(
-            "slots", .integer(1...64), "Answers that `builtin` writes at the same time; without it the engine decides.")
+            "slots", .integer(1...64),
+            "Answers at the same time, of `builtin` or of a `completion` program; without it the engine decides.")
 
         if let name, !names.take(name, for: name) {
             reader.refuse("\(quoted(name)) already names the model \(quoted(names.owner(of: name)))", at: "name")
@@ -51,33 +57,23 @@ extension Settings.Model {
         guard let name, let engine else { return nil }
         self.name = name
         self.engine = engine
-        checkKeys(&reader)
+        refuseForeignKeys(&reader)
     }
 
-    /// Which keys go together.
-    private func checkKeys(_ reader: inout SettingsReader) {
-        let kind: String
-        let foreign: [String]
-        let needed: [String]
-        switch (engine, `protocol`) {
-        case (.builtin, _):
-            kind = "engine \"builtin\""
-            foreign = ["protocol", "command", "context", "template", "threads"]
-            needed = []
-        case (.stdio, .completion):
-            kind = "protocol \"completion\""
-            foreign = ["pace", "slots"]
-            needed = ["command", "path"]
-        case (.stdio, .jsonl):
-            kind = "protocol \"jsonl\""
-            foreign = ["path", "context", "template", "threads", "pace", "slots"]
-            needed = ["command"]
-        }
+    /// What has no meaning for the engine is refused, not ignored.
+    private func refuseForeignKeys(_ reader: inout SettingsReader) {
+        let foreign =
+            switch (engine, `protocol`) {
+            case (.builtin, _): ["protocol", "command", "context", "template", "threads"]
+            case (.stdio, .completion): ["pace"]
+            case (.stdio, .jsonl): ["path", "context", "template", "threads", "pace", "slots"]
+            }
         for key in foreign where reader.isGiven(key) {
-            reader.refuse("\(reader.full(key)) has no meaning for \(kind)", at: key)
+            reader.refuse("\(reader.full(key)) has no meaning for \(Self.words(engine, `protocol`))", at: key)
         }
-        for key in needed where !reader.isGiven(key) {
-            reader.refuse("\(reader.full(key)) is required for \(kind)")
-        }
+    }
+
+    private static func words(_ engine: Engine, _ protocol: StdioProtocol) -> String {
+        engine == .builtin ? "engine \"builtin\"" : "protocol \"\(`protocol`.rawValue)\""
     }
 }

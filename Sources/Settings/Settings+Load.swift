@@ -41,8 +41,9 @@ extension Settings {
         var settings = try read(
             (content.bytes, file), flags: flags,
             surroundings: Surroundings(environment: environment, folder: surroundings.folder(ofFile: file)))
-        if !settings.holdsLiteralSecret || !content.isReadableByOthers { return settings }
-        settings.notices.append("\(file): it holds a secret, and other users of this machine may read it: chmod 600")
+        if settings.holdsLiteralSecret, content.isReadableByOthers {
+            settings.notices.append("\(file): holds a secret, and other users of this machine may read it: chmod 600")
+        }
         return settings
     }
 
@@ -73,15 +74,16 @@ extension Settings {
 
     /// The file's problems first, from top to bottom; at most ``Problem/mostShown`` and a count of the others.
     private static func inOrder(_ problems: [Problem], file: String?) -> [Problem] {
-        let sorted = problems.enumerated().sorted { left, right in
-            let ranks = [left, right].map { ($0.element.source == file ? 0 : 1) }
-            if ranks[0] != ranks[1] { return ranks[0] < ranks[1] }
-            guard left.element.source == right.element.source, let a = left.element.position,
-                let b = right.element.position, a != b
-            else { return left.offset < right.offset }
-            return a < b
+        var ranks: [String: Int] = file.map { [$0: 0] } ?? [:]
+        for problem in problems where ranks[problem.source] == nil { ranks[problem.source] = ranks.count }
+        let places = problems.enumerated().map { offset, problem in
+            let position = problem.position ?? Position(line: 0, column: 0)
+            return (rank: ranks[problem.source] ?? 0, position: position, offset: offset, problem: problem)
         }
-        .map(\.element)
+        let sorted = places.sorted {
+            ($0.rank, $0.position, $0.offset) < ($1.rank, $1.position, $1.offset)
+        }
+        .map(\.problem)
         guard sorted.count > Problem.mostShown else { return sorted }
         let rest = Problem(
             source: file ?? "settings", message: "\(sorted.count - Problem.mostShown) further problems are not shown")

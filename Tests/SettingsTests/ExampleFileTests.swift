@@ -59,7 +59,7 @@ import Testing
             return isExample ? String(rest) : String(line)
         }
         .joined(separator: "\n")
-        let settings = try read(text, environment: ["IGRIS_LAPTOP_KEY": "a-key-of-a-laptop"])
+        let settings = try read(text, environment: ["LAPTOP_KEY": "a-key-of-a-laptop"])
         #expect(settings.models.map(\.name) == ["igris-recall", "qwen3-4b", "mine"])
         #expect(settings.models.first?.pace == 30)
         #expect(settings.auth.keys.map(\.name) == [nil, "laptop"])

@@ -24,7 +24,7 @@ import Testing
             { models: [
               { name: "demo", engine: "builtin", pace: 30, slots: 2 },
               { name: "q", engine: "stdio", command: ["./bin/llama-completion", "--mlock"], path: "q.gguf", context: 1e4,
-                template: "command-r", threads: 4, aliases: ["a/b:c"] },
+                template: "command-r", threads: 4, slots: 3, aliases: ["a/b:c"] },
               { name: "own", engine: "stdio", protocol: "jsonl", command: ["engine"] },
             ] }
             """)
@@ -33,7 +33,7 @@ import Testing
         #expect(models.map(\.engine) == [.builtin, .stdio, .stdio])
         #expect(models.map(\.protocol) == [.completion, .completion, .jsonl])
         #expect(models.map(\.pace) == [30, nil, nil])
-        #expect(models.map(\.slots) == [2, nil, nil])
+        #expect(models.map(\.slots) == [2, 3, nil])
         #expect(models.map(\.command) == [[], ["/etc/igris/bin/llama-completion", "--mlock"], ["engine"]])
         #expect(models.map(\.path) == [nil, "/etc/igris/q.gguf", nil])
         #expect(models.map(\.context) == [nil, 10_000, nil])
@@ -103,6 +103,14 @@ import Testing
             (
                 "{name: 'a', engine: 'stdio', command: ['x'], path: 'x', context: 255}",
                 "66: models[0].context must be a whole number from 256 to 10,000,000, not 255"
+            ),
+            (
+                "{name: 'a', engine: 'stdio', command: ['x'], path: '${GGUF}'}",
+                "52: models[0].path is required, and the environment variable GGUF is not set"
+            ),
+            (
+                "{name: 'a', engine: 'stdio', protocol: 'jsonl', command: ['x'], slots: 2}",
+                #"72: models[0].slots has no meaning for protocol "jsonl""#
             ),
             ("{name: 'a', engine: 'builtin', aliases: ['a']}", #"41: "a" already names the model "a""#),
             (

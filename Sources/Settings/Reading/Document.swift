@@ -76,5 +76,3 @@ enum TextForm {
     /// JSON5 where it begins with `[`, else texts between commas.
     case list
 }
-
-extension Problem: Error {}

@@ -94,10 +94,16 @@ extension Kind {
     }
 }
 
-/// `1000000` as `1,000,000`.
+/// `1000000` as `1,000,000`; short numbers and negative ones stay as they are.
 func grouped(_ value: Int) -> String {
     guard value >= 10_000 else { return String(value) }
-    return grouped(value / 1000) + "," + String(String(value % 1000 + 1000).dropFirst())
+    var rest = value
+    var text = ""
+    while rest >= 1_000 {
+        text = "," + String(rest % 1_000 + 1_000).dropFirst() + text
+        rest /= 1_000
+    }
+    return String(rest) + text
 }
 
 /// `5`, not `5.0`.

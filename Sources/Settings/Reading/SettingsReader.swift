@@ -64,12 +64,14 @@ struct SettingsReader {
         return strongest(key, .path, default: .string(resolved)) ?? resolved
     }
 
-    /// A key that need not be given.
+    /// A key that need not be given, unless `reason` is: then it is required for that.
     mutating func optional<Value>(
-        _ key: String, _ kind: Kind<Value>, fallback variable: String? = nil, _ summary: String
+        _ key: String, _ kind: Kind<Value>, fallback variable: String? = nil, neededFor reason: String? = nil,
+        _ summary: String
     ) -> Value? {
         describe(key, kind, fallback: variable, summary)
-        return strongest(key, kind, default: .null, fallback: variable)
+        if let reason, !isGiven(key) { refuse("\(full(key)) is required for \(reason)") }
+        return strongest(key, kind, default: .null, isRequired: reason != nil, fallback: variable)
     }
 
     /// A key that must be given. Nil leaves a problem behind.
