@@ -1,0 +1,266 @@
+import Core
+import NIOCore
+import NIOHTTP1
+
+/// Stands between the HTTP parser and everything else on one connection. It refuses what is not clean HTTP/1.1, ends
+/// connections that dawdle, writes heartbeats into silent event streams, and tells when the client has gone.
+///
+/// An idle timer alone would let a client live for ever that sends a byte now and then; so the head as a whole has a
+/// deadline (hardening.md §3).
+final class ConnectionGuard: ChannelDuplexHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias InboundOut = HTTPServerRequestPart
+    typealias OutboundIn = HTTPServerResponsePart
+    typealias OutboundOut = HTTPServerResponsePart
+
+    /// How long a closing connection waits for the client to read our last words.
+    private static let lingering = TimeAmount.seconds(2)
+    private static let heartbeat: StaticString = ":\n\n"
+
+    private let client: ClientConnection
+    private let limits: GatewayLimits
+    /// The connection is one too many.
+    private let isSurplus: Bool
+
+    /// Requests whose head was passed on and whose response has not ended.
+    private var openRequests = 0
+    private var isReadingRequest = false
+    private var isResponding = false
+    /// A response that has begun is an event stream.
+    private var isStreaming = false
+    private var closesAfterResponse = false
+    private var closingSince: NIODeadline?
+    private var headSince: NIODeadline?
+    private var unwritableSince: NIODeadline?
+    private var lastRead = NIODeadline.now()
+    private var lastWrite = NIODeadline.now()
+    private var timer: (at: NIODeadline, task: Scheduled<Void>)?
+
+    init(client: ClientConnection, limits: GatewayLimits, isSurplus: Bool) {
+        self.client = client
+        self.limits = limits
+        self.isSurplus = isSurplus
+    }
+
+    // MARK: The connection's life
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        if context.channel.isActive { begin(context) }
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        begin(context)
+        context.fireChannelActive()
+    }
+
+    private func begin(_ context: ChannelHandlerContext) {
+        guard timer == nil else { return }
+        lastRead = .now()
+        if isSurplus { refuse(context, .tooManyConnections) } else { watch(context) }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        timer?.task.cancel()
+        client.markGone()
+        context.fireChannelInactive()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch event {
+        case ChannelEvent.inputClosed:
+            client.markGone()
+            if closingSince != nil {
+                context.close(promise: nil)
+            } else {
+                context.fireUserInboundEventTriggered(event)
+            }
+        case is ChannelShouldQuiesceEvent:
+            closesAfterResponse = true
+            if openRequests == 0, closingSince == nil { linger(context) }
+        default:
+            context.fireUserInboundEventTriggered(event)
+        }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        switch error as? HTTPParserError {
+        case .headerOverflow: refuse(context, .headersTooLarge)
+        case .invalidVersion: refuse(context, .versionNotSupported)
+        case .some: refuse(context, .malformed)
+        case nil:
+            // The socket broke; nothing can be said on it any more.
+            client.markGone()
+            context.close(promise: nil)
+        }
+    }
+
+    // MARK: Reading
+
+    /// Called for every read, before the parser sees it.
+    func bytesArrived(context: ChannelHandlerContext) {
+        guard openRequests == 0, !isReadingRequest, headSince == nil else { return }
+        headSince = .now()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard closingSince == nil else { return }
+        lastRead = .now()
+        switch Self.unwrapInboundIn(data) {
+        case .head(let head):
+            headSince = nil
+            if let problem = APIError.problem(in: head) { return refuse(context, problem) }
+            openRequests += 1
+            isReadingRequest = true
+            if !head.isKeepAlive { closesAfterResponse = true }
+        case .body: break
+        case .end: isReadingRequest = false
+        }
+        context.fireChannelRead(data)
+        watch(context)
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        context.fireChannelReadComplete()
+        watch(context)
+    }
+
+    // MARK: Writing
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        guard closingSince == nil else {
+            promise?.fail(ChannelError.outputClosed)
+            return
+        }
+        lastWrite = .now()
+        switch Self.unwrapOutboundIn(data) {
+        case .head(var head) where head.status.code >= 200:
+            isResponding = true
+            isStreaming = head.headers.first(name: "content-type") == ContentType.eventStream
+            if closesAfterResponse || head.headers.contains(name: "connection") {
+                closesAfterResponse = true
+                head.headers.replaceOrAdd(name: "connection", value: "close")
+            }
+            context.write(Self.wrapOutboundOut(.head(head)), promise: promise)
+            watch(context)
+        case .end:
+            isResponding = false
+            isStreaming = false
+            openRequests -= 1
+            context.write(data, promise: promise)
+            if closesAfterResponse { linger(context) } else { watch(context) }
+        default:
+            context.write(data, promise: promise)
+        }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        unwritableSince = context.channel.isWritable ? nil : .now()
+        context.fireChannelWritabilityChanged()
+        watch(context)
+    }
+
+    func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        guard mode == .output else { return context.close(mode: mode, promise: promise) }
+        promise?.succeed()
+        linger(context)
+    }
+
+    // MARK: Ending
+
+    /// Answers with our own words, unless another response has begun, and closes.
+    private func refuse(_ context: ChannelHandlerContext, _ problem: APIError) {
+        guard closingSince == nil else { return }
+        if isResponding { return context.close(promise: nil) }
+        let body = problem.body
+        let headers: HTTPHeaders = [
+            "content-type": ContentType.json, "content-length": "\(body.count)", "connection": "close",
+        ]
+        var head = HTTPResponseHead(version: .http1_1, status: .init(statusCode: problem.status), headers: headers)
+        for (name, value) in problem.headers { head.headers.add(name: name, value: value) }
+        context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
+        context.write(Self.wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: body)))), promise: nil)
+        context.write(Self.wrapOutboundOut(.end(nil)), promise: nil)
+        linger(context)
+        // Whoever waits for the rest of the request waits in vain.
+        client.markGone()
+    }
+
+    /// Sends what is written, says goodbye, and gives the client a moment to read: closing while unread bytes wait
+    /// would reset the connection and might destroy the response on its way.
+    private func linger(_ context: ChannelHandlerContext) {
+        guard closingSince == nil else { return }
+        closingSince = .now()
+        context.flush()
+        context.close(mode: .output, promise: nil)
+        watch(context)
+    }
+
+    // MARK: Deadlines
+
+    private enum Expiry {
+        case close
+        case refuse(APIError)
+        case beat
+    }
+
+    /// The next moment at which patience ends, and what to do then.
+    private var deadline: (at: NIODeadline, Expiry)? {
+        if let closingSince { return (closingSince + Self.lingering, .close) }
+        if let unwritableSince { return (unwritableSince + TimeAmount(limits.streamStall), .close) }
+        if isReadingRequest {
+            // With an earlier response still being written, nobody reads this body yet.
+            return openRequests > 1 ? nil : (lastRead + TimeAmount(limits.bodyIdle), .refuse(.bodyTooSlow))
+        }
+        if let headSince { return (headSince + TimeAmount(limits.headerDeadline), .refuse(.headTooSlow)) }
+        if openRequests == 0 { return (max(lastRead, lastWrite) + TimeAmount(limits.keepAliveIdle), .close) }
+        if isStreaming { return (lastWrite + TimeAmount(limits.heartbeat), .beat) }
+        return nil
+    }
+
+    /// Sees to it that the timer fires no later than the next deadline. Deadlines mostly move away: a timer that is
+    /// early only looks again, so that a token costs no timer.
+    private func watch(_ context: ChannelHandlerContext) {
+        guard let next = deadline?.at else { return }
+        if let timer {
+            if timer.at <= next { return }
+            timer.task.cancel()
+        }
+        let context = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        let task = context.value.1.eventLoop.scheduleTask(deadline: next) { context.value.0.expired(context.value.1) }
+        timer = (at: next, task: task)
+    }
+
+    private func expired(_ context: ChannelHandlerContext) {
+        timer = nil
+        guard context.channel.isActive else { return }
+        if let (at, expiry) = deadline, at <= .now() {
+            switch expiry {
+            case .close:
+                client.markGone()
+                return context.close(promise: nil)
+            case .refuse(let problem):
+                return refuse(context, problem)
+            case .beat:
+                lastWrite = .now()
+                let beat = ByteBuffer(staticString: Self.heartbeat)
+                context.writeAndFlush(Self.wrapOutboundOut(.body(.byteBuffer(beat))), promise: nil)
+            }
+        }
+        watch(context)
+    }
+}
+
+/// Sits before the parser and tells the guard that bytes have come, which the parser itself does not.
+final class ArrivalWatch: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
+
+    private let connection: ConnectionGuard
+
+    init(_ connection: ConnectionGuard) { self.connection = connection }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        connection.bytesArrived(context: context)
+        context.fireChannelRead(data)
+    }
+}

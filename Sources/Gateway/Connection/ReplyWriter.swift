@@ -1,0 +1,126 @@
+import Core
+import HTTPTypes
+import NIOCore
+import NIOHTTPTypes
+import Synchronization
+
+enum ContentType {
+    static let json = "application/json"
+    static let text = "text/plain; charset=utf-8"
+    static let eventStream = "text/event-stream"
+}
+
+/// A complete answer to one request.
+struct Reply: Sendable {
+    var status: HTTPResponse.Status = .ok
+    var headers = HTTPFields()
+    var body: [UInt8] = []
+
+    init(status: HTTPResponse.Status = .ok, type: String, body: [UInt8]) {
+        self.status = status
+        self.body = body
+        headers[.contentType] = type
+    }
+
+    init(status: HTTPResponse.Status = .ok, _ json: JSON) {
+        self.init(status: status, type: ContentType.json, body: json.encoded)
+    }
+
+    init(_ error: APIError) {
+        self.init(status: .init(code: error.status), type: ContentType.json, body: error.body)
+        for header in error.headers {
+            if let name = HTTPField.Name(header.name) { headers[name] = header.value }
+        }
+    }
+
+    /// Nothing but a status.
+    static func empty(_ status: HTTPResponse.Status) -> Reply {
+        var reply = Reply(status: status, type: "", body: [])
+        reply.headers[.contentType] = nil
+        return reply
+    }
+}
+
+/// Writes the one response of one request: whole, or as an event stream piece by piece. A write returns when the
+/// connection can take more, so whoever waits for it asks the engine for no more than the client reads.
+final class ReplyWriter: Sendable {
+    typealias Outbound = NIOAsyncChannelOutboundWriter<HTTPResponsePart>
+
+    private let outbound: Outbound
+    /// Sent with every response: request id, host, date.
+    private let common: HTTPFields
+    /// The request was HEAD: the headers are those of GET, the body is left out.
+    private let isHead: Bool
+    private let status = Mutex<HTTPResponse.Status?>(nil)
+
+    init(_ outbound: Outbound, common: HTTPFields, isHead: Bool) {
+        self.outbound = outbound
+        self.common = common
+        self.isHead = isHead
+    }
+
+    /// Nil until the response has begun.
+    var begun: HTTPResponse.Status? { status.withLock { $0 } }
+
+    func send(_ reply: Reply) async throws {
+        var reply = reply
+        reply.headers[.contentLength] = reply.status == .noContent ? nil : "\(reply.body.count)"
+        let head = begin(reply.status, reply.headers)
+        if isHead || reply.body.isEmpty {
+            try await outbound.write(contentsOf: [.head(head), .end(nil)])
+        } else {
+            try await outbound.write(contentsOf: [.head(head), .body(ByteBuffer(bytes: reply.body)), .end(nil)])
+        }
+    }
+
+    /// Begins an event stream; `send(events:)` follows, and `finish()` once.
+    func openStream(_ headers: HTTPFields) async throws {
+        var headers = headers
+        headers[.contentType] = ContentType.eventStream
+        headers[.cacheControl] = "no-cache"
+        // nginx and those who copied it collect a response before they pass it on; this tells them not to.
+        headers[.accelBuffering] = "no"
+        try await outbound.write(.head(begin(.ok, headers)))
+    }
+
+    /// Whole events only, so that a heartbeat may stand between any two writes.
+    func send(events: [UInt8]) async throws {
+        try await outbound.write(.body(ByteBuffer(bytes: events)))
+    }
+
+    func finish() async throws {
+        try await outbound.write(.end(nil))
+    }
+
+    private func begin(_ code: HTTPResponse.Status, _ headers: HTTPFields) -> HTTPResponse {
+        status.withLock { $0 = code }
+        return HTTPResponse(status: code, headerFields: common + headers)
+    }
+}
+
+extension HTTPFields {
+    /// Both, without looking for doubles.
+    static func + (left: HTTPFields, right: HTTPFields) -> HTTPFields {
+        var sum = left
+        sum.append(contentsOf: right)
+        return sum
+    }
+}
+
+extension HTTPField.Name {
+    /// Names of this package's own; the literals are tokens, which is all that the initializer checks.
+    private static func known(_ name: String) -> HTTPField.Name {
+        guard let name = HTTPField.Name(name) else { preconditionFailure("\(name) cannot be a header's name") }
+        return name
+    }
+
+    static let accelBuffering = known("X-Accel-Buffering")
+    static let requestID = known("x-request-id")
+    static let conversationID = known("X-Conversation-Id")
+    static let servedBy = known("X-Igris-Served-By")
+    static let replicas = known("X-Igris-Replicas")
+    static let apiKey = known("x-api-key")
+    static let idempotencyKey = known("Idempotency-Key")
+    static let stainlessRetryCount = known("x-stainless-retry-count")
+    static let shouldRetry = known("x-should-retry")
+}

@@ -1,0 +1,96 @@
+import Core
+import Guardian
+import HummingbirdCore
+package import Logging
+import NIOCore
+package import Node
+import NIOPosix
+import ServiceLifecycle
+
+/// The HTTP face of this host: one TCP port, HTTP/1.1, every dialect (wire.md).
+package struct Gateway: Service {
+    private let configuration: GatewayConfiguration
+    private let channel: GatewayChannel
+    private let lifecycle = GatewayLifecycle()
+    private let log: Logger
+    private let onListening: @Sendable (_ host: String, _ port: Int) -> Void
+
+    /// - Parameters:
+    ///   - metricsPage: the text of `GET /metrics`.
+    ///   - onListening: called once connections are taken, with the address and the port that the system gave.
+    package init(
+        configuration: GatewayConfiguration, node: any NodeServices,
+        metricsPage: @escaping @Sendable () async -> String = { "" }, log: Logger,
+        onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void = { _, _ in }
+    ) {
+        self.configuration = configuration
+        self.log = log
+        self.onListening = onListening
+        let metrics = GatewayMetrics()
+        let responder = Responder(
+            admission: Admission(
+                hosts: HostRule(allowedHosts: configuration.allowedHosts),
+                access: AccessRule(
+                    keys: ClientKeys(configuration.keys), network: configuration.networkAccess,
+                    allowed: configuration.addressAllowlist),
+                machine: MachineNamesCache()),
+            chat: ChatCompletions(node: node, metrics: metrics, limits: configuration.limits),
+            information: Information(node: node, lifecycle: lifecycle, metricsPage: metricsPage),
+            metrics: metrics, nodeID: node.id, log: log)
+        channel = GatewayChannel(
+            responder: responder, ledger: ConnectionLedger(limits: configuration.limits), limits: configuration.limits)
+    }
+
+    /// Serves until the task is cancelled, or until graceful shutdown has let the running requests end: `/readyz` says
+    /// 503 at once, nothing new is accepted, and after ``Limits/drain`` what still runs is cut off.
+    ///
+    /// - Throws: ``RuntimeError`` `.configuration` when the address cannot be listened on.
+    package func run() async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await serve() }
+            group.addTask {
+                // Both waits end by cancellation when the server is done first.
+                try await gracefulShutdown()
+                lifecycle.beginDraining()
+                try await Task.sleep(for: configuration.limits.drain)
+                log.notice("requests still running were cut off", metadata: ["after": "\(configuration.limits.drain)"])
+            }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+    }
+
+    private func serve() async throws {
+        // The server's own start message says less than ours.
+        var quiet = log
+        quiet.logLevel = max(log.logLevel, .warning)
+        let server = channel.server(
+            configuration: ServerConfiguration(
+                address: .hostname(configuration.host, port: configuration.port), backlog: 1_024),
+            onServerRunning: { [onListening, configuration] channel in
+                onListening(configuration.host, channel.localAddress?.port ?? configuration.port)
+            },
+            eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: quiet)
+        do {
+            try await server.run()
+        } catch let error as IOError {
+            throw Self.cannotListen(on: configuration, error)
+        }
+    }
+
+    private static func cannotListen(on configuration: GatewayConfiguration, _ error: IOError) -> RuntimeError {
+        let reason =
+            switch error.errnoCode {
+            case EADDRINUSE:
+                "port \(configuration.port) is in use by another program; stop that one, or choose another port with "
+                    + "--port or server.port"
+            case EACCES:
+                "port \(configuration.port) may not be used without rights; choose one above 1023 with --port or server.port"
+            case EADDRNOTAVAIL:
+                "\(configuration.host) is not an address of this machine; choose another with --host or server.host"
+            default:
+                "cannot listen on \(configuration.host) port \(configuration.port)"
+            }
+        return RuntimeError(.configuration, reason, cause: error)
+    }
+}

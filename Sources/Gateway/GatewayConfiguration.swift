@@ -1,0 +1,45 @@
+package import Core
+package import Guardian
+
+/// What the gateway needs to know of the settings.
+package struct GatewayConfiguration: Sendable {
+    /// The address to listen on.
+    package var host: String
+    /// 0 takes any free port.
+    package var port: Int
+    /// More names by which this host is called (``HostRule``).
+    package var allowedHosts: [String]
+    package var keys: [(name: String, key: Secret<String>)]
+    package var networkAccess: AccessRule.NetworkAccess
+    /// Empty allows every address.
+    package var addressAllowlist: [AddressRange]
+    package var limits: GatewayLimits
+
+    package init(
+        host: String = "0.0.0.0", port: Int = 8080, allowedHosts: [String] = [],
+        keys: [(name: String, key: Secret<String>)] = [], networkAccess: AccessRule.NetworkAccess = .key,
+        addressAllowlist: [AddressRange] = [], limits: GatewayLimits = GatewayLimits()
+    ) {
+        self.host = host
+        self.port = port
+        self.allowedHosts = allowedHosts
+        self.keys = keys
+        self.networkAccess = networkAccess
+        self.addressAllowlist = addressAllowlist
+        self.limits = limits
+    }
+}
+
+/// The waits and counts of ``Limits`` that a test needs shorter; nobody else sets them.
+package struct GatewayLimits: Sendable {
+    package var headerDeadline = Limits.headerDeadline
+    package var bodyIdle = Limits.bodyIdle
+    package var keepAliveIdle = Limits.keepAliveIdle
+    package var heartbeat = Limits.heartbeat
+    package var streamStall = Limits.streamStall
+    package var drain = Limits.drain
+    package var connections = Limits.connections
+    package var connectionsPerAddress = Limits.connectionsPerAddress
+
+    package init() {}
+}

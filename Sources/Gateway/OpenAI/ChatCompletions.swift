@@ -1,0 +1,178 @@
+import Core
+import HTTPTypes
+import Logging
+import Node
+
+/// `POST /v1/chat/completions`.
+struct ChatCompletions: Sendable {
+    let node: any NodeServices
+    let metrics: GatewayMetrics
+    let limits: GatewayLimits
+
+    /// Answers on `writer`. An error thrown before the response has begun becomes a plain error reply; later ones are
+    /// told in the stream here.
+    func respond(to exchange: Exchange, caller: Owner, body: [UInt8], _ writer: ReplyWriter) async throws {
+        let request = try ChatCompletionRequest(JSON.parse(body), headers: exchange.head.headerFields)
+        try await exchange.client.whilePresent {
+            if request.streams {
+                try await stream(request, exchange, caller, writer)
+            } else {
+                try await writer.send(try await reply(to: request, exchange, caller))
+            }
+        }
+    }
+
+    // MARK: Whole
+
+    private func reply(
+        to request: ChatCompletionRequest, _ exchange: Exchange, _ caller: Owner
+    ) async throws -> Reply {
+        let answer = try await node.answer(request.chat, caller: caller)
+        let encoder = encoder(for: request, exchange, answer)
+        var collected = AnswerTally(choices: request.chat.choices)
+        do {
+            for try await event in answer.events {
+                if collected.isEmpty { metrics.firstToken(model: answer.model, after: exchange.elapsed) }
+                try collected.add(event)
+            }
+            try Task.checkCancellation()
+            let usage = try collected.usage()
+            metrics.tokens(model: answer.model, usage)
+            var reply = Reply(encoder.whole(collected.choices, usage))
+            reply.headers[.conversationID] = answer.conversation?.rawValue
+            return reply
+        } catch let error where !(error is CancellationError) {
+            // The question is on disk by now. A library that sends it again by itself would only make more work.
+            var failure = APIError(error)
+            failure.headers.append(("x-should-retry", "false"))
+            if let id = answer.conversation { failure.headers.append(("x-conversation-id", id.rawValue)) }
+            throw failure
+        }
+    }
+
+    // MARK: Streamed
+
+    private func stream(
+        _ request: ChatCompletionRequest, _ exchange: Exchange, _ caller: Owner, _ writer: ReplyWriter
+    ) async throws {
+        do {
+            let answer = try await begin(request, caller, writer)
+            if writer.begun == nil {
+                var headers = HTTPFields()
+                headers[.conversationID] = answer.conversation?.rawValue
+                try await writer.openStream(headers)
+            }
+            try await send(answer, request, exchange, writer)
+        } catch let error where writer.begun != nil && !(error is CancellationError) && !exchange.client.isGone {
+            exchange.log.notice("answer broke off", metadata: ["error": "\(error)"])
+            try await writer.send(events: ChatCompletionEncoder.failure(APIError(error)))
+            try await writer.finish()
+        }
+    }
+
+    /// Waits for the answer to begin, so that a failure before it is a plain error with its own status. Past the
+    /// heartbeat's interval the stream is opened all the same: something on the way might take the silence for death.
+    private func begin(
+        _ request: ChatCompletionRequest, _ caller: Owner, _ writer: ReplyWriter
+    ) async throws -> ChatAnswer {
+        try await withThrowingTaskGroup(of: ChatAnswer?.self) { group in
+            group.addTask { try await node.answer(request.chat, caller: caller) }
+            group.addTask {
+                try await Task.sleep(for: limits.heartbeat)
+                return nil
+            }
+            defer { group.cancelAll() }
+            while let first = try await group.next() {
+                if let answer = first { return answer }
+                try await writer.openStream(HTTPFields())
+            }
+            throw CancellationError()
+        }
+    }
+
+    private func send(
+        _ answer: ChatAnswer, _ request: ChatCompletionRequest, _ exchange: Exchange, _ writer: ReplyWriter
+    ) async throws {
+        let encoder = encoder(for: request, exchange, answer)
+        for choice in 0..<request.chat.choices { try await writer.send(events: encoder.opening(choice: choice)) }
+        var tally = AnswerTally(choices: request.chat.choices, keepsText: false)
+        for try await event in answer.events {
+            if tally.isEmpty { metrics.firstToken(model: answer.model, after: exchange.elapsed) }
+            try tally.add(event)
+            switch event {
+            case .text(let choice, let text):
+                try await writer.send(events: encoder.text(text, choice: choice))
+            case .finished(let choice, let reason, _):
+                try await writer.send(events: encoder.finish(choice: choice, reason: reason))
+            }
+        }
+        try Task.checkCancellation()
+        let usage = try tally.usage()
+        metrics.tokens(model: answer.model, usage)
+        let count = request.includesUsage ? encoder.usage(usage) : []
+        try await writer.send(events: count + ChatCompletionEncoder.end)
+        try await writer.finish()
+    }
+
+    private func encoder(
+        for request: ChatCompletionRequest, _ exchange: Exchange, _ answer: ChatAnswer
+    ) -> ChatCompletionEncoder {
+        ChatCompletionEncoder(
+            id: "chatcmpl-\(exchange.answerID)", model: request.chat.model, answer: answer,
+            includesUsage: request.includesUsage)
+    }
+}
+
+/// Adds up the events of one answer and sees to it that it is complete.
+struct AnswerTally {
+    private var texts: [String]
+    private var reasons: [FinishReason?]
+    private var usages: [TokenUsage] = []
+    private let keepsText: Bool
+    /// No event has come yet.
+    private(set) var isEmpty = true
+
+    init(choices: Int, keepsText: Bool = true) {
+        texts = Array(repeating: "", count: choices)
+        reasons = Array(repeating: nil, count: choices)
+        self.keepsText = keepsText
+    }
+
+    /// Throws ``RuntimeError`` for an answer that broke off: it must not look like one that ended.
+    mutating func add(_ event: ChatEvent) throws(RuntimeError) {
+        isEmpty = false
+        switch event {
+        case .text(let choice, let text):
+            guard texts.indices.contains(choice) else { throw Self.strange }
+            if keepsText { texts[choice] += text }
+        case .finished(let choice, let reason, let usage):
+            guard reasons.indices.contains(choice) else { throw Self.strange }
+            switch reason {
+            case .stop, .length: reasons[choice] = reason
+            case .failed: throw RuntimeError(.engineFailed, "the engine failed in the middle of the answer")
+            case .aborted: throw RuntimeError(.unavailable, "the answer was stopped before its end")
+            }
+            usages.append(usage)
+        }
+    }
+
+    var choices: [(text: String, reason: FinishReason)] {
+        zip(texts, reasons).map { (text: $0, reason: $1 ?? .stop) }
+    }
+
+    /// The prompt counts once, however many answers were written to it. Throws unless every answer is complete.
+    func usage() throws(RuntimeError) -> TokenUsage {
+        guard var sum = usages.first, reasons.allSatisfy({ $0 != nil }) else {
+            throw RuntimeError(.engineFailed, "the answer ended before it was complete")
+        }
+        for usage in usages.dropFirst() {
+            sum.completionTokens += usage.completionTokens
+            sum.isExact = sum.isExact && usage.isExact
+        }
+        return sum
+    }
+
+    private static var strange: RuntimeError {
+        RuntimeError(.internal, "the engine answered a choice that nobody asked for")
+    }
+}

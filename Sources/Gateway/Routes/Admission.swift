@@ -1,0 +1,61 @@
+import Core
+import Guardian
+import HTTPTypes
+import NIOCore
+import Synchronization
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// Decides for every request, whatever its route, whether it may pass, and as whom.
+struct Admission: Sendable {
+    let hosts: HostRule
+    let access: AccessRule
+    let machine: MachineNamesCache
+
+    /// The Host and Origin rule. Throws ``RuntimeError``.
+    func checkHost(_ exchange: Exchange) throws(RuntimeError) {
+        var names = machine.current()
+        // The address that was reached is ours, whenever the list of interfaces was read.
+        if let local = exchange.client.local, !names.addresses.contains(local) { names.addresses.insert(local) }
+        try hosts.check(host: exchange.head.authority, origin: exchange.head.headerFields[.origin], machine: names)
+    }
+
+    /// Throws ``RuntimeError`` `.unauthenticated` or `.forbidden`.
+    func owner(of exchange: Exchange) throws(RuntimeError) -> Owner {
+        let headers = exchange.head.headerFields
+        return try access.owner(
+            of: AccessRule.Caller(
+                address: exchange.client.peer, authorization: headers[.authorization], apiKey: headers[.apiKey]))
+    }
+}
+
+/// The addresses and names of this machine, read again after a while: interfaces come and go.
+final class MachineNamesCache: Sendable {
+    private static let lifetime = Duration.seconds(10)
+
+    private let state = Mutex<(names: MachineNames, readAt: ContinuousClock.Instant)?>(nil)
+
+    func current() -> MachineNames {
+        state.withLock { state in
+            if let state, state.readAt.duration(to: .now) < Self.lifetime { return state.names }
+            let names = Self.read()
+            state = (names, .now)
+            return names
+        }
+    }
+
+    private static func read() -> MachineNames {
+        // Without the list the address that was reached is still known (``Admission``).
+        let devices = (try? System.enumerateDevices()) ?? []
+        let addresses = devices.compactMap { $0.address?.ipAddress.flatMap { IPAddress($0) } }
+        var buffer = [CChar](repeating: 0, count: 256)
+        guard gethostname(&buffer, buffer.count - 1) == 0 else {
+            return MachineNames(addresses: Set(addresses), names: [])
+        }
+        let name = String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let short = String(name.prefix { $0 != "." })
+        return MachineNames(addresses: Set(addresses), names: [name, short, "\(short).local"])
+    }
+}

@@ -1,0 +1,61 @@
+import Core
+import HTTPTypes
+import Logging
+
+/// One request on its way through the gateway: its head, its name, and the connection it came on.
+struct Exchange: Sendable {
+    let head: HTTPRequest
+    let client: ClientConnection
+    /// Names the request in replies and logs: the client's own id where it sent a usable one.
+    let id: String
+    let log: Logger
+    private let start = ContinuousClock.now
+
+    init(head: HTTPRequest, client: ClientConnection, log: Logger) {
+        self.head = head
+        self.client = client
+        id = Self.requestID(head.headerFields[.requestID]) ?? "req_\(Self.random().hex)"
+        var log = log
+        log[metadataKey: "request.id"] = "\(id)"
+        self.log = log
+    }
+
+    var elapsed: Duration { start.duration(to: .now) }
+
+    /// The path without the query.
+    var path: Substring { (head.path ?? "/").prefix { $0 != "?" } }
+
+    /// The value of `name` in the query, undecoded.
+    func query(_ name: String) -> Substring? {
+        for pair in (head.path ?? "").drop(while: { $0 != "?" }).dropFirst().split(separator: "&") {
+            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            if let key = parts.first, key == name { return parts.count == 2 ? parts.last : "" }
+        }
+        return nil
+    }
+
+    var hasBody: Bool {
+        head.headerFields[.transferEncoding] != nil || (head.headerFields[.contentLength] ?? "0") != "0"
+    }
+
+    /// The random part of the id of an answer to this request.
+    let answerID = Exchange.random().hex
+
+    private static func random() -> [UInt8] {
+        Bytes16(high: UInt64.random(in: .min ... .max), low: UInt64.random(in: .min ... .max)).bytes
+    }
+
+    private static func requestID(_ text: String?) -> String? {
+        guard let text, (1...128).contains(text.utf8.count),
+            text.utf8.allSatisfy({ byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
+                    true
+                default: false
+                }
+            })
+        else { return nil }
+        return text
+    }
+}

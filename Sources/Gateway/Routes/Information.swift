@@ -1,0 +1,141 @@
+import Core
+import HTTPTypes
+import Node
+
+/// Everything that is answered from the node's state at once: health, status, models, contexts, metrics.
+struct Information: Sendable {
+    let node: any NodeServices
+    let lifecycle: GatewayLifecycle
+    let metricsPage: @Sendable () async -> String
+
+    func reply(to route: Route, _ exchange: Exchange, caller: Owner) async throws -> Reply {
+        switch route {
+        case .banner: Reply(type: ContentType.text, body: Array("igris-runtime \(node.version) is running\n".utf8))
+        case .live: Reply(["status": "ok"])
+        case .health: await health()
+        case .ready: await readiness()
+        case .models: ModelList(models: await node.models(), created: lifecycle.startedAt).reply
+        case .model(let id): try ModelList(models: await node.models(), created: lifecycle.startedAt).reply(for: id)
+        case .contexts: try await contexts(exchange, caller)
+        case .context(let id): try await context(id, caller)
+        case .status: await status()
+        case .metrics: Reply(type: "text/plain; version=0.0.4; charset=utf-8", body: Array(await metricsPage().utf8))
+        case .chatCompletions: throw RuntimeError(.internal, "chat completions have a handler of their own")
+        }
+    }
+
+    // MARK: Health
+
+    private func ready() async -> Readiness {
+        var readiness = await node.readiness()
+        if lifecycle.isDraining {
+            readiness.isReady = false
+            readiness.reasons.append("this host is shutting down; send new requests elsewhere")
+        }
+        return readiness
+    }
+
+    private func readiness() async -> Reply {
+        let readiness = await ready()
+        return Reply(
+            status: readiness.isReady ? .ok : .serviceUnavailable,
+            ["status": readiness.isReady ? "ready" : "not_ready", "reasons": readiness.reasons.json])
+    }
+
+    /// 200 as long as the process answers; whether it is of use stands in the body.
+    private func health() async -> Reply {
+        let readiness = await ready()
+        let word: JSON = readiness.isReady ? (readiness.reasons.isEmpty ? "ok" : "degraded") : "not_ready"
+        return Reply(["status": word, "ready": .bool(readiness.isReady), "reasons": readiness.reasons.json])
+    }
+
+    /// What `igris-runtime status` prints.
+    private func status() async -> Reply {
+        let readiness = await ready()
+        let models = await node.models().map { model in
+            var object = JSON.Object()
+            object["name"] = .string(model.name)
+            object["aliases"] = model.aliases.json
+            for member in model.statusFields.members { object[member.key] = member.value }
+            return JSON.object(object)
+        }
+        let store: JSON
+        do {
+            let statistics = try await node.storeStatistics()
+            store = [
+                "conversations": .integer(Int64(statistics.conversations)),
+                "operations": .integer(Int64(statistics.operations)), "bytes": .integer(Int64(statistics.bytes)),
+            ]
+        } catch {
+            store = ["error": .string(APIError(error).message)]
+        }
+        return Reply([
+            "id": .string(node.id.description), "version": .string(node.version),
+            "uptime_seconds": .integer(lifecycle.uptime.components.seconds),
+            "ready": .bool(readiness.isReady), "draining": .bool(lifecycle.isDraining),
+            "reasons": readiness.reasons.json, "models": .array(models), "store": store,
+        ])
+    }
+
+    // MARK: Contexts
+
+    private static let contextsShown = (usual: 100, most: 1_000)
+
+    private func contexts(_ exchange: Exchange, _ caller: Owner) async throws -> Reply {
+        var limit = Self.contextsShown.usual
+        if let text = exchange.query("limit") {
+            guard let number = Int(text), (1...Self.contextsShown.most).contains(number) else {
+                throw RuntimeError(
+                    .invalidRequest, "limit must be a whole number from 1 to \(Self.contextsShown.most)",
+                    parameter: "limit")
+            }
+            limit = number
+        }
+        let headers = try await node.conversations(of: caller, limit: limit)
+        return Reply(["object": "list", "data": .array(headers.map { .object(Self.fields($0)) })])
+    }
+
+    private func context(_ text: String, _ caller: Owner) async throws -> Reply {
+        guard let id = ConversationID(text) else { throw RuntimeError(.notFound, "there is no such conversation") }
+        let view = try await node.conversation(id, of: caller)
+        var object = Self.fields(view.header)
+        object["messages"] = .array(view.turns.map(Self.message))
+        object["branches"] = .integer(Int64(view.branches))
+        object["digest"] = .string(view.digest)
+        var reply = Reply(.object(object))
+        reply.headers[.conversationID] = id.rawValue
+        return reply
+    }
+
+    private static func fields(_ header: ConversationHeader) -> JSON.Object {
+        var object = JSON.Object()
+        object["id"] = .string(header.id.rawValue)
+        object["object"] = "context"
+        object["created"] = .integer(header.created.seconds)
+        object["updated"] = .integer(header.updated.seconds)
+        object["turns"] = .integer(Int64(header.turns))
+        return object
+    }
+
+    private static func message(_ turn: ConversationTurn) -> JSON {
+        var object = JSON.Object()
+        object["id"] = .string(turn.dot.description)
+        object["role"] = .string(turn.turn.message.role.rawValue)
+        object["content"] = .string(turn.turn.message.text)
+        object["created"] = .integer(turn.timestamp.seconds)
+        var status = "complete"
+        if let outcome = turn.turn.outcome {
+            object["finish_reason"] = .string(outcome.finishReason.rawValue)
+            object["model"] = .string(outcome.model)
+            if outcome.finishReason == .aborted || outcome.finishReason == .failed {
+                status = outcome.finishReason.rawValue
+            }
+        }
+        object["status"] = .string(status)
+        return .object(object)
+    }
+}
+
+extension [String] {
+    fileprivate var json: JSON { .array(map { .string($0) }) }
+}

@@ -1,0 +1,159 @@
+import Core
+import Guardian
+import HTTPTypes
+import Logging
+import Node
+import NIOCore
+import NIOHTTPTypes
+
+/// Takes each request from its head to its last byte: admission, body, route, reply.
+struct Responder: Sendable {
+    typealias Parts = NIOAsyncChannelInboundStream<HTTPRequestPart>.AsyncIterator
+
+    let admission: Admission
+    let chat: ChatCompletions
+    let information: Information
+    let metrics: GatewayMetrics
+    let nodeID: NodeID
+    let log: Logger
+    private let clock = HTTPDate()
+
+    init(
+        admission: Admission, chat: ChatCompletions, information: Information, metrics: GatewayMetrics, nodeID: NodeID,
+        log: Logger
+    ) {
+        self.admission = admission
+        self.chat = chat
+        self.information = information
+        self.metrics = metrics
+        self.nodeID = nodeID
+        self.log = log
+    }
+
+    /// Answers one request. Returns when the response is written; `body` then stands behind the request unless the
+    /// reply closes the connection. Throws when the client has gone.
+    func respond(
+        to head: HTTPRequest, from client: ClientConnection, body: inout Parts, _ outbound: ReplyWriter.Outbound
+    ) async throws {
+        let exchange = Exchange(head: head, client: client, log: log)
+        let route = Route(path: exchange.path)
+        metrics.began()
+        var status = 499  // nginx's word for a client that left before its answer
+        defer {
+            metrics.ended(
+                route: route?.pattern ?? "unknown", method: head.method, status: status, after: exchange.elapsed)
+            exchange.log.debug(
+                "request",
+                metadata: [
+                    "http.method": "\(head.method.rawValue)", "http.route": "\(route?.pattern ?? "unknown")",
+                    "http.status": "\(status)", "duration": "\(exchange.elapsed)",
+                ])
+        }
+        var common = commonHeaders(exchange)
+        var hasUnreadBody = exchange.hasBody
+        // A page that may not use this host may not read why, either.
+        let refusal = checkHost(exchange)
+        if refusal == nil { common = common + CrossOrigin.headers(origin: head.headerFields[.origin]) }
+        let writer = ReplyWriter(outbound, common: common, isHead: head.method == .head)
+        defer { status = writer.begun?.code ?? status }
+        do {
+            if let refusal { throw refusal }
+            if CrossOrigin.isPreflight(head), let route {
+                return try await writer.send(CrossOrigin.preflight(head, methods: route.methods))
+            }
+            let owner = try admitted(exchange)
+            let route = try supported(route, exchange)
+            let content = try await collect(&body, exchange, limit: route.bodyLimit, outbound)
+            hasUnreadBody = false
+            if route == .chatCompletions {
+                try await chat.respond(to: exchange, caller: owner, body: content, writer)
+            } else {
+                try await writer.send(try await information.reply(to: route, exchange, caller: owner))
+            }
+        } catch let error where writer.begun == nil && !(error is CancellationError) && !client.isGone {
+            var reply = Reply(failure(error, exchange))
+            // What is left of the body would have to be read to its end; a connection is cheaper.
+            if hasUnreadBody { reply.headers[.connection] = "close" }
+            try await writer.send(reply)
+        }
+    }
+
+    // MARK: Admission
+
+    private func checkHost(_ exchange: Exchange) -> RuntimeError? {
+        do {
+            try admission.checkHost(exchange)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    private func admitted(_ exchange: Exchange) throws(RuntimeError) -> Owner {
+        try admission.owner(of: exchange)
+    }
+
+    private func supported(_ route: Route?, _ exchange: Exchange) throws -> Route {
+        guard let route else { throw APIError(404, code: "not_found", "there is nothing at this path") }
+        guard route.methods.contains(exchange.head.method) else {
+            let list = (route.methods + [.options]).map(\.rawValue).joined(separator: ", ")
+            throw APIError(
+                405, code: "method_not_allowed", "this path takes \(list) only", headers: [("allow", list)])
+        }
+        return route
+    }
+
+    // MARK: Body
+
+    private func collect(
+        _ parts: inout Parts, _ exchange: Exchange, limit: Int, _ outbound: ReplyWriter.Outbound
+    ) async throws -> [UInt8] {
+        let headers = exchange.head.headerFields
+        if let coding = headers[.contentEncoding], coding.lowercased() != "identity" {
+            throw APIError(
+                415, code: "unsupported_content_encoding", "compressed bodies are not taken; send the body as it is")
+        }
+        let tooLarge = RuntimeError(.tooLarge, "the body is larger than the \(limit) bytes that this path takes")
+        if let length = headers[.contentLength].flatMap({ Int($0) }), length > limit { throw tooLarge }
+        if headers[.expect]?.lowercased() == "100-continue" {
+            try await outbound.write(.head(HTTPResponse(status: .continue)))
+        }
+        var bytes: [UInt8] = []
+        while let part = try await parts.next(isolation: #isolation) {
+            switch part {
+            case .body(let buffer):
+                guard buffer.readableBytes <= limit - bytes.count else { throw tooLarge }
+                bytes.append(contentsOf: buffer.readableBytesView)
+            case .end: return bytes
+            case .head: throw CancellationError()
+            }
+        }
+        // The client left in the middle of its request.
+        throw CancellationError()
+    }
+
+    // MARK: Replies
+
+    private func commonHeaders(_ exchange: Exchange) -> HTTPFields {
+        var headers = HTTPFields()
+        headers[.requestID] = exchange.id
+        headers[.date] = clock.now
+        headers[.servedBy] = nodeID.description
+        headers[.replicas] = "1"
+        return headers
+    }
+
+    private func failure(_ error: any Error, _ exchange: Exchange) -> APIError {
+        let failure = APIError(error)
+        let metadata: Logger.Metadata = [
+            "error": "\(error)", "http.status": "\(failure.status)",
+            "client.address": "\(exchange.client.peer.map(\.description) ?? "unknown")",
+        ]
+        switch failure.status {
+        case 401, 403: exchange.log.notice("access refused", metadata: metadata)
+        case 500...: exchange.log.error("request failed", metadata: metadata)
+        default: exchange.log.debug("request refused", metadata: metadata)
+        }
+        return failure
+    }
+}

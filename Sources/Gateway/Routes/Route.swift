@@ -1,0 +1,81 @@
+import Core
+import HTTPTypes
+
+/// What a request is for.
+enum Route: Hashable {
+    case banner
+    case chatCompletions
+    case models
+    case model(String)
+    case health
+    case live
+    case ready
+    case contexts
+    case context(String)
+    case status
+    case metrics
+
+    /// The route of a path, whatever the method. Nil for a path that leads nowhere.
+    init?(path: Substring) {
+        switch path.count > 1 && path.hasSuffix("/") ? path.dropLast() : path {
+        case "/": self = .banner
+        case "/v1/chat/completions": self = .chatCompletions
+        case "/v1/models": self = .models
+        case "/health", "/v1/health": self = .health
+        case "/livez", "/v1/health/live": self = .live
+        case "/ready", "/readyz", "/v1/health/ready": self = .ready
+        case "/v1/mcp/contexts": self = .contexts
+        case "/v1/status": self = .status
+        case "/metrics": self = .metrics
+        case let path where path.hasPrefix("/v1/models/"):
+            // A model's name may hold slashes and colons, escaped or not.
+            guard let name = Self.decoded(path.dropFirst("/v1/models/".count)) else { return nil }
+            self = .model(name)
+        case let path where path.hasPrefix("/v1/mcp/contexts/"):
+            guard let id = Self.decoded(path.dropFirst("/v1/mcp/contexts/".count)) else { return nil }
+            self = .context(id)
+        default: return nil
+        }
+    }
+
+    var methods: [HTTPRequest.Method] {
+        self == .chatCompletions ? [.post] : [.get, .head]
+    }
+
+    var bodyLimit: Int {
+        self == .chatCompletions ? Limits.inferenceBodyBytes : Limits.bodyBytes
+    }
+
+    /// The path as metrics name it: without ids, so that there are few.
+    var pattern: String {
+        switch self {
+        case .banner: "/"
+        case .chatCompletions: "/v1/chat/completions"
+        case .models: "/v1/models"
+        case .model: "/v1/models/{id}"
+        case .health: "/v1/health"
+        case .live: "/livez"
+        case .ready: "/readyz"
+        case .contexts: "/v1/mcp/contexts"
+        case .context: "/v1/mcp/contexts/{id}"
+        case .status: "/v1/status"
+        case .metrics: "/metrics"
+        }
+    }
+
+    /// Percent escapes resolved; nil for a broken escape or bytes that are no UTF-8.
+    private static func decoded(_ text: Substring) -> String? {
+        var bytes: [UInt8] = []
+        var rest = text.utf8[...]
+        while let byte = rest.popFirst() {
+            guard byte == UInt8(ascii: "%") else {
+                bytes.append(byte)
+                continue
+            }
+            guard let pair = String(rest.prefix(2)), let value = [UInt8](hex: pair), value.count == 1 else { return nil }
+            bytes += value
+            rest = rest.dropFirst(2)
+        }
+        return String(validating: bytes, as: UTF8.self)
+    }
+}

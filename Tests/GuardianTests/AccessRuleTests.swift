@@ -1,0 +1,120 @@
+import Core
+import Testing
+
+@testable import Guardian
+
+@Suite struct AccessRuleTests {
+    private static let keys = ClientKeys([(name: "laptop", key: Secret("sk-1")), (name: "phone", key: Secret("sk-2"))])
+
+    struct Case: Sendable, CustomTestStringConvertible {
+        var address: String?
+        var authorization: String?
+        var apiKey: String?
+        var network = AccessRule.NetworkAccess.key
+        var hasKeys = true
+        /// An owner's name, or the code of the refusal.
+        var expected: String
+
+        var testDescription: String {
+            "\(address ?? "no address") \(authorization ?? "-") \(apiKey ?? "-") \(network) keys:\(hasKeys) → \(expected)"
+        }
+    }
+
+    private static func outcome(_ rule: AccessRule, _ caller: AccessRule.Caller) -> String {
+        do throws(RuntimeError) { return try rule.owner(of: caller).name } catch { return error.code.rawValue }
+    }
+
+    @Test(
+        "a caller is known by key, by loopback, or not at all",
+        arguments: [
+            Case(address: "127.0.0.1", expected: "local"),
+            Case(address: "::1", expected: "local"),
+            Case(address: "::ffff:127.0.0.1", expected: "local"),
+            Case(address: "127.0.0.1", authorization: "Bearer sk-1", expected: "key:laptop"),
+            Case(address: "127.0.0.1", authorization: "Bearer wrong", expected: "unauthenticated"),
+            Case(address: "127.0.0.1", authorization: "Bearer none", hasKeys: false, expected: "local"),
+            Case(address: "127.0.0.1", apiKey: "wrong", expected: "unauthenticated"),
+            Case(address: "10.0.0.2", expected: "unauthenticated"),
+            Case(address: nil, expected: "unauthenticated"),
+            Case(address: "10.0.0.2", authorization: "bearer  sk-2", expected: "key:phone"),
+            Case(address: "10.0.0.2", authorization: "Basic sk-2", expected: "unauthenticated"),
+            Case(address: "10.0.0.2", authorization: "sk-2", expected: "unauthenticated"),
+            Case(address: "10.0.0.2", authorization: "Bearer ", expected: "unauthenticated"),
+            Case(address: "10.0.0.2", apiKey: "sk-2", expected: "key:phone"),
+            Case(address: "10.0.0.2", authorization: "Bearer sk-2", apiKey: "sk-2", expected: "key:phone"),
+            Case(address: "10.0.0.2", authorization: "Bearer sk-2", apiKey: "sk-1", expected: "unauthenticated"),
+            Case(address: "10.0.0.2", authorization: "Bearer sk-2", apiKey: "x", expected: "unauthenticated"),
+            Case(address: "10.0.0.2", hasKeys: false, expected: "unauthenticated"),
+            Case(address: "10.0.0.2", authorization: "Bearer x", hasKeys: false, expected: "unauthenticated"),
+            Case(address: "10.0.0.2", network: .open, expected: "lan"),
+            Case(address: "10.0.0.2", authorization: "Bearer sk-1", network: .open, expected: "key:laptop"),
+            Case(address: "10.0.0.2", authorization: "Bearer x", network: .open, expected: "unauthenticated"),
+            Case(address: "10.0.0.2", authorization: "Bearer x", network: .open, hasKeys: false, expected: "lan"),
+        ])
+    func decides(_ it: Case) {
+        let rule = AccessRule(keys: it.hasKeys ? Self.keys : ClientKeys([]), network: it.network)
+        let caller = AccessRule.Caller(
+            address: it.address.flatMap { IPAddress($0) }, authorization: it.authorization, apiKey: it.apiKey)
+        #expect(Self.outcome(rule, caller) == it.expected)
+    }
+
+    @Test("the allow-list shuts out other addresses even with a key, but never loopback")
+    func allowlist() throws {
+        let range = try #require(AddressRange("10.1.0.0/16"))
+        let rule = AccessRule(keys: Self.keys, network: .key, allowed: [range])
+        #expect(Self.outcome(rule, .init(address: IPAddress("10.1.2.3"), apiKey: "sk-1")) == "key:laptop")
+        #expect(Self.outcome(rule, .init(address: IPAddress("10.2.2.3"), apiKey: "sk-1")) == "forbidden")
+        #expect(Self.outcome(rule, .init(address: nil, apiKey: "sk-1")) == "forbidden")
+        #expect(Self.outcome(rule, .init(address: IPAddress("127.0.0.1"))) == "local")
+    }
+
+    @Test("a refusal names the header to send and the setting to change")
+    func nextStep() throws {
+        let rule = AccessRule(keys: ClientKeys([]), network: .key)
+        let error = #expect(throws: RuntimeError.self) { try rule.owner(of: .init(address: IPAddress("10.0.0.2"))) }
+        let message = try #require(error?.message)
+        #expect(message.contains("auth.keys") && message.contains("auth.lan"))
+    }
+
+    @Test("neither a key nor its hash can be read from a dump of the keys")
+    func keysStaySecret() {
+        let text = String(reflecting: ClientKeys([(name: "a", key: Secret("sk-very-secret"))]))
+        #expect(!text.contains("sk-very-secret"))
+    }
+}
+
+@Suite struct AddressTests {
+    @Test(
+        "only loopback addresses are loopback",
+        arguments: [
+            ("127.0.0.1", true), ("127.255.0.9", true), ("::1", true), ("::ffff:127.0.0.1", true), ("0.0.0.0", false),
+            ("::", false), ("128.0.0.1", false), ("::2", false), ("10.0.0.1", false), ("fe80::1%lo", false),
+        ])
+    func loopback(_ text: String, _ isLoopback: Bool) throws {
+        #expect(try #require(IPAddress(text)).isLoopback == isLoopback)
+    }
+
+    @Test("what is not an address is none", arguments: ["", "localhost", "127.1", "1.2.3.4.5", "0x7f.0.0.1", "[::1]", "1.2.3.4/8"])
+    func notAnAddress(_ text: String) {
+        #expect(IPAddress(text) == nil)
+    }
+
+    @Test(
+        "a range holds the addresses that share its prefix",
+        arguments: [
+            ("10.0.0.0/8", "10.255.1.2", true), ("10.0.0.0/8", "11.0.0.0", false), ("10.0.0.4", "10.0.0.4", true),
+            ("10.0.0.4", "10.0.0.5", false), ("10.0.0.0/23", "10.0.1.255", true), ("10.0.0.0/23", "10.0.2.0", false),
+            ("0.0.0.0/0", "9.9.9.9", true), ("0.0.0.0/0", "2001:db8::1", false), ("::/0", "2001:db8::1", true),
+            ("2001:db8::/33", "2001:db8:7fff::1", true), ("2001:db8::/33", "2001:db8:8000::1", false),
+            ("10.0.0.0/8", "::ffff:10.1.1.1", true),
+        ])
+    func ranges(_ range: String, _ address: String, _ isInside: Bool) throws {
+        let range = try #require(AddressRange(range))
+        #expect(range.contains(try #require(IPAddress(address))) == isInside)
+    }
+
+    @Test("a malformed range is refused", arguments: ["", "/8", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1", "::/129", "a/8", "10.0.0.0/8/8"])
+    func malformedRange(_ text: String) {
+        #expect(AddressRange(text) == nil)
+    }
+}
