@@ -10,6 +10,8 @@ struct StoreEnvironment: Sendable {
     /// 8 KiB: a message of 1 or 2 KiB wastes least of such a page, and one of 200 bytes no more than of others
     /// (docs: 20,000 messages measured at 4, 8 and 16 KiB). Taken when a store is made.
     var pageSize = 8192
+    /// How long after the last commit the write-ahead log is emptied.
+    var idle = Limits.storeIdle
 
     static func current() -> StoreEnvironment {
         var time = timespec()

@@ -47,16 +47,19 @@ final class StoreThreads: Sendable {
                 result.resume(throwing: error)
             }
         }
-        if let file {
-            for _ in 0..<Limits.storeReaders {
-                do {
-                    try WorkerThread.start { threads.read(file) }
-                } catch {
-                    threads.ending.withLock { $0.threads -= 1 }
-                    threads.finish()
-                    throw error
-                }
+        guard let file else { return threads }
+        var failure: RuntimeError?
+        for _ in 0..<Limits.storeReaders {
+            do throws(RuntimeError) {
+                try WorkerThread.start { threads.read(file) }
+            } catch {
+                failure = error
+                threads.ended()
             }
+        }
+        if let failure {
+            threads.finish()
+            throw failure
         }
         return threads
     }
@@ -118,9 +121,10 @@ final class StoreThreads: Sendable {
         }
     }
 
+    /// The readers go first; the last of them sends the writer after them.
     func finish() {
         reads.finish()
-        writes.finish()
+        if path == nil { writes.finish() }
     }
 
     // MARK: - On the threads
@@ -129,31 +133,36 @@ final class StoreThreads: Sendable {
         _ file: StoreFile?, _ node: NodeID, _ environment: StoreEnvironment, _ writes: Inbox<WriteJob>,
         started: CheckedContinuation<StoreThreads, any Error>
     ) {
-        let writer: StoreWriter
-        let ended: @Sendable () -> Void
+        // The connection and the lock go with the inner call, before anybody hears that this thread has ended.
+        serve(file, node, environment, writes, started: started)?.ended()
+    }
+
+    /// Opens the store, and works for it until its inbox ends. Nil where it could not be opened.
+    private static func serve(
+        _ file: StoreFile?, _ node: NodeID, _ environment: StoreEnvironment, _ writes: Inbox<WriteJob>,
+        started: CheckedContinuation<StoreThreads, any Error>
+    ) -> StoreThreads? {
         do {
             let opened =
                 try file.map { file throws(RuntimeError) in try file.open() }
                 ?? StoreFile.inMemory(environment)
-            writer = try StoreWriter(opened, isInMemory: file == nil, node: node, environment: environment)
+            let writer = try StoreWriter(opened, isInMemory: file == nil, node: node, environment: environment)
             let threads = StoreThreads(
                 ring: opened.ring, path: file?.path, writes: writes,
                 threads: file == nil ? 1 : 1 + Limits.storeReaders)
             started.resume(returning: threads)
-            ended = { threads.ended() }
+            work(writer, writes, idle: environment.idle)
+            return threads
         } catch {
             started.resume(throwing: error)
-            return
+            return nil
         }
-        work(writer, writes)
-        ended()
     }
 
-    /// Until the inbox ends; then the connection is closed, when `writer` goes.
-    private static func work(_ writer: consuming StoreWriter, _ writes: Inbox<WriteJob>) {
+    private static func work(_ writer: StoreWriter, _ writes: Inbox<WriteJob>, idle: Duration) {
         var isResting = false
         while true {
-            switch writes.take(atMost: Limits.storeGroup, patience: isResting ? nil : Limits.storeIdle) {
+            switch writes.take(atMost: Limits.storeGroup, patience: isResting ? nil : idle) {
             case .jobs(let jobs):
                 isResting = false
                 perform(jobs, writer)
@@ -219,11 +228,12 @@ final class StoreThreads: Sendable {
     }
 
     private func ended() {
-        let waiting = ending.withLock { ending in
+        let (left, waiting) = ending.withLock { ending in
             ending.threads -= 1
             defer { if ending.threads == 0 { ending.waiting = [] } }
-            return ending.threads == 0 ? ending.waiting : []
+            return (ending.threads, ending.threads == 0 ? ending.waiting : [])
         }
+        if left == 1 { writes.finish() }
         for caller in waiting { caller.resume() }
     }
 }

@@ -25,6 +25,15 @@ final class Sandbox: Sendable {
         Dictionary(uniqueKeysWithValues: names.map { ($0, Self.read(folder + "/" + $0)) })
     }
 
+    /// The database and its log as a crash at this moment would leave them, in a folder of their own.
+    func crashed() -> Sandbox {
+        let copy = Sandbox()
+        for suffix in ["", "-wal"] where names.contains("contexts.db" + suffix) {
+            Self.write(Self.read(path + suffix), to: copy.path + suffix)
+        }
+        return copy
+    }
+
     static func names(_ folder: String) -> [String] {
         guard let directory = opendir(folder) else { return [] }
         defer { closedir(directory) }
@@ -42,9 +51,11 @@ final class Sandbox: Sendable {
         let descriptor = open(path, O_RDONLY)
         guard descriptor >= 0 else { return [] }
         defer { close(descriptor) }
-        var bytes: [UInt8] = []
-        var part = [UInt8](repeating: 0, count: 1 << 16)
-        while case let count = Glibc.read(descriptor, &part, part.count), count > 0 { bytes += part.prefix(count) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { return [] }
+        var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
+        let count = bytes.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress, $0.count) }
+        bytes.removeLast(bytes.count - max(0, count))
         return bytes
     }
 
@@ -91,7 +102,9 @@ enum Fixture {
     static let peer = NodeID(Bytes16(high: 3, low: 4))
     static let key = StoreKey.custom(SymmetricKey([UInt8](repeating: 7, count: 32)))
     static let otherKey = StoreKey.custom(SymmetricKey([UInt8](repeating: 8, count: 32)))
-    static let environment = StoreEnvironment(bootID: Array("boot-1".utf8), seconds: 1_800_000_000)
+    /// The log is never emptied behind a test's back.
+    static let environment = StoreEnvironment(
+        bootID: Array("boot-1".utf8), seconds: 1_800_000_000, idle: .seconds(100_000))
 
     static func stream(_ number: UInt64) -> StreamID { StreamID(Bytes16(high: 77, low: number)) }
 

@@ -63,8 +63,8 @@ struct KeyEnvelope {
             case (.custom, .custom), (nil, .custom):
                 "mcp.encryption_key is not the one that it was made with: set that one, or give another storage_path"
             case (.device, .device), (nil, .device):
-                "it belongs to another host, or this host's name or device key file has changed: put \(DeviceKey.fileName)"
-                    + " and the name back, or give another storage_path"
+                "it belongs to another host, or this host's name or device key file has changed: put the name and "
+                    + "\(DeviceKey.fileName) back, or give another storage_path"
             }
         return RuntimeError(.wrongKey, "the key does not open the store, which stays as it is; \(remedy)")
     }

@@ -2,7 +2,8 @@ import Core
 
 /// The sealed content of a stream's row.
 ///
-///     stream 16 | operations varint | 0, or 1, id, owner (length varint, bytes), created u64, updated u64, turns varint
+///     stream 16 | operations varint | 0
+///     stream 16 | operations varint | 1 | id, owner (length varint, bytes) | created, updated u64 | turns varint
 ///
 /// The count of operations shows when rows have gone missing.
 struct StreamRow {

@@ -1,0 +1,170 @@
+import Core
+import Testing
+
+@testable import Store
+
+@Suite struct DamageTests {
+    /// A closed store of 40 turns in 6 conversations: its bytes, and what it holds.
+    static func sample() async throws -> (bytes: [UInt8], model: LogModel) {
+        let sandbox = Sandbox()
+        let store = try await SQLiteContextStore.opened(sandbox)
+        let origin = try await store.recover().origin
+        var model = LogModel()
+        for number in 0..<40 {
+            let stream = UInt64(number % 6)
+            let commit = model.turn(
+                origin, stream: Fixture.stream(stream), owner: Fixture.owner(Int(stream % 2)),
+                text: "turn \(number) " + String(repeating: "z", count: number * 9), prefix: UInt64(number) << 30)
+            model.apply(commit)
+            try await store.commit(commit)
+        }
+        await store.close()
+        return (Sandbox.read(sandbox.path), model)
+    }
+
+    /// Reads everything; what comes back must be what was written. Returns whether anything was refused or missing.
+    static func examine(_ sandbox: Sandbox, _ model: LogModel, _ note: Comment) async throws -> Bool {
+        let store: SQLiteContextStore
+        do {
+            store = try await SQLiteContextStore.opened(sandbox)
+        } catch let error as RuntimeError {
+            return error.code != .internal
+        }
+        var isAffected = store.isLocked
+        func reading<Value>(_ value: () async throws -> Value) async throws -> Value? {
+            do {
+                return try await value()
+            } catch is RuntimeError {
+                isAffected = true
+                return nil
+            }
+        }
+        let recovered = try await reading { try await store.recover() }
+        for head in recovered?.heads ?? [] { #expect(head == model.heads[head.origin], note) }
+        for stream in model.streams {
+            let operations = try await reading { try await store.operations(of: stream) }
+            // A look-up by a damaged fingerprint finds nothing at all; a part of a conversation is never shown.
+            if let operations, !operations.isEmpty { #expect(operations == model.operations(of: stream), note) }
+            if operations?.isEmpty == true { isAffected = true }
+            let header = try await reading { try await store.conversation(stream) }
+            if case .some(.some(let header)) = header { #expect(header == model.headers[stream], note) }
+        }
+        for origin in model.heads.keys {
+            let whole = model.operations(of: origin, after: 0)
+            let operations = try await reading { try await store.operations(of: origin, after: 0, limit: .max) }
+            if let operations {
+                #expect(operations == Array(whole.prefix(operations.count)), note)
+                if operations.count < whole.count { isAffected = true }
+            }
+        }
+        for number in 0..<2 {
+            let owner = Fixture.owner(number)
+            let headers = try await reading { try await store.conversations(of: owner, limit: 100) } ?? []
+            for header in headers { #expect(header == model.headers[header.stream], note) }
+            #expect(Set(headers.map(\.stream)).count == headers.count, note)
+            if headers.count < model.headers(of: owner).count { isAffected = true }
+        }
+        for (prefix, expected) in model.prefixes {
+            let match = try await reading { try await store.firstMatch(of: [prefix]) }
+            if case .some(.some(let match)) = match { #expect(match == expected, note) } else { isAffected = true }
+        }
+        await store.close()
+        return isAffected
+    }
+
+    @Test("A flipped bit is refused or harmless; nothing wrong is ever read", arguments: 0..<4 as Range<UInt64>)
+    func flippedBits(seed: UInt64) async throws {
+        let (bytes, model) = try await Self.sample()
+        var generator = SeededGenerator(seed: seed)
+        // Where something stands: much of a small database is empty.
+        let places = bytes.indices.filter { bytes[$0] != 0 }
+        var affected = 0
+        for _ in 0..<40 {
+            let place = places[Int.random(in: 0..<places.count, using: &generator)]
+            let bit = UInt8.random(in: 0..<8, using: &generator)
+            var damaged = bytes
+            damaged[place] ^= 1 << bit
+            let sandbox = Sandbox()
+            Sandbox.write(damaged, to: sandbox.path)
+            if try await Self.examine(sandbox, model, "seed \(seed), byte \(place), bit \(bit)") { affected += 1 }
+        }
+        #expect(affected > 10, "the damage must be felt for the test to mean anything")
+    }
+
+    @Test("A database cut short or with a page of garbage is refused or harmless", arguments: 0..<3 as Range<UInt64>)
+    func lostPages(seed: UInt64) async throws {
+        let (bytes, model) = try await Self.sample()
+        var generator = SeededGenerator(seed: seed)
+        var affected = 0
+        for round in 0..<12 {
+            var damaged = bytes
+            let page = Int.random(in: 0..<bytes.count / 8192, using: &generator)
+            switch round % 3 {
+            case 0: damaged.removeLast(bytes.count - page * 8192)
+            case 1: damaged.removeLast(Int.random(in: 1..<bytes.count, using: &generator))
+            default:
+                for index in page * 8192..<(page + 1) * 8192 {
+                    damaged[index] = UInt8.random(in: 0...255, using: &generator)
+                }
+            }
+            // An empty file is a new store.
+            guard !damaged.isEmpty else { continue }
+            let sandbox = Sandbox()
+            Sandbox.write(damaged, to: sandbox.path)
+            if try await Self.examine(sandbox, model, "seed \(seed), round \(round), page \(page)") { affected += 1 }
+        }
+        #expect(affected >= 6, "the damage must be felt for the test to mean anything")
+    }
+
+    @Test("A damaged operation stops its own conversation, by name, and no other")
+    func damagedOperation() async throws {
+        let (bytes, model) = try await Self.sample()
+        let sandbox = Sandbox()
+        Sandbox.write(bytes, to: sandbox.path)
+        let hurt = model.operations(of: Fixture.stream(2))[3].dot
+        do {
+            let database = try Database(.file(sandbox.path))
+            let id = 1 << Limits.sequenceBits | Int64(hurt.sequence)
+            var record =
+                try database.first("SELECT sealed FROM operations WHERE id = ?", .integer(id)) { $0.blob(0) } ?? []
+            record[40] ^= 1
+            try database.run("UPDATE operations SET sealed = ? WHERE id = ?", .blob(record), .integer(id))
+        }
+        let store = try await SQLiteContextStore.opened(sandbox)
+        let error = await #expect(throws: RuntimeError.self) { try await store.operations(of: Fixture.stream(2)) }
+        #expect(error?.code == .corrupt && error?.message.contains("\(hurt)") == true)
+        #expect(try await store.operations(of: Fixture.stream(1)) == model.operations(of: Fixture.stream(1)))
+        // It can be deleted all the same.
+        try await store.commit(Commit(deletions: [Fixture.stream(2)]))
+        let erased = try await store.operations(of: Fixture.stream(2))
+        #expect(erased.count == 7 && erased.allSatisfy { $0.flags.contains(.erased) })
+        #expect(erased.filter { $0.body == [UInt8](repeating: 0, count: 32) }.map(\.dot) == [hurt])
+        await store.close()
+    }
+
+    @Test("Rows moved to another conversation, place or kind, and rows taken away, are noticed")
+    func movedRows() async throws {
+        let (bytes, model) = try await Self.sample()
+        for statement in [
+            "UPDATE operations SET stream = 1 WHERE id = (SELECT max(id) FROM operations WHERE stream = 3)",
+            "UPDATE operations SET kind = 2 WHERE stream = 1",
+            "UPDATE operations SET sealed = (SELECT sealed FROM operations WHERE stream = 3) WHERE stream = 1",
+            "DELETE FROM operations WHERE id = (SELECT max(id) FROM operations WHERE stream = 1)",
+            "UPDATE streams SET sealed = (SELECT sealed FROM streams WHERE id = 2) WHERE id = 1",
+        ] {
+            let sandbox = Sandbox()
+            Sandbox.write(bytes, to: sandbox.path)
+            do {
+                let database = try Database(.file(sandbox.path))
+                try database.execute(statement)
+            }
+            let store = try await SQLiteContextStore.opened(sandbox)
+            let error = await #expect(throws: RuntimeError.self, "\(statement)") {
+                try await store.operations(of: Fixture.stream(0))
+            }
+            #expect(error?.code == .corrupt)
+            #expect(try await store.operations(of: Fixture.stream(4)) == model.operations(of: Fixture.stream(4)))
+            await store.close()
+        }
+    }
+}
