@@ -2,9 +2,9 @@ import Glibc
 
 /// Runs tokens through a model. Holds the vectors in between; one per engine.
 ///
-/// The order and precision of the steps follow ggml's: sums of squares in double, angles by repeated multiplication,
-/// keys and values rounded to half. The result depends on the tokens alone, not on how a prompt was cut into
-/// pieces or which part of it was still cached.
+/// The order and precision of the steps follow ggml's where that matters: inputs of a matrix rounded as ``Activation``
+/// says, sums of squares in double, angles by repeated multiplication. The result depends on the tokens alone, not on
+/// how a prompt was cut into pieces or which part of it was still cached.
 final class ForwardPass {
     /// How many tokens may be read at once.
     static let pieceTokens = 8
@@ -137,8 +137,8 @@ final class ForwardPass {
             let keys = cache.keys(of: number, head: head) + position * shape.headWidth
             let values = cache.values(of: number, head: head) + position * shape.headWidth
             for element in 0..<shape.headWidth {
-                keys[element] = Float(Float16(key[head * shape.headWidth + element]))
-                values[element] = Float(Float16(value[head * shape.headWidth + element]))
+                keys[element] = key[head * shape.headWidth + element]
+                values[element] = value[head * shape.headWidth + element]
             }
         }
         let sharing = shape.heads / shape.keyValueHeads
