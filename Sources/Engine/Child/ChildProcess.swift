@@ -60,13 +60,14 @@ private let prepareProcess: Void = {
 }()
 
 /// Starts a child in its own session, with pipes on its three streams and no other descriptor, and runs `body` beside
-/// it; standard error is drained into `stderr` all the while. When the body returns, the child's input is closed and
-/// its end awaited: the body must have made sure of it. When the body throws, or the task is cancelled, the child and
-/// everything it has started are killed.
+/// it; standard error is drained into `stderr` all the while. When the body returns, the child's input is closed; it
+/// and everything it has started are killed if it does not end within `grace`. When the body throws, or the task is
+/// cancelled, they are killed at once.
 ///
 /// - Throws: ``RuntimeError`` `.unavailable` when it cannot be started; what the body throws.
 func withChild<Result: Sendable>(
-    _ command: ChildCommand, stderr: TailBuffer, body: @escaping @Sendable (ChildProcess) async throws -> Result
+    _ command: ChildCommand, stderr: TailBuffer, grace: Duration = Limits.engineGrace,
+    body: @escaping @Sendable (ChildProcess) async throws -> Result
 ) async throws -> (result: Result, exit: ChildExit) {
     prepareProcess
     var options = PlatformOptions()
@@ -89,6 +90,10 @@ func withChild<Result: Sendable>(
                 group.addTask { await child.drainErrors(into: stderr) }
                 let result = try await body(child)
                 await child.closeInput()
+                // The first step is a signal that does nothing to a running process: it only gives the time.
+                await execution.teardown(using: [
+                    .send(signal: .resume, toProcessGroup: true, allowedDurationToNextStep: grace)
+                ])
                 try await group.waitForAll()
                 return result
             }

@@ -197,6 +197,8 @@ package actor CompletionEngine: InferenceEngine {
     private func run(_ id: RequestID) async {
         guard let answer = answers[id] else { return }
         do {
+            // It may have waited while another request found the program unusable.
+            if let refusal { throw refusal }
             let program = try await prepare().value
             let run = CompletionRun(
                 program: program, request: answer.request, mailbox: answer.mailbox, control: answer.control,
@@ -215,7 +217,7 @@ package actor CompletionEngine: InferenceEngine {
 
     /// Counts what is the program's own failure.
     private func note(_ error: any Error) {
-        guard let error = error as? RuntimeError, program != nil,
+        guard let error = error as? RuntimeError, program != nil, refusal == nil,
             error.code == .engineFailed || error.code == .unavailable || error.code == .configuration
         else { return }
         log.warning("An engine's run failed", metadata: ["model.name": "\(name)", "reason": "\(error.message)"])

@@ -47,7 +47,7 @@ struct CompletionRun: Sendable {
         let prompt = Array((program.prompt(of: request) + "\n").utf8)
         let stderr = TailBuffer()
 
-        let (reading, exit) = try await withChild(command, stderr: stderr) { process in
+        let (reading, exit) = try await withChild(command, stderr: stderr, grace: bounds.grace) { process in
             defer { control.ended() }
             guard control.began(process, bounds: bounds) else { throw CancellationError() }
             return await withTaskGroup(of: Void.self) { group in

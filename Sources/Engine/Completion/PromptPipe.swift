@@ -17,8 +17,9 @@ struct PromptPipe: Sendable {
 
     /// - Throws: ``RuntimeError`` `.system` when the temporary folder cannot be written to.
     init() throws(RuntimeError) {
-        let runtime = getenv("XDG_RUNTIME_DIR").map { String(cString: $0) }
-        let parent = runtime.flatMap { access($0, W_OK | X_OK) == 0 ? $0 : nil } ?? "/tmp"
+        let names: [String] = ["XDG_RUNTIME_DIR", "TMPDIR"]
+        let folders: [String] = names.compactMap { name in getenv(name).map { String(cString: $0) } }
+        let parent = folders.first { $0.hasPrefix("/") && access($0, W_OK | X_OK) == 0 } ?? "/tmp"
         var template = Array("\(parent)/igris-prompt-XXXXXX".utf8CString)
         // mkdtemp makes the folder with mode 0700.
         let made = template.withUnsafeMutableBufferPointer { buffer in
@@ -42,6 +43,8 @@ struct PromptPipe: Sendable {
         do {
             let descriptor = try await open()
             defer { try? descriptor.close() }
+            // Both ends are open: should we be killed from now on, nothing is left behind.
+            remove()
             if bytes.count > 65_536 {
                 // F_SETPIPE_SZ; refused where the user's pipes hold too much already, and then it goes in parts.
                 _ = fcntl(descriptor.rawValue, 1031, Int32(min(bytes.count, Self.largestPipe)))
@@ -70,6 +73,7 @@ struct PromptPipe: Sendable {
         }
     }
 
+    /// Removes the pipe's name; may be called again.
     func remove() {
         unlink(path)
         rmdir(folder.string)

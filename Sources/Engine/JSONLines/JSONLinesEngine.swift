@@ -148,6 +148,11 @@ package actor JSONLinesEngine: InferenceEngine {
         switch arrival {
         case .request(let id, let mailbox, let request):
             if let error = refusal { return mailbox.fail(error) }
+            guard request.messages.count <= Limits.jsonItems else {
+                let error = RuntimeError(
+                    .invalidRequest, "more than \(Limits.jsonItems) messages are too many", parameter: "messages")
+                return mailbox.fail(error)
+            }
             answers[id] = Answer(mailbox: mailbox, request: request)
             perform(table.requested(id, at: clock.now))
         case .abandoned(let id):
@@ -232,7 +237,7 @@ package actor JSONLinesEngine: InferenceEngine {
         var reason: String
         do {
             let command = try ChildCommand(command, environment: environment)
-            let exit = try await withChild(command, stderr: TailBuffer()) { process in
+            let exit = try await withChild(command, stderr: TailBuffer(), grace: bounds.grace) { process in
                 await self.converse(with: process, generation: generation)
             }.exit
             reason = exit.description
