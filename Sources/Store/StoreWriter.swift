@@ -81,12 +81,11 @@ final class StoreWriter {
         // What cannot be done now is done at the next rest; nothing is lost by waiting.
         guard let done = try? database.checkpoint(), done else { return }
         hasLog = false
-        if mustErase {
-            // Freed pages were overwritten already; this only gives them back.
-            try? database.run("PRAGMA incremental_vacuum(1000)")
-            mustErase = false
-            hasLog = true
-        }
+        guard mustErase else { return }
+        mustErase = false
+        // The freed pages were overwritten already; this only gives their room back.
+        try? database.run("PRAGMA incremental_vacuum(1000)")
+        _ = try? database.checkpoint()
     }
 
     /// The last call.

@@ -169,4 +169,75 @@ import Testing
         let state = try writer.reader.state()
         #expect(state.operations == 3 && state.conversations == 2)
     }
+
+    @Test("A full disk fails what does not fit, with advice; the rest stays and goes on")
+    func fullDisk() throws {
+        let sandbox = Sandbox()
+        let file = StoreFile(path: sandbox.path, key: Fixture.key, hostname: "host", environment: Fixture.environment)
+        let opened = try file.open()
+        let writer = try StoreWriter(
+            opened, isInMemory: false, node: Fixture.node, environment: Fixture.environment)
+        let own = try writer.recover().origin
+        try opened.database.execute("PRAGMA max_page_count = 60")
+        var model = LogModel()
+        var failures = 0
+        for number in 0..<12 {
+            let size = number % 3 == 1 ? 1_000_000 : 20
+            let commit = model.turn(
+                own, stream: Fixture.stream(1), text: String(repeating: "x", count: size), prefix: UInt64(number))
+            switch writer.commit([commit])[0] {
+            case .success: model.apply(commit)
+            case .failure(let error):
+                failures += 1
+                #expect(size > 100 && error.code == .system && error.message.contains("free space"))
+            }
+        }
+        #expect(failures == 4 && model.operations.count == 8)
+        // In company it takes the others with it at most, and each is told.
+        let small = model.turn(Origin(node: Fixture.peer, epoch: 1), stream: Fixture.stream(2), text: "small")
+        let large = model.turn(own, stream: Fixture.stream(1), text: String(repeating: "x", count: 1_000_000))
+        let results = writer.commit([small, large])
+        if case .success = results[0] { model.apply(small) }
+        #expect(throws: RuntimeError.self) { try results[1].get() }
+        let last = model.turn(own, stream: Fixture.stream(1), text: "last")
+        try writer.commit([last])[0].get()
+        model.apply(last)
+        for stream in model.streams {
+            #expect(try writer.reader.operations(of: stream) == model.operations(of: stream))
+        }
+        #expect(try writer.reader.state().operations == UInt64(model.operations.count))
+        #expect(try writer.recover().heads == model.heads.values.sorted { $0.origin < $1.origin })
+    }
+
+    @Test("Closing amid commits: what was acknowledged is there, what was refused is not")
+    func closingAmidCommits() async throws {
+        let sandbox = Sandbox()
+        let store = try await SQLiteContextStore.opened(sandbox)
+        _ = try await store.recover()
+        let acknowledged = await withTaskGroup(of: UInt64?.self) { group in
+            for number in 0..<64 as Range<UInt64> {
+                group.addTask {
+                    var model = LogModel()
+                    let origin = Origin(node: NodeID(Bytes16(high: 6, low: number)), epoch: 1)
+                    do {
+                        try await store.commit(model.turn(origin, stream: Fixture.stream(number), text: "x"))
+                        return number
+                    } catch {
+                        return nil
+                    }
+                }
+                if number == 32 {
+                    group.addTask {
+                        await store.close()
+                        return nil
+                    }
+                }
+            }
+            return await group.reduce(into: Set<UInt64>()) { if let number = $1 { $0.insert(number) } }
+        }
+        let again = try await SQLiteContextStore.opened(sandbox)
+        let present = try await again.recover().heads.map(\.origin.node.bytes.low)
+        #expect(Set(present) == acknowledged)
+        await again.close()
+    }
 }

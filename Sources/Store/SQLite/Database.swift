@@ -108,9 +108,10 @@ final class Database {
         return statement
     }
 
-    /// A path as a `file:` URI, every unusual byte escaped.
+    /// A path as a `file:` URI, every unusual byte escaped. An absolute one follows an empty authority, so that two
+    /// slashes at its start are no host's name.
     private static func uri(_ path: String) -> String {
-        var text = "file:"
+        var text = path.hasPrefix("/") ? "file://" : "file:"
         for byte in path.utf8 {
             switch byte {
             case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x2F, 0x5F, 0x7E:
