@@ -118,10 +118,11 @@ extension SettingsReader {
     mutating func refuseUnknownKeys() {
         guard let members = scope.members else { return }
         let unknown = members.values.filter { !scope.asked.contains($0.key) }
-        // Nobody reads more than this, and each one costs a search for the nearest name.
-        for member in unknown.sorted(by: { $0.keyPosition < $1.keyPosition }).prefix(Problem.mostShown) {
+        for (index, member) in unknown.sorted(by: { $0.keyPosition < $1.keyPosition }).enumerated() {
             let place = scope.name.isEmpty ? "" : " in \(scope.name)"
-            let message = "unknown key \(quoted(member.key))\(place): \(hint(for: member.key))"
+            // The search for the nearest name costs time, and nobody sees more of them than this.
+            let hint = index < Problem.mostShown ? ": \(hint(for: member.key))" : ""
+            let message = "unknown key \(quoted(member.key))\(place)\(hint)"
             problems.append(scope.document.problem(at: member.keyPosition, message))
         }
     }
