@@ -3,8 +3,8 @@ import Guardian
 import HummingbirdCore
 package import Logging
 import NIOCore
-package import Node
 import NIOPosix
+package import Node
 import ServiceLifecycle
 
 /// The HTTP face of this host: one TCP port, HTTP/1.1, every dialect (wire.md).

@@ -46,7 +46,8 @@ package struct AccessRule: Sendable {
         if !isLocal, !allowed.isEmpty {
             guard let address = caller.address, allowed.contains(where: { $0.contains(address) }) else {
                 throw RuntimeError(
-                    .forbidden, "this address may not use this host; auth.ip_allowlist in its configuration lists who may")
+                    .forbidden,
+                    "this address may not use this host; auth.ip_allowlist in its configuration lists who may")
             }
         }
         if !keys.isEmpty, let name = try presentedKeyName(caller) { return Owner(name: "key:\(name)") }
@@ -65,7 +66,8 @@ package struct AccessRule: Sendable {
         guard let name = keys.name(of: first), presented.allSatisfy({ keys.name(of: $0) == name }) else {
             throw RuntimeError(
                 .unauthenticated,
-                "the API key is not known here; send one of auth.keys as \"Authorization: Bearer KEY\" or \"x-api-key: KEY\"")
+                "the API key is not known here; send one of auth.keys as \"Authorization: Bearer KEY\" or \"x-api-key: KEY\""
+            )
         }
         return name
     }

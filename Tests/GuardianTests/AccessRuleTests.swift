@@ -94,7 +94,9 @@ import Testing
         #expect(try #require(IPAddress(text)).isLoopback == isLoopback)
     }
 
-    @Test("what is not an address is none", arguments: ["", "localhost", "127.1", "1.2.3.4.5", "0x7f.0.0.1", "[::1]", "1.2.3.4/8"])
+    @Test(
+        "what is not an address is none",
+        arguments: ["", "localhost", "127.1", "1.2.3.4.5", "0x7f.0.0.1", "[::1]", "1.2.3.4/8"])
     func notAnAddress(_ text: String) {
         #expect(IPAddress(text) == nil)
     }
@@ -113,7 +115,9 @@ import Testing
         #expect(range.contains(try #require(IPAddress(address))) == isInside)
     }
 
-    @Test("a malformed range is refused", arguments: ["", "/8", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1", "::/129", "a/8", "10.0.0.0/8/8"])
+    @Test(
+        "a malformed range is refused",
+        arguments: ["", "/8", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1", "::/129", "a/8", "10.0.0.0/8/8"])
     func malformedRange(_ text: String) {
         #expect(AddressRange(text) == nil)
     }

@@ -21,7 +21,8 @@ import Testing
         "a Host must name this machine",
         arguments: [
             ("localhost", "passes"), ("localhost:8080", "passes"), ("LOCALHOST.:8080", "passes"),
-            ("app.localhost", "passes"), ("127.0.0.1:8080", "passes"), ("127.9.9.9", "passes"), ("[::1]:8080", "passes"),
+            ("app.localhost", "passes"), ("127.0.0.1:8080", "passes"), ("127.9.9.9", "passes"),
+            ("[::1]:8080", "passes"),
             ("[::ffff:127.0.0.1]", "passes"), ("0.0.0.0:8080", "passes"),
             ("192.168.1.5:8080", "passes"), ("[2001:db8::5]", "passes"), ("igris:8080", "passes"),
             ("IGRIS.local", "passes"), ("ai.example.org", "passes"), ("AI.example.org:443", "passes"),

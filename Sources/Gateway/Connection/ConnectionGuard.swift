@@ -28,6 +28,9 @@ final class ConnectionGuard: ChannelDuplexHandler {
     private var isResponding = false
     /// A response that has begun is an event stream.
     private var isStreaming = false
+    /// Nothing more is answered after the requests that are open now.
+    private var closesWhenDone = false
+    /// The response being written says that it is the last.
     private var closesAfterResponse = false
     private var closingSince: NIODeadline?
     private var headSince: NIODeadline?
@@ -75,8 +78,8 @@ final class ConnectionGuard: ChannelDuplexHandler {
                 context.fireUserInboundEventTriggered(event)
             }
         case is ChannelShouldQuiesceEvent:
-            closesAfterResponse = true
-            if openRequests == 0, closingSince == nil { linger(context) }
+            closesWhenDone = true
+            if openRequests == 0 { linger(context) }
         default:
             context.fireUserInboundEventTriggered(event)
         }
@@ -111,7 +114,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
             if let problem = APIError.problem(in: head) { return refuse(context, problem) }
             openRequests += 1
             isReadingRequest = true
-            if !head.isKeepAlive { closesAfterResponse = true }
+            if !head.isKeepAlive { closesWhenDone = true }
         case .body: break
         case .end: isReadingRequest = false
         }
@@ -136,10 +139,8 @@ final class ConnectionGuard: ChannelDuplexHandler {
         case .head(var head) where head.status.code >= 200:
             isResponding = true
             isStreaming = head.headers.first(name: "content-type") == ContentType.eventStream
-            if closesAfterResponse || head.headers.contains(name: "connection") {
-                closesAfterResponse = true
-                head.headers.replaceOrAdd(name: "connection", value: "close")
-            }
+            closesAfterResponse = head.headers.contains(name: "connection") || (closesWhenDone && openRequests == 1)
+            if closesAfterResponse { head.headers.replaceOrAdd(name: "connection", value: "close") }
             context.write(Self.wrapOutboundOut(.head(head)), promise: promise)
             watch(context)
         case .end:
@@ -147,7 +148,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
             isStreaming = false
             openRequests -= 1
             context.write(data, promise: promise)
-            if closesAfterResponse { linger(context) } else { watch(context) }
+            if closesAfterResponse || (closesWhenDone && openRequests == 0) { linger(context) } else { watch(context) }
         default:
             context.write(data, promise: promise)
         }

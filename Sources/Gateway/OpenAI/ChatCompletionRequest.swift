@@ -23,9 +23,10 @@ struct ChatCompletionRequest {
         try Self.refuseUnsupported(fields)
         streams = try fields.flag("stream") ?? false
         let options = try fields.object("stream_options")
-        includesUsage = try options.map { options throws(RuntimeError) in
-            try RequestFields(json: .object(options), path: "stream_options.").flag("include_usage") ?? false
-        } ?? false
+        includesUsage =
+            try options.map { options throws(RuntimeError) in
+                try RequestFields(json: .object(options), path: "stream_options.").flag("include_usage") ?? false
+            } ?? false
         chat = ChatRequest(model: model, messages: try Self.messages(fields))
         chat.continuation = try Self.continuation(fields, headers)
         chat.user = try Self.user(fields)

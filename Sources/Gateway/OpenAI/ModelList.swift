@@ -18,7 +18,8 @@ struct ModelList {
             let names = models.map(\.name).joined(separator: ", ")
             throw RuntimeError(
                 .modelNotFound,
-                names.isEmpty ? "there is no such model; this host has none" : "there is no such model; there are: \(names)")
+                names.isEmpty
+                    ? "there is no such model; this host has none" : "there is no such model; there are: \(names)")
         }
         return Reply(entry(model, as: id))
     }

@@ -30,7 +30,9 @@ struct RequestFields {
     }
 
     func integer(_ name: String, in range: ClosedRange<Int64>) throws(RuntimeError) -> Int64? {
-        let bounds = range.upperBound == .max ? "of at least \(range.lowerBound)" : "from \(range.lowerBound) to \(range.upperBound)"
+        let bounds =
+            range.upperBound == .max
+            ? "of at least \(range.lowerBound)" : "from \(range.lowerBound) to \(range.upperBound)"
         return try read(name, "a whole number \(bounds)") { value in
             value.integer.flatMap { range.contains($0) ? $0 : nil }
         }
@@ -40,7 +42,8 @@ struct RequestFields {
         RuntimeError(.invalidRequest, "\(path)\(name) \(reason)", parameter: path + name)
     }
 
-    private func read<Value>(_ name: String, _ what: String, _ convert: (JSON) -> Value?) throws(RuntimeError) -> Value? {
+    private func read<Value>(_ name: String, _ what: String, _ convert: (JSON) -> Value?) throws(RuntimeError) -> Value?
+    {
         guard let value = json[name] else { return nil }
         guard let converted = convert(value) else { throw refusal(name, "must be \(what)") }
         return converted

@@ -5,7 +5,7 @@ import NIOCore
 import Synchronization
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #endif
 
 /// Decides for every request, whatever its route, whether it may pass, and as whom.

@@ -2,9 +2,9 @@ import Core
 import Guardian
 import HTTPTypes
 import Logging
-import Node
 import NIOCore
 import NIOHTTPTypes
+import Node
 
 /// Takes each request from its head to its last byte: admission, body, route, reply.
 struct Responder: Sendable {
@@ -50,7 +50,7 @@ struct Responder: Sendable {
                 ])
         }
         var common = commonHeaders(exchange)
-        var hasUnreadBody = exchange.hasBody
+        var isBodyRead = false
         // A page that may not use this host may not read why, either.
         let refusal = checkHost(exchange)
         if refusal == nil { common = common + CrossOrigin.headers(origin: head.headerFields[.origin]) }
@@ -59,12 +59,14 @@ struct Responder: Sendable {
         do {
             if let refusal { throw refusal }
             if CrossOrigin.isPreflight(head), let route {
+                _ = try await collect(&body, exchange, limit: 0, outbound)
+                isBodyRead = true
                 return try await writer.send(CrossOrigin.preflight(head, methods: route.methods))
             }
-            let owner = try admitted(exchange)
+            let owner = try admission.owner(of: exchange)
             let route = try supported(route, exchange)
             let content = try await collect(&body, exchange, limit: route.bodyLimit, outbound)
-            hasUnreadBody = false
+            isBodyRead = true
             if route == .chatCompletions {
                 try await chat.respond(to: exchange, caller: owner, body: content, writer)
             } else {
@@ -72,8 +74,14 @@ struct Responder: Sendable {
             }
         } catch let error where writer.begun == nil && !(error is CancellationError) && !client.isGone {
             var reply = Reply(failure(error, exchange))
-            // What is left of the body would have to be read to its end; a connection is cheaper.
-            if hasUnreadBody { reply.headers[.connection] = "close" }
+            if !isBodyRead {
+                // A body would have to be read to its end before the next request; a connection is cheaper.
+                if exchange.hasBody {
+                    reply.headers[.connection] = "close"
+                } else {
+                    _ = try await collect(&body, exchange, limit: 0, outbound)
+                }
+            }
             try await writer.send(reply)
         }
     }
@@ -87,10 +95,6 @@ struct Responder: Sendable {
         } catch {
             return error
         }
-    }
-
-    private func admitted(_ exchange: Exchange) throws(RuntimeError) -> Owner {
-        try admission.owner(of: exchange)
     }
 
     private func supported(_ route: Route?, _ exchange: Exchange) throws -> Route {
@@ -109,13 +113,13 @@ struct Responder: Sendable {
         _ parts: inout Parts, _ exchange: Exchange, limit: Int, _ outbound: ReplyWriter.Outbound
     ) async throws -> [UInt8] {
         let headers = exchange.head.headerFields
-        if let coding = headers[.contentEncoding], coding.lowercased() != "identity" {
+        if exchange.hasBody, let coding = headers[.contentEncoding], coding.lowercased() != "identity" {
             throw APIError(
                 415, code: "unsupported_content_encoding", "compressed bodies are not taken; send the body as it is")
         }
         let tooLarge = RuntimeError(.tooLarge, "the body is larger than the \(limit) bytes that this path takes")
         if let length = headers[.contentLength].flatMap({ Int($0) }), length > limit { throw tooLarge }
-        if headers[.expect]?.lowercased() == "100-continue" {
+        if exchange.hasBody, headers[.expect]?.lowercased() == "100-continue" {
             try await outbound.write(.head(HTTPResponse(status: .continue)))
         }
         var bytes: [UInt8] = []

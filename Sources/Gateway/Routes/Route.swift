@@ -17,8 +17,11 @@ enum Route: Hashable {
 
     /// The route of a path, whatever the method. Nil for a path that leads nowhere.
     init?(path: Substring) {
-        switch path.count > 1 && path.hasSuffix("/") ? path.dropLast() : path {
-        case "/": self = .banner
+        if path == "/" {
+            self = .banner
+            return
+        }
+        switch path.hasSuffix("/") ? path.dropLast() : path {
         case "/v1/chat/completions": self = .chatCompletions
         case "/v1/models": self = .models
         case "/health", "/v1/health": self = .health
@@ -72,7 +75,9 @@ enum Route: Hashable {
                 bytes.append(byte)
                 continue
             }
-            guard let pair = String(rest.prefix(2)), let value = [UInt8](hex: pair), value.count == 1 else { return nil }
+            guard let pair = String(rest.prefix(2)), let value = [UInt8](hex: pair), value.count == 1 else {
+                return nil
+            }
             bytes += value
             rest = rest.dropFirst(2)
         }

@@ -1,0 +1,209 @@
+import Core
+import Guardian
+import Node
+import Testing
+
+@testable import Gateway
+
+@Suite(.timeLimit(.minutes(1))) struct GatewayLimitsTests {
+    private static let node = ScriptedNode { _, _ in .scripted(.hello) }
+
+    /// Sends `text`, and returns all that comes back until the gateway closes.
+    private static func all(
+        _ text: String, _ change: (inout GatewayLimits) -> Void = { _ in }
+    ) async throws -> String {
+        var configuration = GatewayConfiguration(host: "127.0.0.1", port: 0)
+        change(&configuration.limits)
+        return try await withGateway(node, configuration: configuration) { port, _ in
+            try await RawClient.connected(to: port) { client in
+                try await client.send(text)
+                return try await client.readToEnd()
+            }
+        }
+    }
+
+    @Test(
+        "what two servers could read in two ways is refused, and the connection closed",
+        arguments: [
+            "GET /livez HTTP/1.1\r\n\r\n",
+            "GET /livez HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+            "GET http://evil.com/livez HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "GET /livez HTTP/1.1\r\nHost: localhost\nX: a\r\n\r\n",
+            "GET /livez HTTP/1.1\r\nHost : localhost\r\n\r\n",
+            "GET /livez HTTP/1.1\r\nHost: localhost\r\n folded\r\n\r\n",
+            "GET /livez HTTP/1.1\r\nHost: localhost\r\nX: a\u{1}b\r\n\r\n",
+            "POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+            "POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "POST /livez HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n",
+            "POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+            "POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n",
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            "nonsense\r\n\r\n", "\u{16}\u{3}\u{1}\r\n\r\n",
+        ])
+    func ambiguous(_ request: String) async throws {
+        let reply = try await Self.all(request)
+        #expect(reply.hasPrefix("HTTP/1.1 400 "), "\(reply)")
+        #expect(reply.contains("bad_request"))
+        #expect(reply.lowercased().contains("connection: close"))
+    }
+
+    @Test(
+        "another version, or one with a strange end, is told which is spoken here",
+        arguments: ["HTTP/1.0\r\nHost: localhost\r\n\r\n", "HTTP/3.0\r\n\r\n", "HTTP/1.1\nHost: localhost\n\n"])
+    func version(_ end: String) async throws {
+        #expect(try await Self.all("GET /livez \(end)").hasPrefix("HTTP/1.1 505 "))
+    }
+
+    @Test(
+        "headers that are too many or too long are refused",
+        arguments: [
+            "X: \(String(repeating: "a", count: Limits.headerFieldBytes + 1))\r\n",
+            String(repeating: "X: a\r\n", count: Limits.headerFields + 1),
+            String(repeating: "X: \(String(repeating: "a", count: 8_000))\r\n", count: 5),
+        ])
+    func headers(_ headers: String) async throws {
+        #expect(try await Self.all(get("/livez", headers + "Connection: close\r\n")).hasPrefix("HTTP/1.1 431 "))
+    }
+
+    @Test("a path that is too long is refused like a header")
+    func path() async throws {
+        let path = "/" + String(repeating: "a", count: Limits.headerBytes)
+        #expect(try await Self.all(get(path)).hasPrefix("HTTP/1.1 431 "))
+    }
+
+    @Test("a body is refused by its announced length before it is sent")
+    func announcedLength() async throws {
+        let reply = try await Self.all(
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: \(Limits.inferenceBodyBytes + 1)\r\n\r\n"
+        )
+        #expect(reply.hasPrefix("HTTP/1.1 413 "))
+        #expect(reply.contains("request_too_large"))
+    }
+
+    @Test("a body without an announced length is refused when it grows too large")
+    func growingBody() async throws {
+        let chunk = "100000\r\n\(String(repeating: " ", count: 0x100000))\r\n"
+        let reply = try await Self.all(
+            "GET /livez HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+                + String(repeating: chunk, count: 5))
+        #expect(reply.hasPrefix("HTTP/1.1 413 "))
+    }
+
+    @Test("JSON that is nested too deep is refused")
+    func depth() async throws {
+        let body = String(repeating: "[", count: Limits.jsonDepth + 1)
+        #expect(try await Self.all(post(body, "Connection: close\r\n")).hasPrefix("HTTP/1.1 413 "))
+    }
+
+    @Test("a compressed body is refused in clear words", arguments: ["gzip", "zstd", "br"])
+    func compressed(_ coding: String) async throws {
+        let reply = try await Self.all(post("x", "Content-Encoding: \(coding)\r\n"))
+        #expect(reply.hasPrefix("HTTP/1.1 415 "))
+    }
+
+    @Test("a client that waits for permission to send its body gets it")
+    func expectation() async throws {
+        try await withGateway(Self.node) { port, _ in
+            try await RawClient.connected(to: port) { client in
+                let body = chat()
+                try await client.send(
+                    "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+                        + "Content-Length: \(body.utf8.count)\r\n\r\n")
+                #expect(try await client.read(through: "\r\n\r\n").hasPrefix("HTTP/1.1 100 "))
+                try await client.send(body)
+                #expect(try await client.response().status == 200)
+            }
+        }
+    }
+
+    @Test("headers that trickle in have a deadline as a whole")
+    func trickle() async throws {
+        var configuration = GatewayConfiguration(host: "127.0.0.1", port: 0)
+        configuration.limits.headerDeadline = .milliseconds(100)
+        try await withGateway(Self.node, configuration: configuration) { port, _ in
+            try await RawClient.connected(to: port) { client in
+                try await client.send("GET /livez HTTP/1.1\r\n")
+                #expect(try await client.readToEnd().hasPrefix("HTTP/1.1 408 "))
+            }
+        }
+    }
+
+    @Test("a body that stops coming has a deadline")
+    func stalledBody() async throws {
+        let reply = try await Self.all(
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{"
+        ) { $0.bodyIdle = .milliseconds(50) }
+        #expect(reply.hasPrefix("HTTP/1.1 408 "))
+    }
+
+    @Test("an idle connection is closed, also one that never spoke", arguments: ["", get("/livez")])
+    func idle(_ request: String) async throws {
+        let reply = try await Self.all(request) { $0.keepAliveIdle = .milliseconds(50) }
+        #expect(request.isEmpty ? reply.isEmpty : reply.hasPrefix("HTTP/1.1 200 "))
+    }
+
+    @Test("one connection too many is told to come back")
+    func connections() async throws {
+        var configuration = GatewayConfiguration(host: "127.0.0.1", port: 0)
+        configuration.limits.connections = 1
+        try await withGateway(Self.node, configuration: configuration) { port, _ in
+            try await RawClient.connected(to: port) { first in
+                try await first.send(get("/livez"))
+                #expect(try await first.response().status == 200)
+                try await RawClient.connected(to: port) { second in
+                    let reply = try await second.readToEnd()
+                    #expect(reply.hasPrefix("HTTP/1.1 503 ") && reply.contains("retry-after: 1"))
+                }
+                try await first.send(get("/livez"))
+                #expect(try await first.response().status == 200)
+            }
+        }
+    }
+
+    @Test("a client that does not read is dropped, and the engine stopped")
+    func slowReader() async throws {
+        var configuration = GatewayConfiguration(host: "127.0.0.1", port: 0)
+        configuration.limits.streamStall = .milliseconds(100)
+        let (ends, ended) = AsyncStream<Void>.makeStream()
+        let piece = ChatEvent.text(choice: 0, String(repeating: "x", count: 64 * 1024))
+        let node = ScriptedNode { _, _ in
+            // An engine that never ends and never waits; only the newest piece is kept.
+            let (events, continuation) = AsyncThrowingStream<ChatEvent, any Error>.makeStream(
+                bufferingPolicy: .bufferingNewest(1))
+            let pump = Task {
+                while !Task.isCancelled {
+                    continuation.yield(piece)
+                    await Task.yield()
+                }
+            }
+            continuation.onTermination = { _ in
+                pump.cancel()
+                ended.yield()
+            }
+            return .scripted(events)
+        }
+        try await withGateway(node, configuration: configuration) { port, _ in
+            try await RawClient.connected(to: port) { client in
+                try await client.send(post(chat(#""stream":true"#)))
+                _ = await ends.first { true }
+            }
+        }
+    }
+
+    @Test("connections of other machines are counted by address, those of this one are not")
+    func ledger() throws {
+        var limits = GatewayLimits()
+        limits.connections = 10
+        limits.connectionsPerAddress = 2
+        let ledger = ConnectionLedger(limits: limits)
+        func enter(_ address: String) -> Bool { ledger.enter(IPAddress(address)) }
+        #expect(enter("10.0.0.1") && enter("10.0.0.1") && !enter("10.0.0.1"))
+        #expect(enter("10.0.0.2"))
+        #expect((0..<5).allSatisfy { _ in enter("127.0.0.1") })
+        ledger.leave(IPAddress("10.0.0.1"))
+        ledger.leave(IPAddress("10.0.0.1"))
+        #expect(enter("10.0.0.1"))
+        #expect(enter("10.0.0.3") && enter("10.0.0.4"))
+        #expect(!enter("10.0.0.5"))
+    }
+}
