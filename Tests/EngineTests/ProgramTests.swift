@@ -55,6 +55,16 @@ struct ProgramTests {
         #expect(!error.message.contains("'m'"))
     }
 
+    @Test("a program that ended without a word over a long prompt found it too long")
+    func lostWords() {
+        func code(_ exit: ChildExit, _ log: String) -> RuntimeError.Code {
+            CompletionReport(exit: exit, log: log).failure(of: "x", model: "m", seemsTooLong: true).code
+        }
+        #expect(code(.exited(1), "threadpool init, n_threads = 2") == .contextLengthExceeded)
+        #expect(code(.exited(1), "failed to load model") == .unavailable)
+        #expect(code(.signalled(6), "") == .engineFailed)
+    }
+
     @Test("every sampling field is passed, and only flags that the program knows")
     func arguments() {
         var request = GenerationRequest(messages: [Message(.user, "x")], maximumTokens: 9)

@@ -39,13 +39,20 @@ struct CompletionProgram: Sendable {
         template.render(request.messages, controlWords: controlWords)
     }
 
+    /// The tokens of a rendered prompt, where they can be counted without the program.
+    func tokens(ofPrompt prompt: String) -> Int? {
+        facts.isByteLevel ? facts.tokens(in: prompt) + (facts.addsBeginning ? 1 : 0) : nil
+    }
+
+    /// The longest prompt that the program takes: it keeps four tokens of its context.
+    var promptLimit: Int { description.contextLength - 4 }
+
     /// Where the prompt can be counted, the answer is limited to what the context leaves: the program then ends it
     /// with its marker, and not by itself.
-    func bounded(_ request: GenerationRequest) -> GenerationRequest {
-        guard description.tokenCost.isExact else { return request }
+    func bounded(_ request: GenerationRequest, promptTokens: Int?) -> GenerationRequest {
+        guard let promptTokens else { return request }
         var request = request
-        let left = description.contextLength - description.tokenCost.tokens(of: request.messages) - 1
-        request.maximumTokens = min(request.maximumTokens, max(1, left))
+        request.maximumTokens = min(request.maximumTokens, max(1, description.contextLength - promptTokens - 1))
         return request
     }
 }

@@ -6,9 +6,12 @@ struct CompletionReport: Sendable {
     /// The end of standard error; for decisions only, never shown.
     var log: String
 
-    /// The error that a run without a complete answer amounts to.
-    func failure(of name: String, model: String) -> RuntimeError {
-        if log.contains("prompt is too long") {
+    /// The error that a run without a complete answer amounts to. `seemsTooLong` is our estimate of the prompt: the
+    /// program's own word on it gets lost at times, for its log is written by a thread that may not have caught up
+    /// when the program ends.
+    func failure(of name: String, model: String, seemsTooLong: Bool = false) -> RuntimeError {
+        let hasSaidWhy = log.contains("error") || log.contains("failed")
+        if log.contains("prompt is too long") || (exit == .exited(1) && seemsTooLong && !hasSaidWhy) {
             return RuntimeError(
                 .contextLengthExceeded, "the messages are longer than the context of \(model)", parameter: "messages")
         }

@@ -41,17 +41,25 @@ struct CompletionRun: Sendable {
         defer { pipe.remove() }
         // A word that no model writes by chance: it ends the answer.
         let marker = "\u{1E}\(String(UInt64.random(in: .min ... .max), radix: 36))\u{1E}"
+        let prompt = program.prompt(of: request)
+        let promptTokens = program.tokens(ofPrompt: prompt)
+        if let promptTokens, promptTokens > program.promptLimit {
+            throw RuntimeError(
+                .contextLengthExceeded,
+                "the prompt has \(promptTokens) tokens; \(program.promptLimit) fit the context of "
+                    + program.facts.fileName, parameter: "messages")
+        }
         let command = program.command.appending(
-            program.arguments(program.bounded(request), promptPath: pipe.path, marker: marker))
-        // The program drops one newline at the end of its prompt.
-        let prompt = Array((program.prompt(of: request) + "\n").utf8)
+            program.arguments(
+                program.bounded(request, promptTokens: promptTokens), promptPath: pipe.path, marker: marker))
         let stderr = TailBuffer()
 
         let (reading, exit) = try await withChild(command, stderr: stderr, grace: bounds.grace) { process in
             defer { control.ended() }
             guard control.began(process, bounds: bounds) else { throw CancellationError() }
             return await withTaskGroup(of: Void.self) { group in
-                group.addTask { await pipe.feed(prompt) }
+                // The program drops one newline at the end of its prompt.
+                group.addTask { await pipe.feed(Array((prompt + "\n").utf8)) }
                 group.addTask { await control.watch(every: bounds.tick) }
                 let reading = await read(process, marker: marker)
                 group.cancelAll()
@@ -60,7 +68,7 @@ struct CompletionRun: Sendable {
         }
         if let failure = control.failure { throw failure }
         if control.isInterrupted { throw CancellationError() }
-        return try conclude(reading, CompletionReport(exit: exit, log: stderr.text))
+        return try conclude(reading, CompletionReport(exit: exit, log: stderr.text), promptTokens: promptTokens)
     }
 
     /// Reads until the process ends; what it writes after its answer is dropped.
@@ -100,23 +108,31 @@ struct CompletionRun: Sendable {
         control.unblocked()
     }
 
-    private func conclude(_ reading: Reading, _ report: CompletionReport) throws -> GenerationEvent {
+    private func conclude(
+        _ reading: Reading, _ report: CompletionReport, promptTokens: Int?
+    ) throws -> GenerationEvent {
         var reading = reading
         if reading.output.end == nil {
             guard report.exit == .exited(0), report.hasFullContext else {
-                let error = report.failure(of: program.command.name, model: program.facts.fileName)
+                let error = report.failure(
+                    of: program.command.name, model: program.facts.fileName,
+                    seemsTooLong: program.description.tokenCost.tokens(of: request.messages) > program.promptLimit)
                 throw Incomplete(error: error, mayRetry: error.code == .engineFailed && !reading.hasDelivered)
             }
             mailbox.put(reading.output.finishWithoutMarker())
         }
-        let endedTurn = reading.output.end == .turn
-        let cost = program.description.tokenCost
-        let estimate = TokenUsage(
-            promptTokens: cost.tokens(of: request.messages),
-            completionTokens: Int((cost.perByte * Double(reading.output.answerBytes)).rounded(.up))
-                + (endedTurn ? 1 : 0),
-            isExact: false)
         return .finished(
-            reason: reading.output.end == .limit ? .length : .stop, usage: report.usage ?? estimate)
+            reason: reading.output.end == .limit ? .length : .stop,
+            usage: report.usage ?? estimate(reading.output, promptTokens: promptTokens))
+    }
+
+    /// For programs that print no counts, and for those whose counts got lost: llama.cpp's log is written by a thread
+    /// that may not have caught up when the program ends. Exact where each byte is a token.
+    private func estimate(_ output: CompletionOutput, promptTokens: Int?) -> TokenUsage {
+        let cost = program.description.tokenCost
+        let written = Int((cost.perByte * Double(output.answerBytes)).rounded(.up)) + (output.end == .turn ? 1 : 0)
+        return TokenUsage(
+            promptTokens: promptTokens ?? cost.tokens(of: request.messages), completionTokens: written,
+            isExact: promptTokens != nil && output.end != .stopString)
     }
 }

@@ -49,19 +49,16 @@ struct ModelFacts: Sendable {
             fixed: tokens(in: template.answer) + (addsBeginning ? 1 : 0), isExact: Set(perMessage).count == 1)
     }
 
-    /// Control tokens count one, other bytes one each.
-    private func tokens(in text: String) -> Int {
-        var rest = text[...]
+    /// Of a byte-level vocabulary: control tokens count one, other bytes one each.
+    func tokens(in text: String) -> Int {
+        let words = controlTokens.map { Array($0.utf8) }.filter { !$0.isEmpty }.sorted { $0.count > $1.count }
+        let beginnings = Set(words.compactMap(\.first))
+        var rest = Array(text.utf8)[...]
         var count = 0
-        while !rest.isEmpty {
-            if let token = controlTokens.filter({ !$0.isEmpty && rest.hasPrefix($0) }).max(by: { $0.count < $1.count })
-            {
-                rest = rest.dropFirst(token.count)
-                count += 1
-            } else {
-                count += rest.first?.utf8.count ?? 0
-                rest = rest.dropFirst()
-            }
+        while let byte = rest.first {
+            let word = beginnings.contains(byte) ? words.first(where: rest.starts(with:)) : nil
+            rest = rest.dropFirst(word?.count ?? 1)
+            count += 1
         }
         return count
     }
