@@ -22,41 +22,42 @@ package struct PromptWindow: Sendable {
                     + "\(contextLength); shorten the message or use a model with a longer context",
                 parameter: "messages")
         }
+        let asked = max(1, maximumTokens ?? 1_024)
+        let before = cost.tokens(of: instructions)
         let sizes = history.map(cost.tokens(of:))
-        let reserve = min(maximumTokens ?? 1_024, contextLength / 4)
-        let room = max(0, contextLength - required - reserve)
-        let start = Self.start(history, sizes: sizes, room: room, highWater: contextLength / 4 * 3)
+        let reserve = max(1, min(asked, contextLength / 4))
+        let start = Self.start(
+            history, sizes: sizes, new: required - before, room: contextLength - before - reserve)
         let kept = Array(history[start...])
         let prompt = required + sizes[start...].reduce(0, +)
 
         messages = instructions + kept + new
-        self.maximumTokens = max(1, min(maximumTokens ?? Int.max, contextLength - prompt))
+        self.maximumTokens = max(1, min(maximumTokens.map { max(1, $0) } ?? Int.max, contextLength - prompt))
         report = ContextReport(
             promptTokens: prompt, contextLength: contextLength, included: messages.count, omitted: start)
     }
 
-    /// The first message of the history that stays. Replayed from the beginning, so that it depends on nothing but the
-    /// history: above the high-water mark the oldest leave until half of it is left.
-    private static func start(_ history: [Message], sizes: [Int], room: Int, highWater: Int) -> Int {
+    /// The first message of the history that stays. Replayed from the beginning, turn by turn as it was asked, so that
+    /// it depends on nothing but what was said: where a turn did not fit, the oldest left until half of the room beside
+    /// it was free, and they stay away. What fitted once and has only grown fits no more, so nothing is left out that
+    /// would fit.
+    private static func start(_ history: [Message], sizes: [Int], new: Int, room: Int) -> Int {
         var start = 0
         var sum = 0
-        for (index, size) in sizes.enumerated() {
-            sum += size
-            if sum > highWater { leave(history, sizes, through: index, from: &start, sum: &sum, until: highWater / 2) }
+        /// Whole exchanges leave: what stays begins with a user's message.
+        func fit(before end: Int, beside size: Int) {
+            guard sum + size > room else { return }
+            let target = max(0, room - size) / 2
+            while start < end, sum > target || history[start].role == .assistant {
+                sum -= sizes[start]
+                start += 1
+            }
         }
-        if sum > room {
-            leave(history, sizes, through: sizes.count - 1, from: &start, sum: &sum, until: room / 4 * 3)
+        for (index, message) in history.enumerated() {
+            if message.role == .user { fit(before: index, beside: sizes[index]) }
+            sum += sizes[index]
         }
+        fit(before: history.count, beside: new)
         return start
-    }
-
-    /// Whole exchanges leave: what stays begins with a user's message.
-    private static func leave(
-        _ history: [Message], _ sizes: [Int], through last: Int, from start: inout Int, sum: inout Int, until target: Int
-    ) {
-        while start <= last, sum > target || history[start].role == .assistant {
-            sum -= sizes[start]
-            start += 1
-        }
     }
 }
