@@ -56,6 +56,9 @@ package actor LogWriter {
     /// Why nothing can be written, if so.
     package var failure: RuntimeError? { unavailable }
 
+    /// Entries that wait for the commit before them.
+    package var queued: Int { waiting.count }
+
     /// Gives the drafts their places and returns the operations once they are on disk.
     package func append(_ entry: Entry) async throws -> [Operation] {
         if let unavailable { throw unavailable }
@@ -89,12 +92,13 @@ package actor LogWriter {
             for member in batch { member.result.resume(throwing: RuntimeError(.unavailable, "the store is not open")) }
             return
         }
+        var (members, known) = await withHeaders(batch)
+        guard !members.isEmpty else { return }
+        var after = before
+        var commit = Commit()
+        var operations: [[Operation]] = []
         do {
-            var known = try await storedHeaders(of: Set(batch.flatMap { $0.entry.drafts.map(\.stream) }))
-            var after = before
-            var commit = Commit()
-            var operations: [[Operation]] = []
-            for member in batch {
+            for member in members {
                 let own = Self.number(member.entry, in: &after, milliseconds: wallClock())
                 for (index, operation) in own.enumerated() {
                     known[operation.stream] = try Self.header(known[operation.stream], after: operation)
@@ -106,35 +110,48 @@ package actor LogWriter {
                 commit.operations += own
                 operations.append(own)
             }
-            commit.heads = [after.head(of: after.origin)]
-            commit.conversations = known.values.sorted { $0.stream < $1.stream }
-            log = after
+        } catch {
+            for member in members { member.result.resume(throwing: error) }
+            return
+        }
+        commit.heads = [after.head(of: after.origin)]
+        commit.conversations = known.values.sorted { $0.stream < $1.stream }
+        log = after
+        do {
             let start = ContinuousClock.now
             try await store.commit(commit)
             commitSeconds.record(duration: ContinuousClock.now - start)
             written.increment(by: commit.operations.count)
             for header in known.values { headers[header.stream] = header }
-            for (member, own) in zip(batch, operations) { member.result.resume(returning: own) }
+            for (member, own) in zip(members, operations) { member.result.resume(returning: own) }
         } catch {
             failures.increment()
             var fresh = before
-            // Whether the numbers reached the disk is not known: they are never used again.
+            // Whether the numbers reached the disk is not known: they are never used again, and the rows are read again.
             fresh.abandonEpoch()
             log = fresh
-            for member in batch { member.result.resume(throwing: error) }
+            for stream in known.keys { headers[stream] = nil }
+            for member in members { member.result.resume(throwing: error) }
         }
     }
 
-    private func storedHeaders(of streams: Set<StreamID>) async throws -> [StreamID: ConversationHeader] {
+    /// The members whose conversations' rows can be read, and these rows; the others fail, each by itself.
+    private func withHeaders(
+        _ batch: [Waiting]
+    ) async -> (members: [Waiting], known: [StreamID: ConversationHeader]) {
+        var members: [Waiting] = []
         var known: [StreamID: ConversationHeader] = [:]
-        for stream in streams {
-            if let header = headers[stream] {
-                known[stream] = header
-            } else {
-                known[stream] = try await store.conversation(stream)
+        for member in batch {
+            do {
+                for stream in Set(member.entry.drafts.map(\.stream)) where known[stream] == nil {
+                    known[stream] = try await header(of: stream)
+                }
+                members.append(member)
+            } catch {
+                member.result.resume(throwing: error)
             }
         }
-        return known
+        return (members, known)
     }
 
     /// Numbers the drafts of one entry.
