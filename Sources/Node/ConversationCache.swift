@@ -5,7 +5,12 @@ import Swarm
 struct ConversationCache {
     private struct Entry {
         var state: ConversationState
+        /// Written since the conversation was last looked at: put in their order once, however many they are.
+        var added: [Operation] = []
+        var addedBytes = 0
         var lastUse: UInt64
+
+        var bytes: Int { state.bytes + addedBytes }
     }
 
     private static let byteLimit = 32 * 1024 * 1024
@@ -15,35 +20,54 @@ struct ConversationCache {
     private var bytes = 0
     private var uses: UInt64 = 0
 
-    subscript(stream: StreamID) -> ConversationState? {
-        mutating get {
-            uses &+= 1
-            entries[stream]?.lastUse = uses
-            return entries[stream]?.state
+    /// Throws ``RuntimeError`` `.corrupt` for a turn that cannot be read; the conversation is forgotten then.
+    mutating func state(of stream: StreamID) throws(RuntimeError) -> ConversationState? {
+        guard var entry = take(stream) else { return nil }
+        if !entry.added.isEmpty {
+            try entry.state.apply(entry.added)
+            entry.added = []
+            entry.addedBytes = 0
         }
-        set {
-            uses &+= 1
-            bytes -= entries[stream]?.state.bytes ?? 0
-            entries[stream] = newValue.map { Entry(state: $0, lastUse: uses) }
-            bytes += newValue?.bytes ?? 0
-            if bytes > Self.byteLimit || entries.count > Self.countLimit { shrink() }
-        }
+        put(entry, stream)
+        return entry.state
     }
 
-    /// Shows written operations in the conversation if it is here. `isWhole`: the operations are all that it has.
-    mutating func apply(_ operations: [Operation], to stream: StreamID, isWhole: Bool) throws(RuntimeError) {
-        guard var entry = entries.removeValue(forKey: stream) ?? (isWhole ? Entry(state: ConversationState(), lastUse: 0) : nil)
-        else { return }
-        bytes -= entry.state.bytes
-        try entry.state.apply(operations)
-        self[stream] = entry.state
+    /// `state` is all that there is of the conversation.
+    mutating func keep(_ state: ConversationState, for stream: StreamID) {
+        forget(stream)
+        put(Entry(state: state, lastUse: 0), stream)
+    }
+
+    /// Adds what was written to the conversation if it is here.
+    mutating func add(_ operations: [Operation], to stream: StreamID) {
+        guard var entry = take(stream) else { return }
+        entry.added += operations
+        entry.addedBytes += operations.reduce(0) { $0 + $1.body.count + 256 }
+        put(entry, stream)
+    }
+
+    mutating func forget(_ stream: StreamID) { _ = take(stream) }
+
+    private mutating func take(_ stream: StreamID) -> Entry? {
+        guard let entry = entries.removeValue(forKey: stream) else { return nil }
+        bytes -= entry.bytes
+        return entry
+    }
+
+    private mutating func put(_ entry: Entry, _ stream: StreamID) {
+        uses &+= 1
+        var entry = entry
+        entry.lastUse = uses
+        bytes += entry.bytes
+        entries[stream] = entry
+        if bytes > Self.byteLimit || entries.count > Self.countLimit { shrink() }
     }
 
     /// Down to three quarters, so that it does not happen at every turn.
     private mutating func shrink() {
         for (stream, entry) in entries.sorted(by: { $0.value.lastUse < $1.value.lastUse }) {
             guard bytes > Self.byteLimit / 4 * 3 || entries.count > Self.countLimit / 4 * 3 else { return }
-            bytes -= entry.state.bytes
+            bytes -= entry.bytes
             entries[stream] = nil
         }
     }

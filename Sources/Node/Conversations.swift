@@ -9,10 +9,17 @@ package actor Conversations {
     private let prefixKey: SymmetricKey
     private let continuesByDefault: Bool
     private var cache = ConversationCache()
+    private var reads: [StreamID: Read] = [:]
+
+    /// A conversation being read from the store, and what is written to it meanwhile: the rows may be older.
+    private struct Read {
+        var readers = 0
+        var written: [Operation] = []
+    }
 
     /// - Parameters:
     ///   - prefixKey: secret of this store, for ``PrefixChain``.
-    ///   - continuesByDefault: whether a request that names no conversation continues the caller's default one.
+    ///   - continuesByDefault: whether anything is recalled or kept for a request that names no conversation.
     package init(
         store: any ContextStore, writer: LogWriter, prefixKey: SymmetricKey, continuesByDefault: Bool
     ) {
@@ -30,14 +37,19 @@ package actor Conversations {
             throw RuntimeError(
                 .invalidRequest, "messages holds no message of a user; add one with role user", parameter: "messages")
         }
+        guard last.role == .user else {
+            throw RuntimeError(
+                .invalidRequest, "the last message is the assistant's; end messages with one of role user",
+                parameter: "messages")
+        }
         switch request.continuation {
         case .off: return Self.unkept(instructions, dialogue, last)
         case .conversation(let id):
             return try await continuing(id, request, instructions, dialogue, caller)
         case .automatic:
+            guard continuesByDefault else { return Self.unkept(instructions, dialogue, last) }
             let isWholeHistory = dialogue.count > 1
             if isWholeHistory { return try await recognising(request, instructions, dialogue, caller) }
-            guard continuesByDefault else { return Self.unkept(instructions, dialogue, last) }
             return try await continuing(Self.defaultID(request.user), request, instructions, dialogue, caller)
         }
     }
@@ -68,8 +80,7 @@ package actor Conversations {
                     body: TurnCodec.encode(turn)))
         }
         let prefixes = [PrefixHash?](repeating: nil, count: offset) + destination.prefixes
-        let operations = try await writer.append(LogWriter.Entry(drafts: drafts, prefixes: prefixes))
-        try cache.apply(operations, to: destination.stream, isWhole: destination.isNew)
+        let operations = try await write(LogWriter.Entry(drafts: drafts, prefixes: prefixes), to: destination.stream)
         guard let question = operations.last else {
             throw RuntimeError(.internal, "a request had nothing to write")
         }
@@ -86,8 +97,7 @@ package actor Conversations {
             kind: .assistantTurn, stream: destination.stream, dependencies: [question],
             body: TurnCodec.encode(Turn(message: message, outcome: outcome)))
         let prefix = chain.advance(over: message)
-        let operations = try await writer.append(LogWriter.Entry(drafts: [draft], prefixes: [prefix]))
-        try cache.apply(operations, to: destination.stream, isWhole: false)
+        _ = try await write(LogWriter.Entry(drafts: [draft], prefixes: [prefix]), to: destination.stream)
     }
 
     /// Throws ``RuntimeError`` `.notFound` also for a conversation of someone else.
@@ -123,19 +133,21 @@ package actor Conversations {
         let transcript = state.transcript
         let key = requestKey(request, caller)
         if let known = Self.retried(request, dialogue, transcript, key) {
-            return repeating(known, id, stream, caller, instructions, transcript, dialogue)
+            return repeating(known, id, stream, caller, instructions, transcript, dialogue, replays: true)
         }
 
         // A client may send again what is stored already; only what follows is new.
         let overlap = transcript.overlap(with: dialogue)
-        if overlap == dialogue.count, let unanswered = transcript.exchanges.last, unanswered.answer == nil {
-            return repeating(unanswered, id, stream, caller, instructions, transcript, dialogue)
+        if overlap == dialogue.count, let unanswered = transcript.lastQuestion {
+            // Not a word was answered, so it is no replay that is wanted.
+            return repeating(unanswered, id, stream, caller, instructions, transcript, dialogue, replays: false)
         }
         let fresh = Array(dialogue.dropFirst(overlap))
         var chain = PrefixChain(owner: caller, key: prefixKey)
         let hashes = dialogue.map { chain.advance(over: $0) }
         var destination = ConversationPlan.Destination(
-            id: id, stream: stream, owner: caller, isNew: isNew, dependencies: state.heads, turns: [], prefixes: [],
+            id: id, stream: stream, owner: caller, isNew: isNew, dependencies: state.nextDependencies, turns: [],
+            prefixes: [],
             chain: chain, question: nil)
         if let instruction = instructions.last, instruction != transcript.instructions {
             destination.turns.append(Turn(message: instruction))
@@ -165,7 +177,8 @@ package actor Conversations {
             let id = ConversationID("conv_", hexOf: try SecureRandom.bytes(12))
             var destination = ConversationPlan.Destination(
                 id: id, stream: Self.stream(of: id, owner: caller), owner: caller, isNew: true, dependencies: [],
-                turns: instructions.suffix(1).map { Turn(message: $0) }, prefixes: instructions.suffix(1).map { _ in nil },
+                turns: instructions.suffix(1).map { Turn(message: $0) },
+                prefixes: instructions.suffix(1).map { _ in nil },
                 chain: chain, question: nil)
             Self.add(dialogue, hashes, key: key, to: &destination)
             plan.destination = destination
@@ -178,8 +191,12 @@ package actor Conversations {
             destination.question = match.dot
             if request.isRetry || key != nil {
                 let transcript = try await state(of: match.stream).transcript
-                let exchange = transcript.exchanges.last { $0.question == match.dot }
-                plan.replay = exchange?.answer.flatMap { $0.isComplete ? $0 : nil }
+                let exchange =
+                    request.isRetry
+                    ? transcript.exchanges.last { $0.question == match.dot }
+                    : key.flatMap { transcript.exchange(requestKey: $0) }
+                // Another key with the same history asks for another answer.
+                if let exchange, exchange.message == dialogue.last { plan.replay = exchange.completeAnswer }
             }
         } else {
             Self.add(Array(dialogue.dropFirst(known)), Array(hashes.dropFirst(known)), key: key, to: &destination)
@@ -191,7 +208,7 @@ package actor Conversations {
     /// The same request again: its question stands already; its answer is given again, or given now.
     private func repeating(
         _ exchange: Transcript.Exchange, _ id: ConversationID, _ stream: StreamID, _ owner: Owner,
-        _ instructions: [Message], _ transcript: Transcript, _ dialogue: [Message]
+        _ instructions: [Message], _ transcript: Transcript, _ dialogue: [Message], replays: Bool
     ) -> ConversationPlan {
         var chain = PrefixChain(owner: owner, key: prefixKey)
         for message in dialogue { _ = chain.advance(over: message) }
@@ -202,7 +219,7 @@ package actor Conversations {
                 chain: chain, question: exchange.question),
             instructions: instructions.isEmpty ? transcript.instructions.map { [$0] } ?? [] : instructions,
             history: before, new: [exchange.message],
-            replay: exchange.answer.flatMap { $0.isComplete ? $0 : nil })
+            replay: replays ? exchange.completeAnswer : nil)
     }
 
     // MARK: - Parts
@@ -211,7 +228,7 @@ package actor Conversations {
         _ request: ChatRequest, _ dialogue: [Message], _ transcript: Transcript, _ key: Bytes16?
     ) -> Transcript.Exchange? {
         if let key, let exchange = transcript.exchange(requestKey: key) { return exchange }
-        guard request.isRetry, let last = transcript.exchanges.last, last.message == dialogue.last else { return nil }
+        guard request.isRetry, let last = transcript.lastQuestion, last.message == dialogue.last else { return nil }
         return last
     }
 
@@ -234,10 +251,43 @@ package actor Conversations {
     }
 
     private func state(of stream: StreamID) async throws -> ConversationState {
-        if let state = cache[stream] { return state }
-        let state = try ConversationState(try await store.operations(of: stream))
-        cache[stream] = state
+        if let state = try cache.state(of: stream) { return state }
+        reads[stream, default: Read()].readers += 1
+        let stored: [Operation]
+        do {
+            stored = try await store.operations(of: stream)
+        } catch {
+            _ = endRead(of: stream)
+            throw error
+        }
+        let written = endRead(of: stream)
+        // Another reader was first, and what was written since has been added to what it left.
+        if let state = try cache.state(of: stream) { return state }
+        var state = try ConversationState(stored)
+        try state.apply(written)
+        cache.keep(state, for: stream)
         return state
+    }
+
+    /// What was written since the first of the present readers began.
+    private func endRead(of stream: StreamID) -> [Operation] {
+        guard let read = reads[stream] else { return [] }
+        reads[stream]?.readers -= 1
+        if read.readers <= 1 { reads[stream] = nil }
+        return read.written
+    }
+
+    private func write(_ entry: LogWriter.Entry, to stream: StreamID) async throws -> [Operation] {
+        do {
+            let operations = try await writer.append(entry)
+            reads[stream]?.written += operations
+            cache.add(operations, to: stream)
+            return operations
+        } catch {
+            // It may have reached the disk all the same: the next use reads it again.
+            cache.forget(stream)
+            throw error
+        }
     }
 
     private func requestKey(_ request: ChatRequest, _ caller: Owner) -> Bytes16? {

@@ -3,7 +3,7 @@ package import Core
 /// One conversation as its operations make it: the view that is kept in memory while the conversation is in use.
 package struct ConversationState: Sendable {
     package private(set) var transcript = Transcript()
-    /// The turns that no other turn follows, ascending: what the next turn depends on.
+    /// The turns that no other turn follows, ascending.
     package private(set) var heads: [Dot] = []
     /// In the order that every host computes alike.
     package private(set) var dots: [Dot] = []
@@ -35,6 +35,13 @@ package struct ConversationState: Sendable {
             heads = [operation.dot]
         }
         if !isInOrder { rebuild() }
+    }
+
+    /// What the next turn depends on: the heads; where there are more than an operation may name, the latest of them.
+    package var nextDependencies: [Dot] {
+        guard heads.count > Limits.operationDependencies else { return heads }
+        let loose = Set(heads)
+        return dots.reversed().lazy.filter(loose.contains).prefix(Limits.operationDependencies).sorted()
     }
 
     package func turn(_ dot: Dot) -> (turn: Turn, timestamp: HybridTimestamp)? {

@@ -9,6 +9,9 @@ package struct Transcript: Sendable {
         package var requestKey: Bytes16?
         /// The answer that counts: the last complete one, else the longest of the others.
         package var answer: Answer?
+
+        /// The answer, if the model came to its own end.
+        package var completeAnswer: Answer? { answer.flatMap { $0.isComplete ? $0 : nil } }
     }
 
     package struct Answer: Hashable, Sendable {
@@ -57,6 +60,9 @@ package struct Transcript: Sendable {
 
     /// The exchange that was asked with `key`.
     package func exchange(requestKey key: Bytes16) -> Exchange? { keys[key].map { exchanges[$0] } }
+
+    /// What a client asked last.
+    package var lastQuestion: Exchange? { exchanges.last { $0.message.role == .user } }
 
     /// What is said, without the instructions: an unfinished answer counts as far as it came.
     package var messages: [Message] { Self.messages(of: exchanges[...]) }
