@@ -6,7 +6,7 @@ internal import Metrics
 /// whichever way it ends.
 actor AnswerSession {
     private let choices: Int
-    private let begin: @Sendable () -> GenerationStream
+    private let begin: @Sendable (_ choice: Int) -> GenerationStream
     private let conversations: Conversations
     private let destination: ConversationPlan.Destination?
     private let model: String
@@ -17,12 +17,12 @@ actor AnswerSession {
     private var first: GenerationEvent?
     private var choice = 0
     private var text = ""
-    private var question: Task<Dot?, any Error>?
+    private var question: Dot?
     private var isOver = false
 
     init(
         choices: Int, conversations: Conversations, destination: ConversationPlan.Destination?, model: String,
-        promptTokens: Int, log: Logger, begin: @escaping @Sendable () -> GenerationStream
+        promptTokens: Int, log: Logger, begin: @escaping @Sendable (_ choice: Int) -> GenerationStream
     ) {
         self.choices = choices
         self.conversations = conversations
@@ -33,7 +33,8 @@ actor AnswerSession {
         self.begin = begin
     }
 
-    /// Waits for the engine's first event, then has the question written; the engine goes on meanwhile.
+    /// Waits for the engine's first event, then until the question is on disk; the engine goes on meanwhile. Nothing
+    /// is given out before that, and a question that cannot be written is still a plain error.
     func start() async throws {
         first = try await pull()
         guard first != nil else {
@@ -41,16 +42,14 @@ actor AnswerSession {
             throw RuntimeError(.engineFailed, "the engine ended without an answer; try again")
         }
         guard let destination else { return }
-        let conversations = conversations
-        question = Task { try await conversations.recordQuestion(destination) }
+        question = try await conversations.recordQuestion(destination)
     }
 
-    /// The next event for the client; nil after the last. Nothing is given out before the question is on disk.
+    /// The next event for the client; nil after the last.
     func next() async throws -> ChatEvent? {
         guard !isOver else { return nil }
         do {
-            _ = try await question?.value
-            if choice == choices {
+            if choice >= choices {
                 isOver = true
                 return nil
             }
@@ -100,16 +99,17 @@ actor AnswerSession {
     }
 
     private func pull() async throws -> GenerationEvent? {
-        var iterator = stream ?? begin().makeAsyncIterator()
+        var iterator = stream ?? begin(choice).makeAsyncIterator()
         let event = try await iterator.next(isolation: self)
         stream = iterator
         return event
     }
 
     private func keep(_ reason: FinishReason, _ usage: TokenUsage) async throws {
-        guard let destination, let dot = try await question?.value else { return }
+        guard let destination, let question else { return }
         try await conversations.recordAnswer(
-            text, outcome: Turn.Outcome(finishReason: reason, usage: usage, model: model), to: dot, of: destination)
+            text, outcome: Turn.Outcome(finishReason: reason, usage: usage, model: model), to: question,
+            of: destination)
     }
 }
 

@@ -42,13 +42,19 @@ package struct LocalNode: NodeServices {
             messages: window.messages, maximumTokens: window.maximumTokens, stop: request.stop,
             sampling: request.sampling)
         let events: AsyncThrowingStream<ChatEvent, any Error>
-        if let replay = plan.replay {
+        // One answer is stored: a client that wants several gets new ones.
+        if let replay = plan.replay, request.choices == 1 {
             events = Self.replaying(replay)
         } else {
             let session = AnswerSession(
                 choices: request.choices, conversations: conversations, destination: plan.destination,
                 model: entry.name, promptTokens: window.report.promptTokens, log: log
-            ) { entry.engine.generate(generation) }
+            ) { choice in
+                var generation = generation
+                // One seed would write the same answer each time.
+                generation.sampling.seed = generation.sampling.seed.map { $0 &+ UInt64(clamping: choice) }
+                return entry.engine.generate(generation)
+            }
             try await session.start()
             let guardian = AnswerGuard(session)
             events = AsyncThrowingStream { try await guardian.next() }
@@ -90,16 +96,20 @@ package struct LocalNode: NodeServices {
         return Readiness(isReady: isReady && serving > 0, reasons: reasons)
     }
 
-    /// While the store is locked, requests that name no conversation are answered all the same, without memory.
+    /// While the store cannot be read (wrong key, damaged, of a newer version), requests that name no conversation are
+    /// answered all the same, without memory.
     private func plan(_ request: ChatRequest, caller: Owner) async throws -> ConversationPlan {
         do {
             return try await conversations.plan(request, caller: caller)
-        } catch let error as RuntimeError where error.code == .wrongKey && request.continuation == .automatic {
+        } catch let error as RuntimeError where error.code != .invalidRequest {
+            guard let failure = await writer.failure else { throw error }
+            guard request.continuation == .automatic else {
+                throw RuntimeError(
+                    .unavailable, "this conversation cannot be continued now: \(failure.message)", cause: failure)
+            }
             var unkept = request
             unkept.continuation = .off
             return try await conversations.plan(unkept, caller: caller)
-        } catch let error as RuntimeError where error.code == .wrongKey {
-            throw RuntimeError(.unavailable, "this conversation cannot be continued now: \(error.message)")
         }
     }
 
