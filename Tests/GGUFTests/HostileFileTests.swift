@@ -128,7 +128,8 @@ struct HostileFileTests {
         _ = try GGUFFile(bytes: bytes)
     }
 
-    @Test("Ten thousand damaged files are read or refused, and what is read can be used", arguments: [1, 2] as [UInt64])
+    @Test(
+        "Ten thousand damaged files are read or refused, and what is read can be used", arguments: [1, 2] as [UInt64])
     func bitFlips(seed: UInt64) {
         let bytes = sample().bytes
         var random = Xorshift(seed: seed)

@@ -1,0 +1,1 @@
+../GGUFTests/GGUFWriter.swift
