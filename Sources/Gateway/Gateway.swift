@@ -36,46 +36,66 @@ package struct Gateway: Service {
                 machine: MachineNamesCache()),
             chat: ChatCompletions(node: node, metrics: metrics, limits: configuration.limits),
             information: Information(node: node, lifecycle: lifecycle, metricsPage: metricsPage),
-            metrics: metrics, nodeID: node.id, log: log)
+            metrics: metrics, lifecycle: lifecycle, nodeID: node.id, log: log)
         channel = GatewayChannel(
             responder: responder, ledger: ConnectionLedger(limits: configuration.limits), limits: configuration.limits)
     }
 
-    /// Serves until the task is cancelled, or until graceful shutdown has let the running requests end: `/readyz` says
-    /// 503 at once, nothing new is accepted, and after ``Limits/drain`` what still runs is cut off.
+    /// Serves until the task is cancelled, or until graceful shutdown is done: from the signal on `/readyz` says 503 and
+    /// no new chat is begun, while those that run may end; after ``Limits/drain`` what still runs is cut off. The port
+    /// stays open until then, so that whoever asks for readiness is told, and not left at a closed door.
     ///
     /// - Throws: ``RuntimeError`` `.configuration` when the address cannot be listened on.
     package func run() async throws {
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await serve() }
-            group.addTask {
-                // Both waits end by cancellation when the server is done first.
-                try await gracefulShutdown()
-                lifecycle.beginDraining()
-                try await Task.sleep(for: configuration.limits.drain)
-                log.notice("requests still running were cut off", metadata: ["after": "\(configuration.limits.drain)"])
-            }
-            defer { group.cancelAll() }
-            try await group.next()
-        }
-    }
-
-    private func serve() async throws {
         // The server's own start message says less than ours.
         var quiet = log
         quiet.logLevel = max(log.logLevel, .warning)
-        let server = channel.server(
+        let server = Server(
+            childChannelSetup: channel,
             configuration: ServerConfiguration(
                 address: .hostname(configuration.host, port: configuration.port), backlog: 1_024),
             onServerRunning: { [onListening, configuration] channel in
                 onListening(configuration.host, channel.localAddress?.port ?? configuration.port)
             },
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: quiet)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await serve(server) }
+            group.addTask { try await drain(server) }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+    }
+
+    private func serve(_ server: Server<GatewayChannel>) async throws {
+        // Detached, and cancelled with this one: the server would see the shutdown in its task and close the port.
+        let running = Task.detached { try await server.run() }
         do {
-            try await server.run()
+            try await withTaskCancellationHandler {
+                try await running.value
+            } onCancel: {
+                running.cancel()
+            }
         } catch let error as IOError {
             throw Self.cannotListen(on: configuration, error)
         }
+    }
+
+    /// Waits for the shutdown, then for the open requests.
+    private func drain(_ server: Server<GatewayChannel>) async throws {
+        // Every wait here ends by cancellation when the server is done first.
+        try await gracefulShutdown()
+        lifecycle.beginDraining()
+        let deadline = ContinuousClock.now + configuration.limits.drain
+        // Looking again now and then is simpler than being told, and happens once in a daemon's life.
+        while lifecycle.openRequests > 0, ContinuousClock.now < deadline {
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        if lifecycle.openRequests > 0 {
+            log.notice(
+                "requests still running are cut off", metadata: ["requests.open": "\(lifecycle.openRequests)"])
+            return
+        }
+        try await server.shutdownGracefully()
     }
 
     private static func cannotListen(on configuration: GatewayConfiguration, _ error: IOError) -> RuntimeError {

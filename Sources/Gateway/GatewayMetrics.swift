@@ -1,17 +1,14 @@
 import Core
 import HTTPTypes
 import Metrics
-import Synchronization
 
 /// The gateway's instruments. Their labels are few by nature: no ids, no addresses, no paths as sent.
-final class GatewayMetrics: Sendable {
-    private let inFlight = Mutex(0)
-    private let inFlightGauge = Gauge(label: "igris_requests_in_flight")
+struct GatewayMetrics: Sendable {
+    private let inFlight = Gauge(label: "igris_requests_in_flight")
 
-    func began() { change(by: 1) }
+    func inFlight(_ count: Int) { inFlight.record(count) }
 
     func ended(route: String, method: HTTPRequest.Method, status: Int, after duration: Duration) {
-        change(by: -1)
         Counter(
             label: "igris_http_requests_total",
             dimensions: [("route", route), ("method", Self.word(method)), ("status", "\(status)")]
@@ -28,13 +25,6 @@ final class GatewayMetrics: Sendable {
     func tokens(model: String, _ usage: TokenUsage) {
         for (kind, count) in [("prompt", usage.promptTokens), ("completion", usage.completionTokens)] {
             Counter(label: "igris_tokens_total", dimensions: [("model", model), ("kind", kind)]).increment(by: count)
-        }
-    }
-
-    private func change(by step: Int) {
-        inFlight.withLock { count in
-            count += step
-            inFlightGauge.record(count)
         }
     }
 

@@ -1,4 +1,5 @@
 import Core
+import Glibc
 import Guardian
 import HTTPTypes
 import HummingbirdCore
@@ -30,6 +31,10 @@ struct GatewayChannel: ServerChildChannel {
             channel.closeFuture.whenComplete { [ledger] _ in ledger.leave(client.peer) }
             let options = channel.syncOptions
             try options?.setOption(.tcpOption(.tcp_nodelay), value: 1)
+            // A client that vanished without a word is found when it has acknowledged nothing for this long.
+            try options?.setOption(
+                .tcpOption(NIOBSDSocket.Option(rawValue: CInt(TCP_USER_TIMEOUT))),
+                value: Int(clamping: limits.streamStall.components.seconds * 1_000))
             try options?.setOption(
                 .writeBufferWaterMark, value: .init(low: Limits.streamBufferBytes / 4, high: Limits.streamBufferBytes))
 

@@ -99,10 +99,10 @@ final class ReplyWriter: Sendable {
 }
 
 extension HTTPFields {
-    /// Both, without looking for doubles.
+    /// Both; what `right` says of a name counts.
     static func + (left: HTTPFields, right: HTTPFields) -> HTTPFields {
         var sum = left
-        sum.append(contentsOf: right)
+        for field in right { sum[field.name] = field.value }
         return sum
     }
 }

@@ -89,4 +89,11 @@ extension APIError {
         let milliseconds = min(seconds, 86_400) * 1_000 + attoseconds / 1_000_000_000_000_000
         return [("retry-after", "\((milliseconds + 999) / 1_000)"), ("retry-after-ms", "\(milliseconds)")]
     }
+
+    /// For new work while the old is let to its end.
+    static var draining: APIError {
+        APIError(
+            503, type: "server_error", code: "unavailable", "this host is shutting down; send the request elsewhere",
+            headers: retryHeaders(.seconds(5)))
+    }
 }

@@ -28,7 +28,7 @@ struct ChatCompletions: Sendable {
         to request: ChatCompletionRequest, _ exchange: Exchange, _ caller: Owner
     ) async throws -> Reply {
         let answer = try await node.answer(request.chat, caller: caller)
-        let encoder = encoder(for: request, exchange, answer)
+        let encoder = encoder(for: request, answer)
         var collected = AnswerTally(choices: request.chat.choices)
         do {
             for try await event in answer.events {
@@ -39,7 +39,7 @@ struct ChatCompletions: Sendable {
             let usage = try collected.usage()
             metrics.tokens(model: answer.model, usage)
             var reply = Reply(encoder.whole(collected.choices, usage))
-            reply.headers[.conversationID] = answer.conversation?.rawValue
+            reply.headers = reply.headers + Self.headers(of: answer)
             return reply
         } catch let error where !(error is CancellationError) {
             // The question is on disk by now. A library that sends it again by itself would only make more work.
@@ -58,9 +58,7 @@ struct ChatCompletions: Sendable {
         do {
             let answer = try await begin(request, caller, writer)
             if writer.begun == nil {
-                var headers = HTTPFields()
-                headers[.conversationID] = answer.conversation?.rawValue
-                try await writer.openStream(headers)
+                try await writer.openStream(Self.headers(of: answer))
             }
             try await send(answer, request, exchange, writer)
         } catch let error where writer.begun != nil && !(error is CancellationError) && !exchange.client.isGone {
@@ -93,7 +91,7 @@ struct ChatCompletions: Sendable {
     private func send(
         _ answer: ChatAnswer, _ request: ChatCompletionRequest, _ exchange: Exchange, _ writer: ReplyWriter
     ) async throws {
-        let encoder = encoder(for: request, exchange, answer)
+        let encoder = encoder(for: request, answer)
         for choice in 0..<request.chat.choices { try await writer.send(events: encoder.opening(choice: choice)) }
         var tally = AnswerTally(choices: request.chat.choices, keepsText: false)
         for try await event in answer.events {
@@ -114,11 +112,18 @@ struct ChatCompletions: Sendable {
         try await writer.finish()
     }
 
+    private static func headers(of answer: ChatAnswer) -> HTTPFields {
+        var headers = HTTPFields()
+        headers[.conversationID] = answer.conversation?.rawValue
+        headers[.servedBy] = answer.servedBy.description
+        return headers
+    }
+
     private func encoder(
-        for request: ChatCompletionRequest, _ exchange: Exchange, _ answer: ChatAnswer
+        for request: ChatCompletionRequest, _ answer: ChatAnswer
     ) -> ChatCompletionEncoder {
         ChatCompletionEncoder(
-            id: "chatcmpl-\(exchange.answerID)", model: request.chat.model, answer: answer,
+            id: "chatcmpl-\(Exchange.answerID())", model: request.chat.model, answer: answer,
             includesUsage: request.includesUsage)
     }
 }

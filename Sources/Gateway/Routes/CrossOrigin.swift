@@ -14,11 +14,7 @@ enum CrossOrigin {
         return headers
     }
 
-    static func isPreflight(_ head: HTTPRequest) -> Bool {
-        head.method == .options && head.headerFields[.accessControlRequestMethod] != nil
-    }
-
-    /// Answered without a key: browsers send none with the question.
+    /// What a page asks before its request; answered without a key, because browsers send none with the question.
     static func preflight(_ head: HTTPRequest, methods: [HTTPRequest.Method]) -> Reply {
         let list = (methods + [.options]).map(\.rawValue).joined(separator: ", ")
         var reply = Reply.empty(.noContent)

@@ -38,8 +38,8 @@ struct Exchange: Sendable {
         head.headerFields[.transferEncoding] != nil || (head.headerFields[.contentLength] ?? "0") != "0"
     }
 
-    /// The random part of the id of an answer to this request.
-    let answerID = Exchange.random().hex
+    /// The random part of an answer's id.
+    static func answerID() -> String { random().hex }
 
     private static func random() -> [UInt8] {
         Bytes16(high: UInt64.random(in: .min ... .max), low: UInt64.random(in: .min ... .max)).bytes

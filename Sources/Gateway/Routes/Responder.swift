@@ -14,18 +14,20 @@ struct Responder: Sendable {
     let chat: ChatCompletions
     let information: Information
     let metrics: GatewayMetrics
+    let lifecycle: GatewayLifecycle
     let nodeID: NodeID
     let log: Logger
     private let clock = HTTPDate()
 
     init(
-        admission: Admission, chat: ChatCompletions, information: Information, metrics: GatewayMetrics, nodeID: NodeID,
-        log: Logger
+        admission: Admission, chat: ChatCompletions, information: Information, metrics: GatewayMetrics,
+        lifecycle: GatewayLifecycle, nodeID: NodeID, log: Logger
     ) {
         self.admission = admission
         self.chat = chat
         self.information = information
         self.metrics = metrics
+        self.lifecycle = lifecycle
         self.nodeID = nodeID
         self.log = log
     }
@@ -37,9 +39,10 @@ struct Responder: Sendable {
     ) async throws {
         let exchange = Exchange(head: head, client: client, log: log)
         let route = Route(path: exchange.path)
-        metrics.began()
+        metrics.inFlight(lifecycle.requestBegan())
         var status = 499  // nginx's word for a client that left before its answer
         defer {
+            metrics.inFlight(lifecycle.requestEnded())
             metrics.ended(
                 route: route?.pattern ?? "unknown", method: head.method, status: status, after: exchange.elapsed)
             exchange.log.debug(
@@ -58,13 +61,14 @@ struct Responder: Sendable {
         defer { status = writer.begun?.code ?? status }
         do {
             if let refusal { throw refusal }
-            if CrossOrigin.isPreflight(head), let route {
+            if head.method == .options, let route {
                 _ = try await collect(&body, exchange, limit: 0, outbound)
                 isBodyRead = true
                 return try await writer.send(CrossOrigin.preflight(head, methods: route.methods))
             }
             let owner = try admission.owner(of: exchange)
             let route = try supported(route, exchange)
+            if route == .chatCompletions, lifecycle.isDraining { throw APIError.draining }
             let content = try await collect(&body, exchange, limit: route.bodyLimit, outbound)
             isBodyRead = true
             if route == .chatCompletions {
