@@ -224,7 +224,7 @@ struct StoreFile {
         try database.execute(
             """
             PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF;
-            PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 16777216; PRAGMA mmap_size = 0;
+            PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 16777216; PRAGMA mmap_size = 0;
             PRAGMA cache_size = -\(cacheKiB)
             """)
         let synchronous = try database.first("PRAGMA synchronous") { $0.integer(0) }

@@ -6,6 +6,9 @@ extension Limits {
     static let storeQueue = 4_096
     /// Commits that share one fsync.
     static let storeGroup = 512
+    /// After a group of commits the next one waits so long for as many: those who were answered together ask again
+    /// together, and would else be split into one that is early and all the others. A lone commit never waits.
+    static let storeGathering = Duration.microseconds(300)
     static let storeReaders = 2
     /// Rows kept in memory to save look-ups; past it they are forgotten and read again.
     static let storeCachedRows = 4_096

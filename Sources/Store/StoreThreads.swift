@@ -161,10 +161,13 @@ final class StoreThreads: Sendable {
 
     private static func work(_ writer: StoreWriter, _ writes: Inbox<WriteJob>, idle: Duration) {
         var isResting = false
+        var lastGroup = 1
         while true {
-            switch writes.take(atMost: Limits.storeGroup, patience: isResting ? nil : idle) {
+            let patience = isResting ? nil : idle
+            switch writes.take(atMost: Limits.storeGroup, patience: patience, gathering: lastGroup) {
             case .jobs(let jobs):
                 isResting = false
+                lastGroup = jobs.count
                 perform(jobs, writer)
             case .idle:
                 isResting = true

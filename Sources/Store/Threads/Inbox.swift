@@ -10,6 +10,8 @@ final class Inbox<Job: Sendable>: @unchecked Sendable {
     private let bound: Int
     private var jobs: [Job] = []
     private var isFinished = false
+    /// So many jobs wake the thread that waits.
+    private var wanted = 1
 
     enum Taken {
         case jobs([Job])
@@ -44,7 +46,7 @@ final class Inbox<Job: Sendable>: @unchecked Sendable {
                 return RuntimeError(.overloaded, "too much is waiting for the disk; try again", retryAfter: .seconds(1))
             }
             jobs.append(job)
-            pthread_cond_signal(condition)
+            if jobs.count >= wanted { pthread_cond_signal(condition) }
             return nil
         }
     }
@@ -58,18 +60,21 @@ final class Inbox<Job: Sendable>: @unchecked Sendable {
     }
 
     /// Waits for jobs and takes at most `limit` of them; waits at most `patience`, where given.
-    func take(atMost limit: Int, patience: Duration? = nil) -> Taken {
+    ///
+    /// - Parameter gathering: once there is a job, so many are waited for, though not longer than
+    ///   ``Limits/storeGathering``. For one thread alone.
+    func take(atMost limit: Int, patience: Duration? = nil, gathering: Int = 1) -> Taken {
         let deadline = patience.map(Self.deadline)
         return locked {
             while jobs.isEmpty {
                 if isFinished { return .end }
-                if var deadline {
-                    if pthread_cond_timedwait(condition, mutex, &deadline) == ETIMEDOUT, jobs.isEmpty, !isFinished {
-                        return .idle
-                    }
-                } else {
-                    pthread_cond_wait(condition, mutex)
-                }
+                if !wait(until: deadline), jobs.isEmpty, !isFinished { return .idle }
+            }
+            if jobs.count < min(gathering, limit) {
+                wanted = min(gathering, limit)
+                defer { wanted = 1 }
+                let deadline = Self.deadline(after: Limits.storeGathering)
+                while jobs.count < wanted, !isFinished, wait(until: deadline) {}
             }
             if jobs.count <= limit {
                 defer { jobs = [] }
@@ -78,6 +83,12 @@ final class Inbox<Job: Sendable>: @unchecked Sendable {
             defer { jobs.removeFirst(limit) }
             return .jobs(Array(jobs.prefix(limit)))
         }
+    }
+
+    /// With the lock held. False when the deadline has passed.
+    private func wait(until deadline: timespec?) -> Bool {
+        guard var deadline else { return pthread_cond_wait(condition, mutex) == 0 }
+        return pthread_cond_timedwait(condition, mutex, &deadline) != ETIMEDOUT
     }
 
     private func locked<Result>(_ body: () -> Result) -> Result {
