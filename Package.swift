@@ -14,6 +14,7 @@ let strict: [SwiftSetting] = [
 let log = Target.Dependency.product(name: "Logging", package: "swift-log")
 let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
 let metricsCore = Target.Dependency.product(name: "CoreMetrics", package: "swift-metrics")
+let signals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 
 /// One room of the house (docs/architecture.md): its targets may import only what is listed here.
@@ -90,7 +91,10 @@ let package = Package(
                 "Core", "Cryptography", "Store", "Engine", "BuiltinModel", "Settings", "Telemetry", "Swarm", "Guardian",
                 "Node", "Gateway",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                lifecycle, log, metrics,
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                lifecycle, log, metrics, signals,
             ],
             swiftSettings: strict),
 
@@ -101,7 +105,7 @@ let package = Package(
         tests(of: "Engine", ["Core"]),
         tests(of: "BuiltinModel", ["Core"]),
         tests(of: "Settings", ["Core"]),
-        tests(of: "Telemetry"),
+        tests(of: "Telemetry", [log, metricsCore]),
         tests(of: "Swarm", ["Core"]),
         tests(of: "Guardian", ["Core"]),
         tests(of: "Node", ["Core", "Swarm", "Store", "Cryptography"]),

@@ -15,10 +15,16 @@ struct DaemonOptions: ParsableArguments {
 
 /// Speaks HTTP/1.1 with a daemon: one request, one connection.
 struct DaemonClient {
+    enum Method {
+        case get
+        case post
+    }
+
     struct Reply {
         var status: Int
-        var headers: HTTPHeaders
         var body: [UInt8]
+
+        var isSuccess: Bool { (200..<300).contains(status) }
     }
 
     private let host: String
@@ -56,22 +62,21 @@ struct DaemonClient {
     }
 
     /// The whole reply.
-    func send(_ method: HTTPMethod, _ path: String, json: JSON? = nil) async throws -> Reply {
+    func send(_ method: Method, _ path: String, json: JSON? = nil) async throws -> Reply {
         var body: [UInt8] = []
-        let head = try await exchange(method, path, json) { _, bytes in
+        let status = try await exchange(method, path, json) { _, bytes in
             guard body.count + bytes.count <= Limits.inferenceBodyBytes else {
                 throw RuntimeError(.tooLarge, "the daemon's reply is too long")
             }
             body += bytes
         }
-        return Reply(status: Int(head.status.code), headers: head.headers, body: body)
+        return Reply(status: status, body: body)
     }
 
-    /// The reply as it comes: `receive` is called with the head and each piece.
-    @discardableResult
+    /// The reply as it comes: `receive` is called with the status and each piece. Returns the status.
     func exchange(
-        _ method: HTTPMethod, _ path: String, _ json: JSON?, receive: (HTTPResponseHead, [UInt8]) throws -> Void
-    ) async throws -> HTTPResponseHead {
+        _ method: Method, _ path: String, _ json: JSON?, receive: (Int, [UInt8]) throws -> Void
+    ) async throws -> Int {
         let channel: NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>
         do {
             channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
@@ -93,22 +98,22 @@ struct DaemonClient {
             try await outbound.write(.head(request))
             if let json { try await outbound.write(.body(.byteBuffer(ByteBuffer(bytes: json.encoded)))) }
             try await outbound.write(.end(nil))
-            var head: HTTPResponseHead?
+            var status: Int?
             for try await part in inbound {
                 switch part {
-                case .head(let received): head = received
+                case .head(let head): status = Int(head.status.code)
                 case .body(let buffer):
-                    if let head { try receive(head, Array(buffer.readableBytesView)) }
+                    if let status { try receive(status, Array(buffer.readableBytesView)) }
                 case .end:
-                    if let head { return head }
+                    if let status { return status }
                 }
             }
             throw RuntimeError(.unavailable, "the daemon at \(address) closed the connection in mid-reply; ask again")
         }
     }
 
-    private func requestHead(_ method: HTTPMethod, _ path: String, _ length: Int) -> HTTPRequestHead {
-        var head = HTTPRequestHead(version: .http1_1, method: method, uri: path)
+    private func requestHead(_ method: Method, _ path: String, _ length: Int) -> HTTPRequestHead {
+        var head = HTTPRequestHead(version: .http1_1, method: method == .get ? .GET : .POST, uri: path)
         head.headers.add(name: "host", value: "\(host.contains(":") ? "[\(host)]" : host):\(port)")
         head.headers.add(name: "user-agent", value: "igris-runtime/\(IgrisRuntime.version)")
         head.headers.add(name: "connection", value: "close")
@@ -125,7 +130,7 @@ extension DaemonClient.Reply {
     /// The reply's JSON; throws what the daemon says is wrong.
     func json() throws -> JSON {
         let json = try? JSON.parse(body)
-        guard (200..<300).contains(status), let json else {
+        guard isSuccess, let json else {
             throw Self.error(status: status, json)
         }
         return json

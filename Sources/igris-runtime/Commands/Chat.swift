@@ -21,7 +21,8 @@ struct Chat: AsyncParsableCommand {
     func run() async throws {
         try await reporting {
             let client = try DaemonClient(daemon, environment: Environment.variables)
-            let model = try await self.model ?? firstModel(client)
+            let model: String
+            if let named = self.model { model = named } else { model = try await firstModel(client) }
             if !text.isEmpty {
                 try await say(text.joined(separator: " "), to: model, client)
             } else if Terminal.isInputPiped {
@@ -49,7 +50,7 @@ struct Chat: AsyncParsableCommand {
     }
 
     private func firstModel(_ client: DaemonClient) async throws -> String {
-        let models = try await client.send(.GET, "/v1/models").json()
+        let models = try await client.send(.get, "/v1/models").json()
         guard let name = models["data"]?.array?.first?["id"]?.string else {
             throw RuntimeError(.unavailable, "the daemon has no model; configure one under models")
         }
@@ -65,8 +66,8 @@ struct Chat: AsyncParsableCommand {
 
         var events = EventStream()
         var refusal: [UInt8] = []
-        let head = try await client.exchange(.POST, "/v1/chat/completions", .object(request)) { head, bytes in
-            guard head.status == .ok else {
+        let status = try await client.exchange(.post, "/v1/chat/completions", .object(request)) { status, bytes in
+            guard status == 200 else {
                 refusal += bytes
                 return
             }
@@ -78,8 +79,8 @@ struct Chat: AsyncParsableCommand {
                 if let piece = chunk["choices"]?.array?.first?["delta"]?["content"]?.string { Terminal.write(piece) }
             }
         }
-        guard head.status == .ok else {
-            throw DaemonClient.Reply.error(status: Int(head.status.code), try? JSON.parse(refusal))
+        guard status == 200 else {
+            throw DaemonClient.Reply.error(status: status, try? JSON.parse(refusal))
         }
         Terminal.write("\n")
     }

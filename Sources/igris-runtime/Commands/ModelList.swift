@@ -13,7 +13,7 @@ struct ModelList: AsyncParsableCommand {
     func run() async throws {
         try await reporting {
             let client = try DaemonClient(daemon, environment: Environment.variables)
-            let status = try await client.send(.GET, "/v1/status").json()
+            let status = try await client.send(.get, "/v1/status").json()
             let models = status["models"] ?? []
             if json {
                 Terminal.write(models.text + "\n")

@@ -29,7 +29,7 @@ enum EngineEntry {
             }
             return CompletionEngine(
                 name: model.name, command: model.command, modelPath: path, contextLength: model.context,
-                template: model.template?.rawValue, threads: model.threads, log: log)
+                template: model.template?.rawValue, threads: model.threads, slots: model.slots ?? 1, log: log)
         }
     }
 

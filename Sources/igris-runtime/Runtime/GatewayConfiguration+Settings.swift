@@ -1,3 +1,5 @@
+import Core
+import Cryptography
 import Gateway
 import Guardian
 import Settings
@@ -7,8 +9,13 @@ extension GatewayConfiguration {
     init(_ settings: Settings) {
         self.init(
             host: settings.server.host, port: settings.server.port, allowedHosts: settings.server.allowedHosts,
-            keys: settings.auth.keys.map { (name: $0.name ?? "", key: $0.key) },
+            keys: settings.auth.keys.map { (name: $0.name ?? Self.name(of: $0.key), key: $0.key) },
             networkAccess: settings.auth.lan == .open ? .open : .key,
-            addressAllowlist: settings.auth.ipAllowlist.map { $0 })
+            addressAllowlist: settings.auth.ipAllowlist.compactMap { AddressRange($0) })
+    }
+
+    /// A key without a name is called by a piece of its hash: the same on every host, and no way back to the key.
+    private static func name(of key: Secret<String>) -> String {
+        SHA256.hash(Array(key.reveal().utf8)).prefix(4).hex
     }
 }

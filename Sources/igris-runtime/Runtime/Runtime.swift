@@ -9,6 +9,7 @@ import ServiceLifecycle
 import Settings
 import Store
 import Telemetry
+import UnixSignals
 
 /// Joins the rooms into one daemon. It decides nothing itself.
 struct Runtime {
@@ -22,8 +23,9 @@ struct Runtime {
 
     /// Serves until a signal ends it. Throws ``RuntimeError`` when it cannot start.
     func run() async throws {
-        let registry = PrometheusRegistry(version: IgrisRuntime.version, descriptions: MetricsPage.descriptions)
-        Telemetry.bootstrap(metrics: registry)
+        // A closed pipe is told by `write`, not by a signal that ends the daemon.
+        signal(SIGPIPE, SIG_IGN)
+        let registry = PrometheusRegistry.start(version: IgrisRuntime.version, descriptions: MetricsPage.descriptions)
         let log = Self.startLog(settings.log)
         for notice in settings.notices { log.notice("\(notice)") }
 
@@ -82,9 +84,7 @@ struct Runtime {
     }
 
     private static func startLog(_ settings: Settings.Log) -> Logger {
-        Telemetry.bootstrap(
-            logLevel: Logger.Level(rawValue: settings.level.rawValue) ?? .info,
-            format: LogFormat(rawValue: settings.format.rawValue) ?? .auto)
+        LineLogHandler.bootstrap(level: settings.level.rawValue, format: settings.format.rawValue)
         return Logger(label: "igris")
     }
 
