@@ -10,6 +10,7 @@ package actor Conversations {
     private let continuesByDefault: Bool
     private var cache = ConversationCache()
     private var reads: [StreamID: Read] = [:]
+    private var unwritten = UnwrittenRequests()
 
     /// A conversation being read from the store, and what is written to it meanwhile: the rows may be older.
     private struct Read {
@@ -31,6 +32,8 @@ package actor Conversations {
 
     /// Decides what `request` means. Throws ``RuntimeError``; `.wrongKey` while the store is locked.
     package func plan(_ request: ChatRequest, caller: Owner) async throws -> ConversationPlan {
+        var request = request
+        if !unwritten.isEmpty, unwritten.remove(identity(of: request, caller)) { request.isRetry = false }
         let instructions = request.messages.filter { $0.role == .system }
         let dialogue = request.messages.filter { $0.role != .system }
         guard let last = dialogue.last else {
@@ -52,6 +55,20 @@ package actor Conversations {
             if isWholeHistory { return try await recognising(request, instructions, dialogue, caller) }
             return try await continuing(Self.defaultID(request.user), request, instructions, dialogue, caller)
         }
+    }
+
+    /// Says that `request` failed and nothing of it was written.
+    package func noteUnwritten(_ request: ChatRequest, caller: Owner) {
+        guard request.continuation != .off else { return }
+        unwritten.insert(identity(of: request, caller))
+    }
+
+    private func identity(of request: ChatRequest, _ caller: Owner) -> UnwrittenRequests.Identity {
+        var chain = PrefixChain(owner: caller, key: prefixKey)
+        var history = PrefixHash(rawValue: 0)
+        for message in request.messages { history = chain.advance(over: message) }
+        return UnwrittenRequests.Identity(
+            owner: caller, continuation: request.continuation, user: request.user, history: history)
     }
 
     /// The prompt of a request of which nothing is recalled or kept.
@@ -144,11 +161,10 @@ package actor Conversations {
         }
         let fresh = Array(dialogue.dropFirst(overlap))
         var chain = PrefixChain(owner: caller, key: prefixKey)
-        let hashes = dialogue.map { chain.advance(over: $0) }
+        let hashes = Self.recognisable(dialogue.map { chain.advance(over: $0) })
         var destination = ConversationPlan.Destination(
             id: id, stream: stream, owner: caller, isNew: isNew, dependencies: state.nextDependencies, turns: [],
-            prefixes: [],
-            chain: chain, question: nil)
+            prefixes: [], chain: chain, question: nil)
         if let instruction = instructions.last, instruction != transcript.instructions {
             destination.turns.append(Turn(message: instruction))
             destination.prefixes.append(nil)
@@ -167,8 +183,7 @@ package actor Conversations {
         if let failure = await writer.failure { throw failure }
         var chain = PrefixChain(owner: caller, key: prefixKey)
         let hashes = dialogue.map { chain.advance(over: $0) }
-        // One message alone (`Hello`) says nothing about which conversation this is.
-        let match = try await store.firstMatch(of: hashes.dropFirst().reversed())
+        let match = try await store.firstMatch(of: Self.recognisable(hashes).compactMap(\.self).reversed())
         let known = match.flatMap { match in hashes.firstIndex(of: match.prefix).map { $0 + 1 } } ?? 0
         let key = requestKey(request, caller)
 
@@ -180,7 +195,7 @@ package actor Conversations {
                 turns: instructions.suffix(1).map { Turn(message: $0) },
                 prefixes: instructions.suffix(1).map { _ in nil },
                 chain: chain, question: nil)
-            Self.add(dialogue, hashes, key: key, to: &destination)
+            Self.add(dialogue, Self.recognisable(hashes), key: key, to: &destination)
             plan.destination = destination
             return plan
         }
@@ -191,11 +206,11 @@ package actor Conversations {
             destination.question = match.dot
             if request.isRetry || key != nil {
                 let transcript = try await state(of: match.stream).transcript
-                let exchange =
-                    request.isRetry
-                    ? transcript.exchanges.last { $0.question == match.dot }
-                    : key.flatMap { transcript.exchange(requestKey: $0) }
                 // Another key with the same history asks for another answer.
+                let exchange =
+                    if let key { transcript.exchange(requestKey: key) } else {
+                        transcript.exchanges.last { $0.question == match.dot }
+                    }
                 if let exchange, exchange.message == dialogue.last { plan.replay = exchange.completeAnswer }
             }
         } else {
@@ -227,13 +242,20 @@ package actor Conversations {
     private static func retried(
         _ request: ChatRequest, _ dialogue: [Message], _ transcript: Transcript, _ key: Bytes16?
     ) -> Transcript.Exchange? {
-        if let key, let exchange = transcript.exchange(requestKey: key) { return exchange }
+        // A key tells for certain; what else is said alike is another request.
+        if let key { return transcript.exchange(requestKey: key) }
         guard request.isRetry, let last = transcript.lastQuestion, last.message == dialogue.last else { return nil }
         return last
     }
 
+    /// One message alone (`Hello`) says nothing about which conversation this is.
+    private static func recognisable(_ hashes: [PrefixHash]) -> [PrefixHash?] {
+        hashes.enumerated().map { $0.offset == 0 ? nil : $0.element }
+    }
+
     private static func add(
-        _ messages: [Message], _ hashes: [PrefixHash], key: Bytes16?, to destination: inout ConversationPlan.Destination
+        _ messages: [Message], _ hashes: [PrefixHash?], key: Bytes16?,
+        to destination: inout ConversationPlan.Destination
     ) {
         for (index, message) in messages.enumerated() {
             var turn = Turn(message: message)

@@ -30,10 +30,22 @@ package struct LocalNode: NodeServices {
     }
 
     package func answer(_ request: ChatRequest, caller: Owner) async throws -> ChatAnswer {
+        // What a retry repeats may stand already.
+        var mayStand = request.isRetry
+        do {
+            return try await begin(request, caller, mayStand: &mayStand)
+        } catch {
+            if !mayStand { await conversations.noteUnwritten(request, caller: caller) }
+            throw error
+        }
+    }
+
+    private func begin(_ request: ChatRequest, _ caller: Owner, mayStand: inout Bool) async throws -> ChatAnswer {
         let entry = try models.entry(named: request.model)
         let engine = try await entry.engine.describe()
         try Self.check(request.sampling, against: engine)
         let plan = try await plan(request, caller: caller)
+        mayStand = plan.destination?.question != nil
         let window = try PromptWindow(
             instructions: plan.instructions, history: plan.history, new: plan.new,
             maximumTokens: request.maximumTokens, contextLength: engine.contextLength, cost: engine.tokenCost)

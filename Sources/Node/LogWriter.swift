@@ -127,7 +127,7 @@ package actor LogWriter {
         } catch {
             failures.increment()
             var fresh = before
-            // Whether the numbers reached the disk is not known: they are never used again, and the rows are read again.
+            // Whether they reached the disk is not known: the numbers are never used again, the rows are read again.
             fresh.abandonEpoch()
             log = fresh
             for stream in known.keys { headers[stream] = nil }

@@ -152,7 +152,8 @@ package struct OperationLog: Sendable {
         chains[origin] = Self.chain((chains[origin] ?? .empty), operation)
     }
 
-    /// chain_n = SHA-256(chain_{n-1} ‖ SHA-256(op_n)); an erased operation carries the hash that it had (swarm.md §2, §4).
+    /// chain_n = SHA-256(chain_{n-1} ‖ SHA-256(op_n)); an erased operation carries the hash that it had
+    /// (swarm.md §2, §4).
     package static func chain(_ previous: ChainHash, _ operation: Operation) -> ChainHash {
         let hash =
             operation.flags.contains(.erased) ? operation.body : SHA256.hash(OperationCodec.encode(operation))

@@ -208,4 +208,14 @@ import Testing
         try await world.ask(World.request("more", to: try #require(reply.conversation).rawValue))
         #expect(world.engine.prompt == ["welcome", "hi", "answer 1", "more"])
     }
+
+    @Test("A first message alone is no history that could be recognised: no row is kept for it")
+    func noRowForFirst() async throws {
+        let store = MemoryStore()
+        let world = await World(store)
+        try await world.ask(World.request("hi"))
+        #expect(await store.prefixCount == 1)
+        try await world.ask(World.request("hi", "answer 1", "more"))
+        #expect(await store.prefixCount == 3)
+    }
 }

@@ -115,6 +115,37 @@ import Testing
         #expect(world.engine.prompt == ["one", "answer 2", "two"])
     }
 
+    @Test(
+        "A retry of a request that failed before it was written is a new turn, though the last one said the same",
+        arguments: World.StoreKind.allCases, [nil, "k2"] as [String?])
+    func retryOfUnwritten(kind: World.StoreKind, key: String?) async throws {
+        let world = await World(try await kind.make())
+        try await world.ask(World.request("next", key: key == nil ? nil : "k1"))
+        world.engine.will(.fail(RuntimeError(.overloaded, "try later")))
+        world.engine.will(.fail(RuntimeError(.overloaded, "try later")))
+        for isRetry in [false, true] {
+            await #expect { try await world.ask(World.request("next", key: key, isRetry: isRetry)) } throws: {
+                ($0 as? RuntimeError)?.code == .overloaded
+            }
+        }
+        let third = try await world.ask(World.request("next", key: key, isRetry: true))
+        #expect(third.text == "answer 4")
+        #expect(try await world.kept() == ["user:next", "assistant:answer 1", "user:next", "assistant:answer 4"])
+        // Now it stands: a further retry is one of it.
+        #expect(try await world.ask(World.request("next", key: key, isRetry: true)).text == "answer 4")
+    }
+
+    @Test("A failed retry of a request that stands does not make it stand twice", arguments: World.StoreKind.allCases)
+    func failedRetry(kind: World.StoreKind) async throws {
+        let world = await World(try await kind.make())
+        world.engine.will(.text("par"), .fail(RuntimeError(.engineFailed, "gone")))
+        _ = try? await world.ask(World.request("one"))
+        world.engine.will(.fail(RuntimeError(.unavailable, "starting")))
+        _ = try? await world.ask(World.request("one", isRetry: true))
+        #expect(try await world.ask(World.request("one", isRetry: true)).text == "answer 3")
+        #expect(try await world.kept().filter { $0 == "user:one" }.count == 1)
+    }
+
     @Test("A retry that wants several answers gets as many", arguments: World.StoreKind.allCases)
     func severalAnswers(kind: World.StoreKind) async throws {
         let world = await World(try await kind.make())

@@ -56,6 +56,8 @@ actor MemoryStore: ContextStore {
         }
     }
 
+    var prefixCount: Int { prefixes.count }
+
     var everything: [Operation] {
         get throws {
             try log.sorted { $0.key < $1.key }.flatMap { try $0.value.map(OperationCodec.decode) }
