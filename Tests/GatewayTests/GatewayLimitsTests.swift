@@ -44,7 +44,7 @@ import Testing
         let reply = try await Self.all(request)
         #expect(reply.hasPrefix("HTTP/1.1 400 "), "\(reply)")
         #expect(reply.contains("bad_request"))
-        #expect(reply.lowercased().contains("connection: close"))
+        #expect(reply.contains("connection: close") && reply.contains("x-request-id: req_"))
     }
 
     @Test(
@@ -99,6 +99,14 @@ import Testing
     func compressed(_ coding: String) async throws {
         let reply = try await Self.all(post("x", "Content-Encoding: \(coding)\r\n"))
         #expect(reply.hasPrefix("HTTP/1.1 415 "))
+    }
+
+    @Test("an offer of another protocol is answered in this one, and the connection closed")
+    func upgrade() async throws {
+        let offer = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+        let reply = try await Self.all(get("/livez", offer))
+        #expect(reply.hasPrefix("HTTP/1.1 200 OK") && reply.lowercased().contains("connection: close"))
+        #expect(try await Self.all(post(chat(), offer)).contains("chat.completion"))
     }
 
     @Test("a client that waits for permission to send its body gets it")
@@ -186,6 +194,30 @@ import Testing
             try await RawClient.connected(to: port) { client in
                 try await client.send(post(chat(#""stream":true"#)))
                 _ = await ends.first { true }
+            }
+        }
+    }
+
+    @Test("bytes that make no sense are refused, and harm nobody else", arguments: 0..<20)
+    func garbage(_ seed: UInt64) async throws {
+        var random = SplitMix(seed)
+        let alphabet = Array("GETPOST /HTP1.\r\n:Host localhst\0\t{}0123456789ABCDEFchunked".utf8)
+        var bytes = (0..<300).compactMap { _ in alphabet.randomElement(using: &random) }
+        if seed.isMultiple(of: 2) {
+            bytes =
+                Array(
+                    "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".utf8)
+                + bytes
+        }
+        let text = String(decoding: bytes, as: UTF8.self)
+        try await withGateway(Self.node) { port, _ in
+            try await RawClient.connected(to: port) { other in
+                try await RawClient.connected(to: port) { client in
+                    try await client.send(text + "\r\n\r\n")
+                    #expect(try await client.readToEnd().hasPrefix("HTTP/1.1 400 "))
+                }
+                try await other.send(get("/livez"))
+                #expect(try await other.response().status == 200)
             }
         }
     }

@@ -21,6 +21,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
     private let limits: GatewayLimits
     /// The connection is one too many.
     private let isSurplus: Bool
+    private let nodeID: NodeID
 
     /// Requests whose head was passed on and whose response has not ended.
     private var openRequests = 0
@@ -39,10 +40,11 @@ final class ConnectionGuard: ChannelDuplexHandler {
     private var lastWrite = NIODeadline.now()
     private var timer: (at: NIODeadline, task: Scheduled<Void>)?
 
-    init(client: ClientConnection, limits: GatewayLimits, isSurplus: Bool) {
+    init(client: ClientConnection, limits: GatewayLimits, isSurplus: Bool, nodeID: NodeID) {
         self.client = client
         self.limits = limits
         self.isSurplus = isSurplus
+        self.nodeID = nodeID
     }
 
     // MARK: The connection's life
@@ -114,7 +116,8 @@ final class ConnectionGuard: ChannelDuplexHandler {
             if let problem = APIError.problem(in: head) { return refuse(context, problem) }
             openRequests += 1
             isReadingRequest = true
-            if !head.isKeepAlive { closesWhenDone = true }
+            // Behind a request that offers another protocol (curl and Java offer HTTP/2) the parser stops.
+            if !head.isKeepAlive || head.headers.contains(name: "upgrade") { closesWhenDone = true }
         case .body: break
         case .end: isReadingRequest = false
         }
@@ -175,6 +178,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
         let body = problem.body
         let headers: HTTPHeaders = [
             "content-type": ContentType.json, "content-length": "\(body.count)", "connection": "close",
+            "x-request-id": Exchange.newID(), "X-Igris-Served-By": "\(nodeID)",
         ]
         var head = HTTPResponseHead(version: .http1_1, status: .init(statusCode: problem.status), headers: headers)
         for (name, value) in problem.headers { head.headers.add(name: name, value: value) }

@@ -42,7 +42,8 @@ struct GatewayChannel: ServerChildChannel {
             decoder.maxHeaderFieldSize = Limits.headerFieldBytes
             decoder.maxHeaderListSize = Limits.headerBytes
             decoder.maxHeaderFieldCount = Limits.headerFields
-            let connection = ConnectionGuard(client: client, limits: limits, isSurplus: !isWelcome)
+            let connection = ConnectionGuard(
+                client: client, limits: limits, isSurplus: !isWelcome, nodeID: responder.nodeID)
             let pipeline = channel.pipeline.syncOperations
             try pipeline.addHandler(ArrivalWatch(connection))
             try pipeline.configureHTTPServerPipeline(

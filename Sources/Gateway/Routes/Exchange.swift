@@ -14,7 +14,7 @@ struct Exchange: Sendable {
     init(head: HTTPRequest, client: ClientConnection, log: Logger) {
         self.head = head
         self.client = client
-        id = Self.requestID(head.headerFields[.requestID]) ?? "req_\(Self.random().hex)"
+        id = Self.requestID(head.headerFields[.requestID]) ?? Self.newID()
         var log = log
         log[metadataKey: "request.id"] = "\(id)"
         self.log = log
@@ -37,6 +37,8 @@ struct Exchange: Sendable {
     var hasBody: Bool {
         head.headerFields[.transferEncoding] != nil || (head.headerFields[.contentLength] ?? "0") != "0"
     }
+
+    static func newID() -> String { "req_\(random().hex)" }
 
     /// The random part of an answer's id.
     static func answerID() -> String { random().hex }
