@@ -1,10 +1,9 @@
 import Core
-import Cryptography
 
 /// Writes the tables: the one connection that does, on its own thread.
 final class StoreWriter {
     let reader: StoreReader
-    private let database: Database
+    let database: Database
     private let ring: KeyRing
     private let lock: FileLock?
     private let isInMemory: Bool
@@ -12,15 +11,15 @@ final class StoreWriter {
     private let environment: StoreEnvironment
 
     // What the tables say, kept in memory; read again after anything went wrong.
-    private var state: StoreState
+    var state: StoreState
     private var origins: [Origin: OriginRow] = [:]
-    private var streams: [StreamID: (index: Int64, row: StreamRow)] = [:]
+    var streams: [StreamID: (index: Int64, row: StreamRow)] = [:]
     private var owners: [Owner: Int64] = [:]
     private var isStale = false
 
     private var origin: Origin?
     private var hasLog = false
-    private var mustErase = false
+    var mustErase = false
 
     init(_ opened: StoreFile.Opened, isInMemory: Bool, node: NodeID, environment: StoreEnvironment) throws(RuntimeError)
     {
@@ -124,7 +123,7 @@ final class StoreWriter {
         if zip(group, results).contains(where: { commit, result in
             if case .success = result { !commit.deletions.isEmpty } else { false }
         }) {
-            erase()
+            emptyLog()
         }
         return results
     }
@@ -222,7 +221,7 @@ final class StoreWriter {
         try index(match.prefix.rawValue, id: id)
     }
 
-    private func replace(_ row: OperationRow, id: Int64) throws(RuntimeError) {
+    func replace(_ row: OperationRow, id: Int64) throws(RuntimeError) {
         try database.run("UPDATE operations SET sealed = ? WHERE id = ?", .blob(try sealed(row)), .integer(id))
     }
 
@@ -244,59 +243,6 @@ final class StoreWriter {
         _ = try ensure(header.stream)
         if streams[header.stream]?.row.header == nil { state.conversations += 1 }
         streams[header.stream]?.row.header = header
-    }
-
-    // MARK: - Deletion
-
-    /// Takes a stream's content away: each body becomes the hash of its operation. False for an unknown stream.
-    private func erase(_ stream: StreamID) throws(RuntimeError) -> Bool {
-        guard let index = try lookUp(stream) else { return false }
-        var rows: [(id: Int64, kind: Int64, record: [UInt8])] = []
-        try database.forEach("SELECT id, kind, sealed FROM operations WHERE stream = ?", .integer(index)) {
-            rows.append(($0.integer(0), $0.integer(1), $0.blob(2)))
-        }
-        for row in rows { try erase(row.id, row.kind, row.record, of: stream) }
-        if streams[stream]?.row.header != nil { state.conversations = state.conversations.subtracting(1) }
-        streams[stream]?.row.header = nil
-        return true
-    }
-
-    private func erase(_ id: Int64, _ kind: Int64, _ record: [UInt8], of stream: StreamID) throws(RuntimeError) {
-        var row: OperationRow
-        do {
-            row = try reader.operation(id, kind, record, stream: stream)
-            guard !row.operation.flags.contains(.erased) else { return }
-            guard !row.operation.body.isEmpty || !row.prefixes.isEmpty else { return }
-            for prefix in row.prefixes {
-                try database.run(
-                    "DELETE FROM prefixes WHERE hash = ? AND operation = ?", .bits(prefix), .integer(id))
-            }
-            row.prefixes = []
-            if !row.operation.body.isEmpty {
-                row.operation.body = SHA256.hash(OperationCodec.encode(row.operation))
-                row.operation.flags.insert(.erased)
-            }
-        } catch {
-            guard error.code == .corrupt else { throw error }
-            // A damaged row goes like the others. What it hashed to is lost: the zeros say so, and a peer can tell.
-            let kind = Operation.Kind(rawValue: UInt8(truncatingIfNeeded: kind))
-            row = OperationRow(
-                operation: Operation(
-                    dot: try reader.dot(at: id), kind: kind, flags: .erased,
-                    timestamp: HybridTimestamp(rawValue: 0), stream: stream,
-                    body: [UInt8](repeating: 0, count: SHA256.digestBytes)),
-                prefixes: [])
-            try database.run(
-                "UPDATE operations SET kind = ? WHERE id = ?", .integer(Int64(kind.rawValue)), .integer(id))
-        }
-        try replace(row, id: id)
-    }
-
-    /// Moves the log, which still holds the old records, into the database and empties it.
-    private func erase() {
-        mustErase = true
-        // A reader in the way, or a full disk: then at the next rest.
-        _ = try? database.checkpoint()
     }
 
     // MARK: - Rows
@@ -325,7 +271,7 @@ final class StoreWriter {
     }
 
     /// The index of a stream's row, read into memory; nil for one never seen.
-    private func lookUp(_ stream: StreamID) throws(RuntimeError) -> Int64? {
+    func lookUp(_ stream: StreamID) throws(RuntimeError) -> Int64? {
         if let known = streams[stream] { return known.index }
         guard let found = try reader.find(stream) else { return nil }
         streams[stream] = found
@@ -391,9 +337,4 @@ final class StoreWriter {
         state = try reader.state()
         isStale = false
     }
-}
-
-extension UInt64 {
-    /// Never below zero.
-    fileprivate func subtracting(_ other: UInt64) -> UInt64 { self > other ? self - other : 0 }
 }
