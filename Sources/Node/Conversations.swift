@@ -4,10 +4,20 @@ internal import Swarm
 
 /// Finds the conversation that a request belongs to, and keeps what is said in it (design.md §3).
 package actor Conversations {
+    /// What is kept and recalled unless a request says otherwise (`mcp.enabled`, `mcp.default_conversation`).
+    package enum Policy: Sendable {
+        /// A request that names no conversation continues the caller's default one.
+        case always
+        /// Only conversations that the client names.
+        case named
+        /// Every request stands alone.
+        case never
+    }
+
     private let store: any ContextStore
     private let writer: LogWriter
     private let prefixKey: SymmetricKey
-    private let continuesByDefault: Bool
+    private let policy: Policy
     private var cache = ConversationCache()
     private var reads: [StreamID: Read] = [:]
     private var unwritten = UnwrittenRequests()
@@ -20,14 +30,14 @@ package actor Conversations {
 
     /// - Parameters:
     ///   - prefixKey: secret of this store, for ``PrefixChain``.
-    ///   - continuesByDefault: whether anything is recalled or kept for a request that names no conversation.
+    ///   - policy: what is recalled and kept at all.
     package init(
-        store: any ContextStore, writer: LogWriter, prefixKey: SymmetricKey, continuesByDefault: Bool
+        store: any ContextStore, writer: LogWriter, prefixKey: SymmetricKey, policy: Policy
     ) {
         self.store = store
         self.writer = writer
         self.prefixKey = prefixKey
-        self.continuesByDefault = continuesByDefault
+        self.policy = policy
     }
 
     /// Decides what `request` means. Throws ``RuntimeError``; `.wrongKey` while the store is locked.
@@ -45,12 +55,12 @@ package actor Conversations {
                 .invalidRequest, "the last message is the assistant's; end messages with one of role user",
                 parameter: "messages")
         }
-        switch request.continuation {
+        switch policy == .never ? .off : request.continuation {
         case .off: return Self.unkept(instructions, dialogue, last)
         case .conversation(let id):
             return try await continuing(id, request, instructions, dialogue, caller)
         case .automatic:
-            guard continuesByDefault else { return Self.unkept(instructions, dialogue, last) }
+            guard policy == .always else { return Self.unkept(instructions, dialogue, last) }
             let isWholeHistory = dialogue.count > 1
             if isWholeHistory { return try await recognising(request, instructions, dialogue, caller) }
             return try await continuing(Self.defaultID(request.user), request, instructions, dialogue, caller)
@@ -119,6 +129,7 @@ package actor Conversations {
 
     /// Throws ``RuntimeError`` `.notFound` also for a conversation of someone else.
     package func view(_ id: ConversationID, of owner: Owner) async throws -> ConversationView {
+        try requireKeeping()
         let stream = Self.stream(of: id, owner: owner)
         guard let header = try await writer.header(of: stream) else {
             throw RuntimeError(.notFound, "there is no conversation of that id for this caller")
@@ -136,6 +147,17 @@ package actor Conversations {
         }
         return ConversationView(
             header: header, turns: turns, branches: state.heads.count, digest: digest.finish().hex)
+    }
+
+    /// The caller's conversations, the latest first.
+    package func list(of owner: Owner, limit: Int) async throws -> [ConversationHeader] {
+        try requireKeeping()
+        return try await store.conversations(of: owner, limit: limit)
+    }
+
+    private func requireKeeping() throws(RuntimeError) {
+        guard policy == .never else { return }
+        throw RuntimeError(.notFound, "this host keeps no conversations: mcp.enabled is false in its settings")
     }
 
     // MARK: - The three ways of continuing

@@ -79,7 +79,7 @@ package struct LocalNode: NodeServices {
     package func models() async -> [ModelStatus] { await models.statuses() }
 
     package func conversations(of caller: Owner, limit: Int) async throws -> [ConversationHeader] {
-        try await store.conversations(of: caller, limit: limit)
+        try await conversations.list(of: caller, limit: limit)
     }
 
     package func conversation(_ id: ConversationID, of caller: Owner) async throws -> ConversationView {

@@ -123,7 +123,7 @@ import Testing
         "Without a default conversation nothing is recalled or kept unless one is named",
         arguments: World.StoreKind.allCases)
     func defaultOff(kind: World.StoreKind) async throws {
-        let world = await World(try await kind.make(), continuesByDefault: false)
+        let world = await World(try await kind.make(), policy: .named)
         let bare = try await world.ask(World.request("one"))
         let managed = try await world.ask(World.request("one", "answer 1", "two"))
         #expect(bare.conversation == nil)

@@ -41,7 +41,7 @@ struct Runtime {
             id: storage.identity.node, version: IgrisRuntime.version, models: models,
             conversations: Conversations(
                 store: storage.store, writer: writer, prefixKey: storage.prefixKey,
-                continuesByDefault: settings.mcp.defaultConversation == .shared),
+                policy: Self.policy(settings.mcp)),
             writer: writer, store: storage.store, log: log, wallClock: Self.wallClock)
 
         let gateway = Gateway(
@@ -81,6 +81,11 @@ struct Runtime {
             try await group.next()
             group.cancelAll()
         }
+    }
+
+    private static func policy(_ settings: Settings.MCP) -> Conversations.Policy {
+        guard settings.enabled else { return .never }
+        return settings.defaultConversation == .shared ? .always : .named
     }
 
     private static func startLog(_ settings: Settings.Log) -> Logger {

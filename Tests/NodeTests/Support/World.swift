@@ -36,14 +36,14 @@ struct World {
 
     init(
         _ store: any ContextStore = MemoryStore(), engine: ScriptedEngine = ScriptedEngine(),
-        continuesByDefault: Bool = true
+        policy: Conversations.Policy = .always
     ) async {
         self.engine = engine
         self.store = store
         writer = LogWriter(store: store, wallClock: Self.wall)
         await writer.recover()
         let conversations = Conversations(
-            store: store, writer: writer, prefixKey: Self.prefixKey, continuesByDefault: continuesByDefault)
+            store: store, writer: writer, prefixKey: Self.prefixKey, policy: policy)
         let models = Models([Models.Entry(name: "m", aliases: ["alias"], kind: "scripted", engine: engine)])
         node = LocalNode(
             id: Self.node, version: "test", models: models, conversations: conversations, writer: writer,
@@ -51,8 +51,8 @@ struct World {
     }
 
     /// The same host, started again.
-    func restarted(continuesByDefault: Bool = true) async -> World {
-        await World(store, engine: engine, continuesByDefault: continuesByDefault)
+    func restarted(policy: Conversations.Policy = .always) async -> World {
+        await World(store, engine: engine, policy: policy)
     }
 
     // MARK: - Requests
