@@ -41,9 +41,9 @@ package struct Gateway: Service {
             responder: responder, ledger: ConnectionLedger(limits: configuration.limits), limits: configuration.limits)
     }
 
-    /// Serves until the task is cancelled, or until graceful shutdown is done: from the signal on `/readyz` says 503 and
-    /// no new chat is begun, while those that run may end; after ``Limits/drain`` what still runs is cut off. The port
-    /// stays open until then, so that whoever asks for readiness is told, and not left at a closed door.
+    /// Serves until the task is cancelled, or until graceful shutdown is done: from the signal on `/readyz` says 503
+    /// and no new chat is begun, while those that run may end; after ``Limits/drain`` what still runs is cut off. The
+    /// port stays open until then, so that whoever asks for readiness is told, and not left at a closed door.
     ///
     /// - Throws: ``RuntimeError`` `.configuration` when the address cannot be listened on.
     package func run() async throws {
@@ -105,7 +105,8 @@ package struct Gateway: Service {
                 "port \(configuration.port) is in use by another program; stop that one, or choose another port with "
                     + "--port or server.port"
             case EACCES:
-                "port \(configuration.port) may not be used without rights; choose one above 1023 with --port or server.port"
+                "port \(configuration.port) may not be used without rights; choose one above 1023 with --port or "
+                    + "server.port"
             case EADDRNOTAVAIL:
                 "\(configuration.host) is not an address of this machine; choose another with --host or server.host"
             default:

@@ -66,7 +66,8 @@ package struct AccessRule: Sendable {
         guard let name = keys.name(of: first), presented.allSatisfy({ keys.name(of: $0) == name }) else {
             throw RuntimeError(
                 .unauthenticated,
-                "the API key is not known here; send one of auth.keys as \"Authorization: Bearer KEY\" or \"x-api-key: KEY\""
+                "the API key is not known here; send one of auth.keys as \"Authorization: Bearer KEY\" "
+                    + "or \"x-api-key: KEY\""
             )
         }
         return name

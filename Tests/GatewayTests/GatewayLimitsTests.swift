@@ -101,6 +101,25 @@ import Testing
         #expect(reply.hasPrefix("HTTP/1.1 415 "))
     }
 
+    @Test("nonsense behind a request does not take its answer away")
+    func nonsenseBehind() async throws {
+        let reply = try await Self.all(get("/livez") + "nonsense\r\n\r\n")
+        #expect(reply.hasPrefix("HTTP/1.1 200 OK"))
+        #expect(reply.ranges(of: "HTTP/1.1 ").count == 1)
+    }
+
+    @Test("a long answer reaches a client that closes its connection with it")
+    func longAnswer() async throws {
+        let piece = ChatEvent.text(choice: 0, String(repeating: "x", count: 8 * 1024 * 1024))
+        let node = ScriptedNode { _, _ in .scripted([piece] + .hello) }
+        try await withGateway(node) { port, _ in
+            try await RawClient.connected(to: port) { client in
+                try await client.send(post(chat(), "Connection: close\r\n"))
+                #expect(try await client.readToEnd().utf8.count > 8 * 1024 * 1024)
+            }
+        }
+    }
+
     @Test("an offer of another protocol is answered in this one, and the connection closed")
     func upgrade() async throws {
         let offer = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
@@ -146,7 +165,7 @@ import Testing
 
     @Test("an idle connection is closed, also one that never spoke", arguments: ["", get("/livez")])
     func idle(_ request: String) async throws {
-        let reply = try await Self.all(request) { $0.keepAliveIdle = .milliseconds(50) }
+        let reply = try await Self.all(request) { $0.keepAliveIdle = .seconds(1) }
         #expect(request.isEmpty ? reply.isEmpty : reply.hasPrefix("HTTP/1.1 200 "))
     }
 

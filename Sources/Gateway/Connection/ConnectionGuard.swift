@@ -29,11 +29,16 @@ final class ConnectionGuard: ChannelDuplexHandler {
     private var isResponding = false
     /// A response that has begun is an event stream.
     private var isStreaming = false
+    /// What comes in is dropped: it cannot be made sense of.
+    private var isDeaf = false
     /// Nothing more is answered after the requests that are open now.
     private var closesWhenDone = false
     /// The response being written says that it is the last.
     private var closesAfterResponse = false
+    /// Nothing more is written; what has been is still on its way.
     private var closingSince: NIODeadline?
+    /// All is sent, and the client is given a moment to read it.
+    private var lingeringSince: NIODeadline?
     private var headSince: NIODeadline?
     private var unwritableSince: NIODeadline?
     private var lastRead = NIODeadline.now()
@@ -108,7 +113,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard closingSince == nil else { return }
+        guard closingSince == nil, !isDeaf else { return }
         lastRead = .now()
         switch Self.unwrapInboundIn(data) {
         case .head(let head):
@@ -171,9 +176,15 @@ final class ConnectionGuard: ChannelDuplexHandler {
 
     // MARK: Ending
 
-    /// Answers with our own words, unless another response has begun, and closes.
+    /// Answers with our own words, and closes. Requests that came before keep their answers: the connection ends
+    /// behind those then.
     private func refuse(_ context: ChannelHandlerContext, _ problem: APIError) {
         guard closingSince == nil else { return }
+        if openRequests > (isReadingRequest ? 1 : 0) {
+            closesWhenDone = true
+            isDeaf = true
+            return
+        }
         if isResponding { return context.close(promise: nil) }
         let body = problem.body
         let headers: HTTPHeaders = [
@@ -196,7 +207,14 @@ final class ConnectionGuard: ChannelDuplexHandler {
         guard closingSince == nil else { return }
         closingSince = .now()
         context.flush()
-        context.close(mode: .output, promise: nil)
+        let sent = context.eventLoop.makePromise(of: Void.self)
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        sent.futureResult.whenComplete { _ in
+            let (connection, context) = bound.value
+            connection.lingeringSince = .now()
+            connection.watch(context)
+        }
+        context.close(mode: .output, promise: sent)
         watch(context)
     }
 
@@ -210,7 +228,8 @@ final class ConnectionGuard: ChannelDuplexHandler {
 
     /// The next moment at which patience ends, and what to do then.
     private var deadline: (at: NIODeadline, Expiry)? {
-        if let closingSince { return (closingSince + Self.lingering, .close) }
+        if let lingeringSince { return (lingeringSince + Self.lingering, .close) }
+        if let closingSince { return (closingSince + TimeAmount(limits.streamStall), .close) }
         if let unwritableSince { return (unwritableSince + TimeAmount(limits.streamStall), .close) }
         if isReadingRequest {
             // With an earlier response still being written, nobody reads this body yet.
@@ -225,7 +244,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
     /// Sees to it that the timer fires no later than the next deadline. Deadlines mostly move away: a timer that is
     /// early only looks again, so that a token costs no timer.
     private func watch(_ context: ChannelHandlerContext) {
-        guard let next = deadline?.at else { return }
+        guard context.channel.isActive, let next = deadline?.at else { return }
         if let timer {
             if timer.at <= next { return }
             timer.task.cancel()
