@@ -116,13 +116,20 @@ actor AnswerSession {
 /// Tells the session when the last reader of its events lets go of them.
 final class AnswerGuard: Sendable {
     private let session: AnswerSession
+    private let answers: OpenAnswers
 
-    init(_ session: AnswerSession) { self.session = session }
+    /// `answers` has counted this one already.
+    init(_ session: AnswerSession, _ answers: OpenAnswers) {
+        self.session = session
+        self.answers = answers
+    }
 
     func next() async throws -> ChatEvent? { try await session.next() }
 
     deinit {
-        let session = session
-        Task { await session.end(.aborted) }
+        Task { [session, answers] in
+            await session.end(.aborted)
+            await answers.end()
+        }
     }
 }

@@ -13,6 +13,7 @@ package struct LocalNode: NodeServices {
     private let store: any ContextStore
     private let log: Logger
     private let wallClock: @Sendable () -> UInt64
+    private let answers = OpenAnswers()
 
     /// - Parameter wallClock: milliseconds since 1970.
     package init(
@@ -68,13 +69,18 @@ package struct LocalNode: NodeServices {
                 return entry.engine.generate(generation)
             }
             try await session.start()
-            let guardian = AnswerGuard(session)
+            await answers.begin()
+            let guardian = AnswerGuard(session, answers)
             events = AsyncThrowingStream { try await guardian.next() }
         }
         return ChatAnswer(
             conversation: plan.destination?.id, created: Int64(wallClock() / 1000), model: entry.name,
             fingerprint: engine.fingerprint, servedBy: id, context: window.report, events: events)
     }
+
+    /// Returns once every answer that had begun is kept, or given up: the store may be closed then. An answer whose
+    /// reader holds on to it is waited for.
+    package func settle() async { await answers.none() }
 
     package func models() async -> [ModelStatus] { await models.statuses() }
 

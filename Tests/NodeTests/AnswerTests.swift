@@ -277,4 +277,27 @@ import Testing
         #expect(world.engine.requests.last?.messages.count == 23 - reported)
         #expect(try await world.kept().count == 24)
     }
+
+    @Test("A host has settled only once the part of an abandoned answer is on disk")
+    func settles() async throws {
+        let store = MemoryStore()
+        let world = await World(store)
+        await world.node.settle()
+        let gate = Gate()
+        await store.hold(2, until: gate)
+        world.engine.will(.text("par"), .hang)
+        try await Self.readOne(of: try await world.node.answer(World.request("one"), caller: .local))
+        let order = Record<String>()
+        let node = world.node
+        let settled = Task {
+            await node.settle()
+            order.append("settled")
+        }
+        await store.waitForBegun(2)
+        order.append("released")
+        gate.open()
+        await settled.value
+        #expect(order.all == ["released", "settled"])
+        #expect(try await world.kept() == ["user:one", "assistant:par(aborted)"])
+    }
 }

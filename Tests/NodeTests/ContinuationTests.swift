@@ -218,4 +218,19 @@ import Testing
         try await world.ask(World.request("hi", "answer 1", "more"))
         #expect(await store.prefixCount == 3)
     }
+
+    @Test("Switched off, every request stands alone, a named one too", arguments: World.StoreKind.allCases)
+    func never(kind: World.StoreKind) async throws {
+        let world = await World(try await kind.make())
+        try await world.ask(World.request("before", to: "c"))
+        let off = await world.restarted(policy: .never)
+        let before = try await off.node.storeStatistics().operations
+        for request in [World.request("one"), World.request("one", to: "c"), World.request("a", "b", "c")] {
+            let reply = try await off.ask(request)
+            #expect(reply.conversation == nil)
+            #expect(off.engine.prompt == request.messages.map(\.text))
+        }
+        #expect(try await off.node.storeStatistics().operations == before)
+        await #expect(throws: RuntimeError.self) { try await off.kept("c") }
+    }
 }
