@@ -1,4 +1,5 @@
 import Core
+import Guardian
 import Node
 import Synchronization
 import Testing

@@ -124,7 +124,7 @@ struct ChatCompletionEncoder {
         ]
     }
 
-    /// OpenAI knows no word for an answer that broke off; one never reaches this point (``AnswerCollector``).
+    /// OpenAI knows no word for an answer that broke off; one never reaches this point (``AnswerTally``).
     private static func word(_ reason: FinishReason) -> String {
         switch reason {
         case .length: "length"
