@@ -25,14 +25,13 @@ struct AnswerText {
         return release(text)
     }
 
-    /// What is left when the answer ends; an unfinished character becomes U+FFFD.
+    /// What is left when the answer ends. The start of a character whose end never came is left out, as llama-server
+    /// does.
     mutating func finish() -> String {
         guard !isStopped else { return "" }
-        let text = release(String(decoding: partial, as: UTF8.self))
         partial = []
-        guard !isStopped else { return text }
         defer { held = [] }
-        return text + String(decoding: held, as: UTF8.self)
+        return String(decoding: held, as: UTF8.self)
     }
 
     private mutating func release(_ text: String) -> String {

@@ -131,8 +131,7 @@ final class Scheduler {
         if ending != nil { text += work.text.finish() }
         var events: [Event] = text.isEmpty ? [] : [.text(id: work.order.id, text)]
         if let ending {
-            // The rest may complete a stop string that ends in an unfinished character: then it was one.
-            events.append(end(slot, work, work.text.isStopped ? .stop : ending))
+            events.append(end(slot, work, ending))
         } else {
             work.next = token
             work.due = interval.map { (work.due ?? now) + $0 } ?? now
