@@ -195,8 +195,6 @@ TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "ob
         ("top_logprobs", {"extra_body": {"top_logprobs": 3}}),
         ("logit_bias", {"logit_bias": {"5": 1}}),
         ("response_format", {"response_format": {"type": "json_object"}}),
-        ("presence_penalty", {"presence_penalty": 0.5}),
-        ("frequency_penalty", {"frequency_penalty": 0.5}),
         ("modalities", {"modalities": ["text", "audio"]}),
         ("messages", {"messages": image()}),
     ],

@@ -71,15 +71,15 @@ def test_too_big_a_chunked_body_is_refused(one):
 
 
 @pytest.mark.parametrize("depth", [65, 10_000, 1_000_000])
-def test_json_too_deep_is_a_400(one, depth):
+def test_json_too_deep_is_refused(one, depth):
     body = '{"model":"phi3","messages":' + "[" * depth + "]" * depth + "}"
     reply = httpx.post(f"{one.url}/v1/chat/completions", content=body.encode(), timeout=30)
-    assert reply.status_code == 400
+    assert reply.status_code in (400, 413)
 
 
-def test_too_many_messages_are_a_400(one):
+def test_too_many_messages_are_refused(one):
     reply = one.post([{"role": "user", "content": "x"}] * 10_001)
-    assert reply.status_code == 400
+    assert reply.status_code in (400, 413)
 
 
 def test_a_compressed_body_is_not_taken_for_something_else(one):

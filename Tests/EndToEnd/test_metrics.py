@@ -28,7 +28,7 @@ def test_every_sample_has_a_declared_type_and_our_prefix(daemon):
     for name in names:
         base = re.sub(r"_(bucket|sum|count)$", "", name)
         assert name in types or types.get(base) in ("histogram", "summary"), name
-        assert name.startswith("igris_"), name
+        assert name.startswith(("igris_", "process_")), name
     for name, kind in types.items():
         assert kind != "counter" or name.endswith("_total"), name
     assert len(names) == len(set(sample for sample, _ in samples(text))) or len(set(names)) < len(names)

@@ -1,5 +1,6 @@
 """How a daemon ends, and what it does when its engine does."""
 
+import contextlib
 import signal
 import socket
 import threading
@@ -19,11 +20,13 @@ def streaming(one):
 
     def read():
         body = {"model": "phi3", "messages": REMEMBER, "stream": True}
-        with httpx.stream("POST", f"{one.url}/v1/chat/completions", json=body, timeout=60) as reply:
-            for line in reply.iter_lines():
-                lines.append(line)
-                if len(lines) > 4:
-                    begun.set()
+        # How it ends is what the tests look at.
+        with contextlib.suppress(httpx.TransportError):
+            with httpx.stream("POST", f"{one.url}/v1/chat/completions", json=body, timeout=60) as reply:
+                for line in reply.iter_lines():
+                    lines.append(line)
+                    if len(lines) > 4:
+                        begun.set()
         begun.set()
 
     thread = threading.Thread(target=read)

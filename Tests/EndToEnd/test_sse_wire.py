@@ -64,10 +64,11 @@ def test_the_chunks_come_in_the_order_and_shape_that_clients_expect(daemon):
     assert chunks[-1]["usage"]["total_tokens"] > 0
 
 
-def test_text_of_any_script_arrives_whole(daemon):
+def test_text_of_any_script_arrives_whole(daemon, tmp_path):
     said = 'Zażółć "gęślą" \\ jaźń\n\t日本語 🏔️\u2028\x7f'
     model = scripted_engine("phi3", "echo.py")
-    model["command"] += ["--answer", said]
+    (tmp_path / "said").write_text(said, newline="")
+    model["command"] += ["--answer-file", str(tmp_path / "said")]
     _, body = whole(daemon(models=[model]))
     events = [line[6:] for line in body.decode().split("\n\n") if line.startswith("data: {")]
     assert "".join(json.loads(event)["choices"][0]["delta"].get("content") or "" for event in events) == said

@@ -23,7 +23,9 @@ def main():
     options = argparse.ArgumentParser()
     options.add_argument("--context", type=int, default=65536)
     options.add_argument("--answer", help="always this text")
+    options.add_argument("--answer-file", help="always the text of this file")
     options = options.parse_args()
+    fixed = open(options.answer_file, newline="").read() if options.answer_file else options.answer
     emit(
         event="ready", protocol=1, fingerprint="echo-1", context=options.context, slots=1,
         tokens={"per_byte": 1, "per_message": 2, "fixed": 2, "exact": True}, sampling=["temperature", "seed"],
@@ -33,7 +35,7 @@ def main():
         if request["op"] != "generate":
             continue
         messages = request["messages"]
-        text = (options.answer or answer(messages)).encode()
+        text = (fixed or answer(messages)).encode()
         reason = "stop" if len(text) <= request["max_tokens"] else "length"
         text = text[: request["max_tokens"]]
         emit(event="text", id=request["id"], text=text.decode(errors="ignore"))
