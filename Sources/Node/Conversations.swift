@@ -181,21 +181,39 @@ package actor Conversations {
             // Not a word was answered, so it is no replay that is wanted.
             return repeating(unanswered, id, stream, caller, instructions, transcript, dialogue, replays: false)
         }
-        let fresh = Array(dialogue.dropFirst(overlap))
+        var known = overlap
+        var history = transcript.messages
+        var dependencies = state.nextDependencies
+        if overlap == 0, dialogue.count > 1 {
+            // Or it goes back to where it wants another answer, or says something else: a branch.
+            let said = transcript.said
+            let common = transcript.agreement(with: dialogue)
+            if common == dialogue.count,
+                let asked = transcript.exchanges.first(where: { $0.question == said[common - 1].dot })
+            {
+                return repeating(asked, id, stream, caller, instructions, transcript, dialogue, replays: false)
+            }
+            if common > 1 {
+                known = common
+                history = said.prefix(common).map(\.message)
+                dependencies = [said[common - 1].dot]
+            }
+        }
+        let fresh = Array(dialogue.dropFirst(known))
         var chain = PrefixChain(owner: caller, key: prefixKey)
         let hashes = Self.recognisable(dialogue.map { chain.advance(over: $0) })
         var destination = ConversationPlan.Destination(
-            id: id, stream: stream, owner: caller, isNew: isNew, dependencies: state.nextDependencies, turns: [],
+            id: id, stream: stream, owner: caller, isNew: isNew, dependencies: dependencies, turns: [],
             prefixes: [], chain: chain, question: nil)
         if let instruction = instructions.last, instruction != transcript.instructions {
             destination.turns.append(Turn(message: instruction))
             destination.prefixes.append(nil)
         }
-        Self.add(fresh, Array(hashes.dropFirst(overlap)), key: key, to: &destination)
+        Self.add(fresh, Array(hashes.dropFirst(known)), key: key, to: &destination)
         return ConversationPlan(
             destination: destination,
             instructions: instructions.isEmpty ? transcript.instructions.map { [$0] } ?? [] : instructions,
-            history: transcript.messages + fresh.dropLast(), new: fresh.suffix(1), replay: nil)
+            history: history + fresh.dropLast(), new: fresh.suffix(1), replay: nil)
     }
 
     /// A history that the client manages: nothing is injected; what is known of it is not written again.

@@ -65,29 +65,40 @@ package struct Transcript: Sendable {
     package var lastQuestion: Exchange? { exchanges.last { $0.message.role == .user } }
 
     /// What is said, without the instructions: an unfinished answer counts as far as it came.
-    package var messages: [Message] { Self.messages(of: exchanges[...]) }
+    package var messages: [Message] { Self.said(in: exchanges[...]).map(\.message) }
+
+    /// The same with the turn that says it.
+    package var said: [(dot: Dot, message: Message)] { Self.said(in: exchanges[...]) }
 
     /// What was said before `question` was asked.
     package func messages(before question: Dot) -> [Message] {
-        Self.messages(of: exchanges.prefix { $0.question != question })
+        Self.said(in: exchanges.prefix { $0.question != question }).map(\.message)
     }
 
-    private static func messages(of exchanges: ArraySlice<Exchange>) -> [Message] {
-        var messages: [Message] = []
+    private static func said(in exchanges: ArraySlice<Exchange>) -> [(dot: Dot, message: Message)] {
+        var said: [(dot: Dot, message: Message)] = []
         for exchange in exchanges where exchange.message.role != .system {
-            messages.append(exchange.message)
-            if let answer = exchange.answer, !answer.text.isEmpty { messages.append(Message(.assistant, answer.text)) }
+            said.append((exchange.question, exchange.message))
+            if let answer = exchange.answer, !answer.text.isEmpty {
+                said.append((answer.dot, Message(.assistant, answer.text)))
+            }
         }
-        return messages
+        return said
     }
 
     /// The instructions that hold at the end: the last that were given.
     package var instructions: Message? { exchanges.last { $0.message.role == .system }?.message }
 
+    /// How many of the first messages here are the first of `messages`.
+    package func agreement(with messages: [Message]) -> Int {
+        zip(self.messages, messages).prefix { Self.trimmed($0) == Self.trimmed($1) }.count
+    }
+
     /// How many of the last messages here are the first of `messages`: what a client sends again.
     /// Knuth, Morris and Pratt's search, since the messages of a hostile client may all be alike.
     package func overlap(with messages: [Message]) -> Int {
-        let ours = self.messages.suffix(messages.count)
+        let ours = self.messages.suffix(messages.count).map(Self.trimmed)
+        let messages = messages.map(Self.trimmed)
         /// For each beginning of `messages`, the length of the longest shorter beginning that it ends with.
         var borders: [Int] = []
         borders.reserveCapacity(messages.count)
@@ -103,5 +114,15 @@ package struct Transcript: Sendable {
             if length < messages.count, messages[length] == message { length += 1 }
         }
         return length
+    }
+
+    /// Without the white space around the text, which clients trim.
+    private static func trimmed(_ message: Message) -> Message {
+        func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0D).contains(byte) }
+        let text = message.text.utf8
+        guard let first = text.first, let last = text.last, isSpace(first) || isSpace(last) else { return message }
+        let rest = text.drop(while: isSpace)
+        guard let end = rest.lastIndex(where: { !isSpace($0) }) else { return Message(message.role, "") }
+        return Message(message.role, String(decoding: rest[...end], as: UTF8.self))
     }
 }

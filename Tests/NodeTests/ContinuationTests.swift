@@ -233,4 +233,49 @@ import Testing
         #expect(try await off.node.storeStatistics().operations == before)
         await #expect(throws: RuntimeError.self) { try await off.kept("c") }
     }
+
+    @Test(
+        "A named conversation recognises its history also where the client trimmed it",
+        arguments: World.StoreKind.allCases)
+    func explicitTrimmed(kind: World.StoreKind) async throws {
+        let world = await World(try await kind.make())
+        world.engine.will(.text(" hello \n"), .finish())
+        try await world.ask(World.request("hi", to: "c"))
+        try await world.ask(World.request("hi", "hello", "more", to: "c"))
+        #expect(world.engine.prompt == ["hi", " hello \n", "more"])
+        #expect(try await world.kept("c").count == 4)
+    }
+
+    @Test(
+        "Another answer in a named conversation is asked by sending its history up to the question",
+        arguments: World.StoreKind.allCases)
+    func explicitRegenerate(kind: World.StoreKind) async throws {
+        let world = await World(try await kind.make())
+        try await world.ask(World.request("one", to: "c"))
+        try await world.ask(World.request("two", to: "c"))
+        let again = try await world.ask(World.request("one", "answer 1", "two", to: "c"))
+        #expect(again.text == "answer 3")
+        #expect(world.engine.prompt == ["one", "answer 1", "two"])
+        #expect(try await world.kept("c").count == 5)
+        #expect(try await world.kept("c").last == "assistant:answer 3")
+        // Said to be a retry, it is one.
+        let retried = try await world.ask(World.request("one", "answer 1", "two", to: "c", isRetry: true))
+        #expect(retried.text == "answer 3")
+        try await world.ask(World.request("three", to: "c"))
+        #expect(world.engine.prompt == ["one", "answer 1", "two", "answer 3", "three"])
+    }
+
+    @Test(
+        "A changed question in a named conversation is a branch from where the histories part",
+        arguments: World.StoreKind.allCases)
+    func explicitFork(kind: World.StoreKind) async throws {
+        let world = await World(try await kind.make())
+        try await world.ask(World.request("one", to: "c"))
+        try await world.ask(World.request("two", to: "c"))
+        try await world.ask(World.request("one", "answer 1", "other", to: "c"))
+        #expect(world.engine.prompt == ["one", "answer 1", "other"])
+        let view = try await world.node.conversation(try #require(ConversationID("c")), of: .local)
+        #expect(view.turns.count == 6)
+        #expect(view.branches == 2)
+    }
 }

@@ -171,4 +171,16 @@ import Testing
         // Comparing every pair takes minutes here, one pass a few milliseconds.
         #expect(ContinuousClock.now - start < .seconds(5))
     }
+
+    @Test(
+        "White space around a text is the client's to trim", arguments: [("a ", "b"), ("a", " b\n"), ("\ta", "\r\nb")])
+    func trimmed(question: String, answer: String) {
+        let transcript = Self.transcript {
+            $0.append(Fixture.turn("a"), dot: Fixture.dot(1, 1), dependencies: [])
+            $0.append(Fixture.turn("b", .assistantTurn), dot: Fixture.dot(1, 2), dependencies: [Fixture.dot(1, 1)])
+        }
+        let sent = [Message(.user, question), Message(.assistant, answer), Message(.user, "c")]
+        #expect(transcript.overlap(with: sent) == 2)
+        #expect(transcript.overlap(with: [Message(.user, "a b"), Message(.user, "c")]) == 0)
+    }
 }
