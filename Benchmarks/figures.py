@@ -5,12 +5,14 @@ taken in turns: the same question asked over HTTP, and asked of a bare engine ov
 """
 
 import argparse
-import concurrent.futures
 import datetime
 import json
-import multiprocessing
 import os
 import platform
+import random
+import re
+import selectors
+import socket
 import statistics
 import subprocess
 import sys
@@ -101,10 +103,12 @@ class BareEngine:
 
 
 def in_turns(rounds: int, **measures: Callable[[], object]) -> dict[str, list[float]]:
-    """Milliseconds of each measure, one of each in every round."""
+    """Milliseconds of each measure, one of each in every round, in an order that changes."""
     taken: dict[str, list[float]] = {name: [] for name in measures}
+    order = list(measures.items())
     for number in range(rounds + 20):
-        for name, measure in measures.items():
+        random.shuffle(order)
+        for name, measure in order:
             begin = time.perf_counter()
             measure()
             if number >= 20:
@@ -176,17 +180,38 @@ def overhead(table: Table, binary: Path, home: Path, rounds: int) -> None:
         one.close()
 
 
-def append_part(port: int, prefix: str, count: int, clients: int) -> None:
-    """Sends `count` requests on `clients` connections, each client in conversations of its own."""
-    def run(client: int) -> None:
-        with Connection(port, timeout=60) as connection:
-            for number in range(count // clients):
-                conversation = f"{prefix}-{client}-{number // 10}"
-                ask(connection, chat_bytes(
-                    model="instant", conversation=conversation, messages=[{"role": "user", "content": TEXT}]))
+def append_part(port: int, prefix: str, count: int, clients: int, per_conversation: int = 5) -> None:
+    """Sends `count` requests over `clients` connections, one thread: it must not be what is measured."""
+    selector = selectors.DefaultSelector()
+    sent = 0
 
-    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
-        list(pool.map(run, range(clients)))
+    def send(connection: socket.socket, client: int, number: int) -> None:
+        connection.sendall(chat_bytes(
+            model="instant", conversation=f"{prefix}-{client}-{number // per_conversation}",
+            messages=[{"role": "user", "content": TEXT}]))
+
+    for client in range(clients):
+        connection = socket.create_connection(("127.0.0.1", port))
+        send(connection, client, 0)
+        sent += 1
+        selector.register(connection, selectors.EVENT_READ, [client, 0, b""])
+    running = clients
+    while running:
+        for key, _ in selector.select():
+            state = key.data
+            state[2] += key.fileobj.recv(65536)
+            head, separator, body = state[2].partition(b"\r\n\r\n")
+            if not separator or len(body) < int(re.search(rb"content-length: *(\d+)", head, re.I)[1]):
+                continue
+            assert head.startswith(b"HTTP/1.1 200"), head
+            if sent == count:
+                selector.unregister(key.fileobj)
+                key.fileobj.close()
+                running -= 1
+                continue
+            state[1:] = [state[1] + 1, b""]
+            send(key.fileobj, state[0], state[1])
+            sent += 1
 
 
 def append(table: Table, binary: Path, home: Path, requests: int) -> None:
@@ -197,17 +222,9 @@ def append(table: Table, binary: Path, home: Path, requests: int) -> None:
         before = disk(one)
         one.start()
         begin = time.perf_counter()
-        processes = [
-            multiprocessing.Process(target=append_part, args=(one.port, f"p{index}", requests // 2, 32))
-            for index in range(2)
-        ]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
-            assert process.exitcode == 0
+        append_part(one.port, "load", requests, 64)
         seconds = time.perf_counter() - begin
-        messages = requests // 64 * 64 * 2
+        messages = requests * 2
         one.stop()
         table.note("messages of 200 bytes, question and answer, through HTTP and an instant engine; the clients share "
                    "the machine's cores")
@@ -221,42 +238,34 @@ def disk(one: Daemon) -> int:
     return sum(path.stat().st_size for path in one.database.parent.glob(one.database.name + "*"))
 
 
-def populate(one: Daemon, prefix: str, count: int) -> None:
-    def run(client: int) -> None:
-        with Connection(one.port, timeout=60) as connection:
-            for number in range(client, count, 16):
-                ask(connection, chat_bytes(
-                    model="instant", conversation=f"{prefix}-{number}", messages=[{"role": "user", "content": TEXT}]))
-
-    with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        list(pool.map(run, range(16)))
-
-
 def growth(table: Table, binary: Path, home: Path, rounds: int) -> None:
-    one = Daemon(binary, home, {"models": [INSTANT]}, [], {}).start()
-    middle: dict[int, float] = {}
-    stored = 0
+    """Three daemons with so many conversations, asked in turns: what else the machine does hits all alike."""
+    levels = (0, 5_000, 20_000)
+    daemons = {level: Daemon(binary, home / str(level), {"models": [INSTANT]}, [], {}).start() for level in levels}
     try:
-        for level in (0, 5_000, 10_000, 20_000):
-            populate(one, f"fill{level}", level - stored)
-            stored = level
-            if level == 10_000:
-                one.stop()
-                table.add("start to the first 200, 10,000 conversations, median of 5", start(one, "/readyz"), "ms", 200)
-                table.note(f"the same until /livez: {start(one, '/livez'):.1f} ms")
-                one.stop()
-                one.start()
-                continue
-            with Connection(one.port) as connection:
-                numbers = iter(range(10**6))
-                taken = in_turns(rounds, request=lambda: ask(connection, chat_bytes(
-                    model="instant", conversation=f"probe{level}-{next(numbers)}",
-                    messages=[{"role": "user", "content": TEXT}])))["request"]
-            middle[level] = statistics.median(taken)
-            table.note(f"a request in a new conversation, {level:>6,} stored: {percentiles(taken)}")
-        table.add("request time at 20,000 conversations / at none", middle[20_000] / middle[0], "x", 1.25)
+        append_part(daemons[5_000].port, "fill", 5_000, 32, per_conversation=1)
+        largest = daemons[20_000]
+        append_part(largest.port, "fill", 10_000, 32, per_conversation=1)
+        table.add("start to the first 200, 10,000 conversations, median of 5", start(largest, "/readyz"), "ms", 200)
+        table.note(f"the same until /livez: {start(largest, '/livez'):.1f} ms")
+        largest.stop()
+        largest.start()
+        append_part(largest.port, "more", 10_000, 32, per_conversation=1)
+        numbers = iter(range(10**6))
+        connections = {level: Connection(one.port) for level, one in daemons.items()}
+
+        def request(level: int) -> Callable[[], None]:
+            return lambda: ask(connections[level], chat_bytes(
+                model="instant", conversation=f"probe-{next(numbers)}", messages=[{"role": "user", "content": TEXT}]))
+
+        taken = in_turns(rounds, **{str(level): request(level) for level in levels})
+        for level in levels:
+            table.note(f"a request in a new conversation, {level:>6,} stored: {percentiles(taken[str(level)])}")
+        ratio = statistics.median(taken["20000"]) / statistics.median(taken["0"])
+        table.add("request time at 20,000 conversations / at none, p50", ratio, "x", 1.25)
     finally:
-        one.close()
+        for one in daemons.values():
+            one.close()
 
 
 def start(one: Daemon, path: str) -> float:
