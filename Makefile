@@ -34,7 +34,7 @@ bench: release setup-tests ## Prints the figures beside their goals.
 	@exec $(PYTHON) Benchmarks/figures.py --binary $(BINARY) $(ARGS)
 
 soak: release setup-tests ## 600 kill -9 in a loop; no acknowledged turn may be lost.
-	@IGRIS_KILLS=$${IGRIS_KILLS:-600} $(PYTHON) -m pytest -q -p no:cacheprovider --timeout 7200 \
+	@IGRIS_KILLS=$${IGRIS_KILLS:-600} $(PYTHON) -m pytest -c Tests/EndToEnd/pytest.ini -s --timeout 7200 \
 	    Tests/EndToEnd/test_restart.py -k kills
 
 clean: ## Removes what was built (not .venv, not .tools).

@@ -88,4 +88,6 @@ def test_kills_in_a_loop_lose_no_acknowledged_turn(daemon):
             for text in texts:
                 position = next(i for i, message in enumerate(stored) if message["content"] == text)
                 assert stored[position + 1]["role"] == "assistant", f"seed {SEED}: {text}"
-    assert sum(map(len, acknowledged.values())) >= KILLS / 4, "hardly anything was acknowledged between the kills"
+    total = sum(map(len, acknowledged.values()))
+    print(f"{KILLS} kills, seed {SEED}: {total} turns acknowledged, none lost")
+    assert total >= KILLS / 4, "hardly anything was acknowledged between the kills"
