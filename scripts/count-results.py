@@ -26,7 +26,9 @@ def count(path: Path) -> tuple[int, int, int]:
 def swift_testing(folder: Path) -> tuple[int, int, int]:
     log = folder / "unit.log"
     end = re.search(r"^\W*Test run with \d+ tests?.* (passed|failed)", log.read_text(errors="replace"), re.MULTILINE)
-    passed, failed, skipped = count(folder / "unit-swift-testing.xml")
+    # SwiftPM adds to the name where it runs XCTest as well.
+    file = next(iter(sorted(folder.glob("unit*.xml"))), folder / "unit.xml")
+    passed, failed, skipped = count(file)
     # An issue outside of any test fails the run without failing a test.
     unfinished = end is None or (end[1] == "failed" and failed == 0)
     return passed, failed + unfinished, skipped
@@ -51,7 +53,9 @@ def main() -> int:
             counts = (0, 1, 0)
         totals = [total + number for total, number in zip(totals, counts)]
     passed, failed, skipped = totals
-    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+    summary = f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else "")
+    (folder / "summary").write_text(summary + "\n")
+    print(summary)
     return 1 if failed or not passed else 0
 
 
