@@ -116,7 +116,7 @@ let package = Package(
         tests(of: "Telemetry", [log, metricsCore]),
         tests(of: "Swarm", ["Core"]),
         tests(of: "Guardian", ["Core"]),
-        tests(of: "Node", ["Core", "Swarm", "Store", "Cryptography"]),
+        tests(of: "Node", ["Core", "Swarm", "Store", "Cryptography", log]),
         tests(of: "Gateway", [
             "Core", "Node", "Guardian",
             .product(name: "HTTPTypes", package: "swift-http-types"),

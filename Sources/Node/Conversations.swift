@@ -170,6 +170,11 @@ package actor Conversations {
         let isNew = try await writer.header(of: stream) == nil
         let state = isNew ? ConversationState() : try await state(of: stream)
         let transcript = state.transcript
+        // Instructions stay with a conversation that was named. The default one is shared by whatever talks bare: there
+        // they hold for their own request only.
+        let standing = request.continuation == .automatic ? nil : transcript.instructions
+        let given = instructions.last
+        let instructions = instructions.isEmpty ? standing.map { [$0] } ?? [] : instructions
         let key = requestKey(request, caller)
         if let known = Self.retried(request, dialogue, transcript, key) {
             return repeating(known, id, stream, caller, instructions, transcript, dialogue, replays: true)
@@ -205,15 +210,13 @@ package actor Conversations {
         var destination = ConversationPlan.Destination(
             id: id, stream: stream, owner: caller, isNew: isNew, dependencies: dependencies, turns: [],
             prefixes: [], chain: chain, question: nil)
-        if let instruction = instructions.last, instruction != transcript.instructions {
-            destination.turns.append(Turn(message: instruction))
+        if request.continuation != .automatic, let given, given != standing {
+            destination.turns.append(Turn(message: given))
             destination.prefixes.append(nil)
         }
         Self.add(fresh, Array(hashes.dropFirst(known)), key: key, to: &destination)
         return ConversationPlan(
-            destination: destination,
-            instructions: instructions.isEmpty ? transcript.instructions.map { [$0] } ?? [] : instructions,
-            history: history + fresh.dropLast(), new: fresh.suffix(1), replay: nil)
+            destination: destination, instructions: instructions, history: history + fresh.dropLast(), new: fresh.suffix(1), replay: nil)
     }
 
     /// A history that the client manages: nothing is injected; what is known of it is not written again.
@@ -272,8 +275,7 @@ package actor Conversations {
             destination: ConversationPlan.Destination(
                 id: id, stream: stream, owner: owner, isNew: false, dependencies: [], turns: [], prefixes: [],
                 chain: chain, question: exchange.question),
-            instructions: instructions.isEmpty ? transcript.instructions.map { [$0] } ?? [] : instructions,
-            history: before, new: [exchange.message],
+            instructions: instructions, history: before, new: [exchange.message],
             replay: replays ? exchange.completeAnswer : nil)
     }
 

@@ -1,20 +1,29 @@
 /// Counts the answers that are on their way, so that the store is closed only after the last of them is kept.
 actor OpenAnswers {
     private var open = 0
-    private var waiting: [CheckedContinuation<Void, Never>] = []
+    private var waiting: [Int: CheckedContinuation<Void, Never>] = [:]
+    private var tickets = 0
 
     func begin() { open += 1 }
 
     func end() {
         open -= 1
         guard open == 0 else { return }
-        for continuation in waiting { continuation.resume() }
-        waiting = []
+        for continuation in waiting.values { continuation.resume() }
+        waiting = [:]
     }
 
-    /// Returns once none is open.
+    /// Returns once none is open, or when the task is cancelled.
     func none() async {
-        guard open > 0 else { return }
-        await withCheckedContinuation { waiting.append($0) }
+        guard open > 0, !Task.isCancelled else { return }
+        tickets += 1
+        let ticket = tickets
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { waiting[ticket] = $0 }
+        } onCancel: {
+            Task { await self.giveUp(ticket) }
+        }
     }
+
+    private func giveUp(_ ticket: Int) { waiting.removeValue(forKey: ticket)?.resume() }
 }

@@ -72,7 +72,7 @@ extension Settings.MCP {
             "Key of the database and of the swarm; without it a random key of this device is made and kept.")
         defaultConversation = reader.value(
             "default_conversation", .choice(), default: .shared,
-            "What a request without conversation and history joins: its caller's own conversation, or none.")
+            "off: nothing is recalled or kept unless the request names a conversation.")
     }
 }
 

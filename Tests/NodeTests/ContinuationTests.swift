@@ -166,17 +166,29 @@ import Testing
         #expect(try await world.node.conversations(of: .local, limit: 10).isEmpty)
     }
 
-    @Test("Instructions stand first and hold until others are given", arguments: World.StoreKind.allCases)
+    @Test(
+        "Instructions stand first and hold in a named conversation until others are given",
+        arguments: World.StoreKind.allCases)
     func instructions(kind: World.StoreKind) async throws {
         let world = await World(try await kind.make())
-        try await world.ask(World.request("one", system: "be brief"))
+        try await world.ask(World.request("one", to: "c", system: "be brief"))
         #expect(world.engine.prompt == ["be brief", "one"])
-        try await world.ask(World.request("two"))
+        try await world.ask(World.request("two", to: "c"))
         #expect(world.engine.prompt == ["be brief", "one", "answer 1", "two"])
-        try await world.ask(World.request("three", system: "be long"))
+        try await world.ask(World.request("three", to: "c", system: "be long"))
         #expect(world.engine.prompt.first == "be long")
         #expect(world.engine.prompt.filter { $0.hasPrefix("be ") }.count == 1)
-        #expect(try await world.kept().filter { $0.hasPrefix("system:") } == ["system:be brief", "system:be long"])
+        #expect(
+            try await world.kept("c").filter { $0.hasPrefix("system:") } == ["system:be brief", "system:be long"])
+    }
+
+    @Test("Instructions of a bare request hold for that request only", arguments: World.StoreKind.allCases)
+    func bareInstructions(kind: World.StoreKind) async throws {
+        let world = await World(try await kind.make())
+        try await world.ask(World.request("one", system: "talk like a pirate"))
+        #expect(world.engine.prompt == ["talk like a pirate", "one"])
+        try await world.ask(World.request("two"))
+        #expect(world.engine.prompt == ["one", "answer 1", "two"])
     }
 
     @Test(

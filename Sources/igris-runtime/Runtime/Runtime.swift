@@ -25,6 +25,7 @@ struct Runtime {
     func run() async throws {
         // A closed pipe is told by `write`, not by a signal that ends the daemon.
         signal(SIGPIPE, SIG_IGN)
+        Self.raiseDescriptorLimit()
         let registry = PrometheusRegistry.start(version: IgrisRuntime.version, descriptions: MetricsPage.descriptions)
         let log = Self.startLog(settings.log)
         for notice in settings.notices { log.notice("\(notice)") }
@@ -60,8 +61,27 @@ struct Runtime {
                 ],
                 gracefulShutdownSignals: [], logger: log))
         try await Self.run(services, log: log)
+        await Self.settle(node)
         await storage.store.close()
         log.notice("stopped")
+    }
+
+    /// Waits until what had been answered is kept; not for ever, should something hold on to an answer.
+    private static func settle(_ node: LocalNode) async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await node.settle() }
+            group.addTask { try? await Task.sleep(for: .seconds(2)) }  // cancelled once the node has settled
+            await group.next()
+            group.cancelAll()
+        }
+    }
+
+    /// Connections are descriptors: as many as the system grants, not the few that a shell gives by default.
+    private static func raiseDescriptorLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
 
     /// The first signal ends the daemon in good order, the second at once: what is acknowledged is on disk anyway.
