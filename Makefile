@@ -31,6 +31,7 @@ lint: ## Checks the format and what this code does without.
 	@exec scripts/lint
 
 bench: release setup-tests ## Prints the figures beside their goals.
+	@swift build $(RELEASE_FLAGS) --product append-benchmark
 	@exec $(PYTHON) Benchmarks/figures.py --binary $(BINARY) $(ARGS)
 
 soak: release setup-tests ## 600 kill -9 in a loop; no acknowledged turn may be lost.

@@ -214,6 +214,16 @@ def append_part(port: int, prefix: str, count: int, clients: int, per_conversati
             sent += 1
 
 
+def store(table: Table, program: Path, home: Path) -> None:
+    """The shipped writer over the shipped store, without HTTP: what group commit sustains."""
+    home.mkdir()
+    done = subprocess.run([program, home], capture_output=True, text=True, check=True)
+    report = json.loads(done.stdout)
+    table.note(f"{report['messages']:,} messages of 200 bytes, {report['writers']} writers, without HTTP")
+    table.add("messages a second, on disk", report["messages_per_second"], "messages/s", 5000, at_least=True)
+    table.add("disk per message of 200 bytes", report["bytes_per_message"], "bytes", 400)
+
+
 def append(table: Table, binary: Path, home: Path, requests: int) -> None:
     one = Daemon(binary, home, {"models": [INSTANT]}, [], {}).start()
     try:
@@ -229,7 +239,7 @@ def append(table: Table, binary: Path, home: Path, requests: int) -> None:
         table.note("messages of 200 bytes, question and answer, through HTTP and an instant engine; the clients share "
                    "the machine's cores")
         table.add("acknowledged messages a second, through HTTP", messages / seconds, "messages/s", 5000, at_least=True)
-        table.add("disk per message of 200 bytes", (disk(one) - before) / messages, "bytes", 400)
+        table.add("disk per message of 200 bytes, conversations of 10", (disk(one) - before) / messages, "bytes", 400)
     finally:
         one.close()
 
@@ -316,7 +326,7 @@ def main() -> int:
     options.add_argument("--rounds", type=int, default=300, help="measurements of each kind")
     options.add_argument("--messages", type=int, default=20_000, help="requests of the append figure")
     options.add_argument("--json", type=Path, help="write the figures to this file too")
-    options.add_argument("--only", nargs="*", default=[], help="size, memory, overhead, append, growth")
+    options.add_argument("--only", nargs="*", default=[], help="size, memory, overhead, store, append, growth")
     options = options.parse_args()
     binary = options.binary.resolve()
     commit = subprocess.run(
@@ -331,6 +341,7 @@ def main() -> int:
             "size": lambda: size(table, binary),
             "memory": lambda: memory(table, binary, home / "memory"),
             "overhead": lambda: overhead(table, binary, home / "overhead", options.rounds),
+            "store": lambda: store(table, binary.with_name("append-benchmark"), home / "store"),
             "append": lambda: append(table, binary, home / "append", options.messages),
             "growth": lambda: growth(table, binary, home / "growth", options.rounds),
         }
