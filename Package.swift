@@ -56,12 +56,14 @@ let package = Package(
 
         // Side rooms: disk, processes, files; blind to one another.
         room("Store", ["Core", "Cryptography", "CSQLite"]),
-        room("Engine", [
-            "Core", "GGUF",
-            .product(name: "Subprocess", package: "swift-subprocess"),
-            .product(name: "SystemPackage", package: "swift-system"),
-            log,
-        ]),
+        room(
+            "Engine",
+            [
+                "Core", "GGUF",
+                .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"),
+                log,
+            ]),
         // Unoptimised, the network needs 30 ms a token: its tests would take minutes.
         room(
             "BuiltinModel", ["Core", "GGUF", "CRecallModel"],
@@ -77,17 +79,19 @@ let package = Package(
         room("Node", ["Core", "Cryptography", "Swarm", "Guardian", lifecycle, log, metrics]),
 
         // Roof.
-        room("Gateway", [
-            "Core", "Node", "Guardian",
-            .product(name: "HummingbirdCore", package: "hummingbird"),
-            .product(name: "HTTPTypes", package: "swift-http-types"),
-            .product(name: "NIOCore", package: "swift-nio"),
-            .product(name: "NIOHTTP1", package: "swift-nio"),
-            .product(name: "NIOPosix", package: "swift-nio"),
-            .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
-            .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
-            lifecycle, log, metrics,
-        ]),
+        room(
+            "Gateway",
+            [
+                "Core", "Node", "Guardian",
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+                .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
+                lifecycle, log, metrics,
+            ]),
 
         .executableTarget(
             name: "igris-runtime",
@@ -117,12 +121,14 @@ let package = Package(
         tests(of: "Swarm", ["Core"]),
         tests(of: "Guardian", ["Core"]),
         tests(of: "Node", ["Core", "Swarm", "Store", "Cryptography", log]),
-        tests(of: "Gateway", [
-            "Core", "Node", "Guardian",
-            .product(name: "HTTPTypes", package: "swift-http-types"),
-            .product(name: "NIOCore", package: "swift-nio"),
-            .product(name: "NIOPosix", package: "swift-nio"),
-            lifecycle, log,
-        ]),
+        tests(
+            of: "Gateway",
+            [
+                "Core", "Node", "Guardian",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                lifecycle, log,
+            ]),
     ]
 )

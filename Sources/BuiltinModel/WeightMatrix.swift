@@ -27,7 +27,7 @@ final class WeightMatrix {
         self.columns = columns
         self.file = file
         switch tensor.type {
-        case .q8_0:
+        case .q8:
             let count = bytes.count / Self.blockBytes
             let scales = UnsafeMutablePointer<Float>.allocate(capacity: count)
             for block in 0..<count {

@@ -17,7 +17,7 @@ package struct GGUFTensor: Sendable {
 
         package static let f32 = TensorType(rawValue: 0)
         package static let f16 = TensorType(rawValue: 1)
-        package static let q8_0 = TensorType(rawValue: 8)
+        package static let q8 = TensorType(rawValue: 8)
 
         /// ggml's name, or the number of an unknown type.
         package var description: String { layout?.name ?? "type \(rawValue)" }

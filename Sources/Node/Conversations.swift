@@ -216,7 +216,8 @@ package actor Conversations {
         }
         Self.add(fresh, Array(hashes.dropFirst(known)), key: key, to: &destination)
         return ConversationPlan(
-            destination: destination, instructions: instructions, history: history + fresh.dropLast(), new: fresh.suffix(1), replay: nil)
+            destination: destination, instructions: instructions, history: history + fresh.dropLast(),
+            new: fresh.suffix(1), replay: nil)
     }
 
     /// A history that the client manages: nothing is injected; what is known of it is not written again.

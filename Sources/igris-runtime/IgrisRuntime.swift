@@ -12,7 +12,9 @@ struct IgrisRuntime: AsyncParsableCommand {
             igris-runtime --config config.json5 [--port N] [--host H]
             igris-runtime <subcommand>
             """,
-        discussion: "Exit codes: 0 done, 1 failed, 64 wrong usage, 69 no daemon answers, 77 not permitted, 78 wrong settings.",
+        discussion: """
+            Exit codes: 0 done, 1 failed, 64 wrong usage, 69 no daemon answers, 77 not permitted, 78 wrong settings.
+            """,
         version: version,
         subcommands: [Serve.self, Check.self, Chat.self, Status.self, ModelList.self, RunEngine.self],
         defaultSubcommand: Serve.self)
@@ -23,7 +25,6 @@ enum Exit {
     static let failure = ExitCode(1)
     static let usage = ExitCode(64)
     static let unavailable = ExitCode(69)
-    static let temporary = ExitCode(75)
     static let denied = ExitCode(77)
     static let settings = ExitCode(78)
 }

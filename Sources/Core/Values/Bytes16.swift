@@ -50,7 +50,7 @@ extension Sequence<UInt8> {
     }
 }
 
-extension Array<UInt8> {
+extension [UInt8] {
     /// Nil unless `hex` is an even number of hexadecimal digits.
     package init?(hex: some StringProtocol) {
         guard hex.utf8.count.isMultiple(of: 2) else { return nil }

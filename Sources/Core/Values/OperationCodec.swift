@@ -37,7 +37,8 @@ package enum OperationCodec {
         let stream = StreamID(try reader.bytes16())
         let count = try reader.varint()
         guard count <= UInt64(Limits.operationDependencies) else {
-            throw RuntimeError(.corrupt, "an operation names \(count) dependencies; at most \(Limits.operationDependencies)")
+            throw RuntimeError(
+                .corrupt, "an operation names \(count) dependencies; at most \(Limits.operationDependencies)")
         }
         var dependencies: [Dot] = []
         for _ in 0..<count { dependencies.append(try reader.dot()) }

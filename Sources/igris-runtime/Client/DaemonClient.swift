@@ -4,13 +4,10 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// Where the commands find a daemon, and with which key.
+/// Where the commands find a daemon. The API key comes from $IGRIS_API_KEY: an argument could be read by every user.
 struct DaemonOptions: ParsableArguments {
     @Option(help: "The daemon's address; also $IGRIS_URL.")
     var url: String?
-
-    @Option(help: ArgumentHelp("An API key; better in $IGRIS_API_KEY, which other users cannot see.", visibility: .hidden))
-    var key: String?
 }
 
 /// Speaks HTTP/1.1 with a daemon: one request, one connection.
@@ -34,7 +31,7 @@ struct DaemonClient {
     /// Throws ``RuntimeError`` `.configuration` when the address is none.
     init(_ options: DaemonOptions, environment: [String: String]) throws {
         let url = options.url ?? environment["IGRIS_URL"] ?? "http://127.0.0.1:8080"
-        key = options.key ?? environment["IGRIS_API_KEY"]
+        key = environment["IGRIS_API_KEY"]
         guard let (host, port) = Self.parts(of: url) else {
             throw RuntimeError(.configuration, "'\(url)' is no address of a daemon; write http://HOST:PORT")
         }

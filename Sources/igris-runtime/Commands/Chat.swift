@@ -5,7 +5,8 @@ import NIOPosix
 /// `igris-runtime chat`: talks to a daemon, from a terminal or through a pipe.
 struct Chat: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Talk to the daemon. Without TEXT: line by line on a terminal, else all of standard input is one message.")
+        abstract: "Talk to the daemon.",
+        discussion: "Without TEXT: line by line on a terminal; through a pipe all of standard input is one message.")
 
     @OptionGroup var daemon: DaemonOptions
 

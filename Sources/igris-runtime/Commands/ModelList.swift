@@ -3,7 +3,8 @@ import Core
 
 /// `igris-runtime models`: what can answer.
 struct ModelList: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "models", abstract: "List the daemon's models and how their engines are.")
+    static let configuration = CommandConfiguration(
+        commandName: "models", abstract: "List the daemon's models and how their engines are.")
 
     @OptionGroup var daemon: DaemonOptions
 

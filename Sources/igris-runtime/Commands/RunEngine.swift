@@ -18,11 +18,15 @@ struct RunEngine: ParsableCommand {
 
     func validate() throws {
         guard EngineProgram.slotRange.contains(slots) else {
-            throw ValidationError("--slots takes \(EngineProgram.slotRange.lowerBound) to \(EngineProgram.slotRange.upperBound)")
+            throw Self.outside("--slots", EngineProgram.slotRange)
         }
         if let pace, !EngineProgram.paceRange.contains(pace) {
-            throw ValidationError("--pace takes \(EngineProgram.paceRange.lowerBound) to \(EngineProgram.paceRange.upperBound)")
+            throw Self.outside("--pace", EngineProgram.paceRange)
         }
+    }
+
+    private static func outside(_ flag: String, _ range: ClosedRange<some Comparable>) -> ValidationError {
+        ValidationError("\(flag) takes \(range.lowerBound) to \(range.upperBound)")
     }
 
     func run() throws {

@@ -3,7 +3,8 @@ import Core
 
 /// `igris-runtime status`: is anything wrong?
 struct Status: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Show how the daemon is; the first line says whether anything is wrong.")
+    static let configuration = CommandConfiguration(
+        abstract: "Show how the daemon is; the first line says whether anything is wrong.")
 
     @OptionGroup var daemon: DaemonOptions
 
@@ -28,7 +29,8 @@ struct Status: AsyncParsableCommand {
         }
         lines.append(facts.joined(separator: "  "))
         if let store = status["store"]?.object {
-            lines.append("store  " + store.members.map { "\($0.key) \($0.value.string ?? $0.value.text)" }.joined(separator: "  "))
+            let sizes = store.members.map { "\($0.key) \($0.value.string ?? $0.value.text)" }
+            lines.append("store  " + sizes.joined(separator: "  "))
         }
         for model in status["models"]?.array ?? [] {
             lines.append("model  " + ModelList.line(model))

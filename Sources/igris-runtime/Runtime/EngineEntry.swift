@@ -37,7 +37,9 @@ enum EngineEntry {
     private static func builtin(_ model: Settings.Model) throws -> [String] {
         var path = [CChar](repeating: 0, count: Int(PATH_MAX))
         let length = readlink("/proc/self/exe", &path, path.count)
-        guard length > 0 else { throw RuntimeError(.system, "this program's own file could not be found; is /proc mounted?") }
+        guard length > 0 else {
+            throw RuntimeError(.system, "this program's own file could not be found; is /proc mounted?")
+        }
         let program = String(decoding: path.prefix(length).map(UInt8.init(bitPattern:)), as: UTF8.self)
         var command = [program, "engine"]
         if let path = model.path { command += ["--model", path] }

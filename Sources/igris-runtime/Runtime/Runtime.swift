@@ -50,7 +50,8 @@ struct Runtime {
             metricsPage: { await MetricsPage(registry: registry, node: node).text() }, log: log,
             onListening: { host, port in
                 log.notice(
-                    "listening", metadata: ["server.host": "\(host)", "server.port": "\(port)", "node.id": "\(node.id)"])
+                    "listening",
+                    metadata: ["server.host": "\(host)", "server.port": "\(port)", "node.id": "\(node.id)"])
             })
         // Engines start while the gateway already answers health checks.
         let services = ServiceGroup(
