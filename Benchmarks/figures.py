@@ -27,6 +27,8 @@ sys.path.insert(0, str(ROOT / "Tests/EndToEnd"))
 from daemon import Daemon, recall, scripted_engine  # noqa: E402
 from wire import Connection  # noqa: E402
 
+# At the same time: what waits for the disk shares one commit.
+CLIENTS = 128
 MIB = 1024 * 1024
 TEXT = "x" * 200
 INSTANT = scripted_engine("instant", "echo.py")
@@ -217,7 +219,7 @@ def append_part(port: int, prefix: str, count: int, clients: int, per_conversati
 def store(table: Table, program: Path, home: Path) -> None:
     """The shipped writer over the shipped store, without HTTP: what group commit sustains."""
     home.mkdir()
-    done = subprocess.run([program, home], capture_output=True, text=True, check=True)
+    done = subprocess.run([program, home, "40000", "1000", "128"], capture_output=True, text=True, check=True)
     report = json.loads(done.stdout)
     table.note(f"{report['messages']:,} messages of 200 bytes, {report['writers']} writers, without HTTP")
     table.add("messages a second, on disk", report["messages_per_second"], "messages/s", 5000, at_least=True)
@@ -232,12 +234,12 @@ def append(table: Table, binary: Path, home: Path, requests: int) -> None:
         before = disk(one)
         one.start()
         begin = time.perf_counter()
-        append_part(one.port, "load", requests, 64)
+        append_part(one.port, "load", requests, CLIENTS)
         seconds = time.perf_counter() - begin
         messages = requests * 2
         one.stop()
-        table.note("messages of 200 bytes, question and answer, through HTTP and an instant engine; the clients share "
-                   "the machine's cores")
+        table.note(f"messages of 200 bytes, question and answer, {CLIENTS} clients, through HTTP and an instant engine; "
+                   "clients and engine are Python on the same cores")
         table.add("acknowledged messages a second, through HTTP", messages / seconds, "messages/s", 5000, at_least=True)
         table.add("disk per message of 200 bytes, conversations of 10", (disk(one) - before) / messages, "bytes", 400)
     finally:

@@ -66,6 +66,14 @@ def test_default_conversations_can_be_switched_off(daemon):
     assert one.ask("four", conversation="c") == "3: three | four"
 
 
+def test_with_mcp_switched_off_nothing_is_kept_at_all(daemon):
+    one = daemon(models=[{**ECHO, "aliases": ["phi3"]}], config={"mcp": {"enabled": False}})
+    assert one.ask("one") == "1: one"
+    assert one.ask("two") == "1: two"
+    assert one.post("three").headers.get("x-conversation-id") is None
+    assert one.get("/v1/mcp/contexts").status_code == 404
+
+
 # Explicit
 
 
