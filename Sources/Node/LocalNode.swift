@@ -134,8 +134,8 @@ package struct LocalNode: NodeServices {
     /// A field that the engine would ignore is refused by name.
     private static func check(_ sampling: Sampling, against engine: EngineDescription) throws(RuntimeError) {
         let set: [(name: String, isSet: Bool)] = [
-            ("temperature", sampling.temperature != nil), ("top_p", sampling.topP != nil),
-            ("top_k", sampling.topK != nil), ("min_p", sampling.minP != nil), ("seed", sampling.seed != nil),
+            ("temperature", sampling.temperature != nil), ("top_p", (sampling.topP ?? 1) != 1),
+            ("top_k", (sampling.topK ?? 0) != 0), ("min_p", (sampling.minP ?? 0) != 0), ("seed", sampling.seed != nil),
             ("presence_penalty", (sampling.presencePenalty ?? 0) != 0),
             ("frequency_penalty", (sampling.frequencyPenalty ?? 0) != 0),
         ]

@@ -25,7 +25,7 @@ package struct Models: Sendable {
         if let entry = entries.first(where: { $0.name == name || $0.aliases.contains(name) }) { return entry }
         let known = entries.flatMap { [$0.name] + $0.aliases }.joined(separator: ", ")
         throw RuntimeError(
-            .modelNotFound, "this host has no model of the name that was asked for; it has: \(known)",
+            .modelNotFound, "this host has no model '\(name.prefix(100))'; it has: \(known)",
             parameter: "model")
     }
 

@@ -90,11 +90,14 @@ struct DaemonClient {
                 .unavailable,
                 "no daemon answers at \(address); start one with: igris-runtime --config config.json5", cause: error)
         }
-        let request = requestHead(method, path, json?.encoded.count ?? 0)
+        let body = json?.encoded
+        let request = requestHead(method, path, body?.count ?? 0)
         return try await channel.executeThenClose { inbound, outbound in
-            try await outbound.write(.head(request))
-            if let json { try await outbound.write(.body(.byteBuffer(ByteBuffer(bytes: json.encoded)))) }
-            try await outbound.write(.end(nil))
+            var parts: [HTTPClientRequestPart] = [.head(request)]
+            if let body { parts.append(.body(.byteBuffer(ByteBuffer(bytes: body)))) }
+            parts.append(.end(nil))
+            // At once: a reply may close the connection as soon as the request's last byte is there.
+            try await outbound.write(contentsOf: parts)
             var status: Int?
             for try await part in inbound {
                 switch part {

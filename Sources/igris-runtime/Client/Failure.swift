@@ -14,5 +14,10 @@ func reporting(_ work: () async throws -> Void) async throws {
         case .invalidRequest: throw Exit.usage
         default: throw Exit.failure
         }
+    } catch let exit as ExitCode {
+        throw exit
+    } catch {
+        Terminal.complain("the connection to the daemon broke off; try again (\(error))")
+        throw Exit.unavailable
     }
 }
