@@ -1,4 +1,4 @@
-"""Synthetic dialogues for `igris-recall`: facts are told, changed, forgotten and asked for.
+"""Synthetic dialogues for `igris-recall`: facts are told, changed and asked for.
 
 Every reply is a function of what the user said before, so that a whole answer is either right or wrong.
 No value for which `held_out` is true is ever told in training; `evaluate.py` uses only such values.
@@ -20,7 +20,6 @@ GOODBYE = "Goodbye!"
 WHO = "I am the small built-in model of Igris Runtime. I remember what you tell me and repeat it when you ask"
 FALLBACK = "I am a very small model, so I cannot answer that. I can remember facts for you: tell me one, then ask me for it"
 NOTHING = "You have not told me anything yet"
-FORGOTTEN_ALL = "I have forgotten everything you told me"
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Values
@@ -153,7 +152,7 @@ class Values:
             r = self.rng
             x = r.random()
             name = self.known_name() if x < .22 else self.foreign() if x < .40 else self.fake().capitalize()
-            if r.random() < .22:
+            if r.random() < .3:
                 other = self.foreign() if r.random() < (.25 if name.isascii() else .6) else r.choice(SURNAMES) if r.random() < .4 else self.fake(1, 3).capitalize()
                 name += ("" if ord(name[0]) > 0x3000 and r.random() < .7 else " ") + other
             if r.random() < .03:
@@ -292,11 +291,10 @@ class Fact:
 
     @property
     def unknown(self) -> str:
-        return f"You have not told me {self.topic} yet"
-
-    @property
-    def forgotten(self) -> str:
-        return f"I have forgotten {self.topic}"
+        """For keys without number the reply decides where the value would stand, next to the key: there the network finds it, or not."""
+        if self.kind in QUESTIONS or self.id == "my name":
+            return f"You have not told me {self.topic} yet"
+        return f"{self.topic[0].upper() + self.topic[1:] if self.kind != 'other' else self.topic} is unknown to me"
 
 
 def random_key(values: Values) -> str:
@@ -559,7 +557,6 @@ class Dialogue:
         self.values, self.rng = values, values.rng
         self.messages: list[Message] = []
         self.facts: dict[str, Fact] = {}
-        self.forgotten: list[Fact] = []
         self.asked: Fact | None = None
 
     def add(self, user: str, assistant: str) -> None:
@@ -579,7 +576,6 @@ class Dialogue:
     def learn(self, facts: list[Fact], changed: bool = False) -> None:
         for fact in facts:
             self.facts[fact.id] = fact
-            self.forgotten = [f for f in self.forgotten if f.id != fact.id]
         self.add(statement(self.rng, facts, changed), "I will remember that " + " and ".join(f.sentence for f in facts))
 
     def tell(self) -> None:
@@ -597,9 +593,10 @@ class Dialogue:
         while new.value == old.value:
             new = replace(old, value=new_value(self.values, old.kind, old.key))
         self.learn([new], changed=True)
+        self.asked = new
 
     def ask_known(self) -> None:
-        fact = self.asked if self.asked and self.asked.id in self.facts and self.rng.random() < .12 else self.known()
+        fact = self.asked if self.asked and self.asked.id in self.facts and self.rng.random() < .4 else self.known()
         fact = self.facts[fact.id]
         self.asked = fact
         if self.rng.random() < .03 and fact.kind == "my" and fact.key == "name":
@@ -616,8 +613,6 @@ class Dialogue:
     def ask_unknown(self) -> None:
         r = self.rng
         fact = None
-        if self.forgotten and r.random() < .5:
-            fact = r.choice(self.forgotten)
         while fact is None or fact.id in self.facts or (fact.kind in ("my", "the") and any(f.key == fact.key for f in self.facts.values())):
             fact = near_miss(self.values, list(self.facts.values())) if self.facts and r.random() < .45 else new_fact(self.values)
         self.add(question(r, fact, respell=0), fact.unknown)
@@ -625,27 +620,9 @@ class Dialogue:
     def tell_and_ask(self) -> None:
         fact = self.fresh()
         self.facts[fact.id] = fact
-        self.forgotten = [f for f in self.forgotten if f.id != fact.id]
         text = clause(self.rng, fact)
         text = text if fact.kind == "other" else text[0].upper() + text[1:]
         self.add(text + ". " + question(self.rng, fact), fact.answer)
-
-    def forget(self) -> None:
-        r = self.rng
-        if not self.facts or r.random() < .15:
-            fact = self.fresh()
-            reply = fact.unknown
-        elif r.random() < .25:
-            self.forgotten += list(self.facts.values())
-            self.facts.clear()
-            return self.add(r.choice(["Forget everything.", "Forget everything", "forget everything", "Forget all facts.", "Please forget everything."]), FORGOTTEN_ALL)
-        else:
-            fact = self.known()
-            del self.facts[fact.id]
-            self.forgotten.append(fact)
-            reply = fact.forgotten
-        mine = fact.topic.replace("your ", "my ").replace("you are", "I am").replace("you", "I")
-        self.add(r.choice(["Forget %s.", "Forget %s", "Please forget %s.", "forget %s"]) % mine, reply)
 
     def list(self) -> None:
         if len(self.facts) <= 4:
@@ -667,8 +644,8 @@ class Dialogue:
         self.add(open_question(self.values), FALLBACK)
 
 
-MIX: dict[str, float] = {"ask_known": 30, "ask_unknown": 30, "tell": 9, "update": 14, "open": 2.5, "small_talk": 5, "who": 1, "echo": .5, "list": .1,
-                         "tell_two": 4, "tell_and_ask": .5, "ask_two": .2, "forget": 0}
+MIX: dict[str, float] = {"ask_known": 30, "ask_unknown": 30, "tell": 9, "update": 22, "open": 2.5, "small_talk": 5, "who": 1, "echo": .5, "list": .1,
+                         "tell_two": 8, "tell_and_ask": .5, "ask_two": .2}
 NEEDS_FACT = {"ask_known", "update", "ask_two"}
 
 
@@ -722,7 +699,7 @@ def encode(messages: list[Message]) -> tuple[list[int], list[float], list[int]]:
         elif text in (FALLBACK, WHO, GREETING):
             said = [1.] * 12 + [.15] * (len(body) - 11)
         else:
-            said = [.35 if text.startswith("I will remember") else 1.] * (len(body) + 1)
+            said = [.6 if text.startswith("I will remember") else 1.] * (len(body) + 1)
         ids += [ROLE[role], 10, *body, END, 10]
         weights += [0., 0., *said, 0.]
     return ids, weights, starts
