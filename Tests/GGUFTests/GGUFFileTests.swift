@@ -70,7 +70,7 @@ struct GGUFFileTests {
         let second = try #require(file.tensor("second"))
         #expect(second.dimensions == [32, 2])
         #expect(second.elementCount == 64)
-        #expect(second.type == .q8_0)
+        #expect(second.type == .q8)
         #expect(second.type.description == "Q8_0")
         let range = try #require(second.byteRange)
         #expect(file.withBytes { Array($0[range]) } == [UInt8](repeating: 2, count: 68))
