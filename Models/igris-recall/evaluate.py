@@ -313,7 +313,7 @@ def report(rows: list[Category], arguments: argparse.Namespace, version: str, mo
     lines += [f"| {c.name} | {c.right} | {c.total} | {100 * c.right / c.total:.1f} | {'' if c.bar is None else f'{100 * c.bar:.0f}'} |" for c in rows]
     lines += ["", f"- date {date.today()}, seed {arguments.seed}, {version}, `-t 1 -tb 1`, temperature 0",
               f"- `{model.name}`: {model.stat().st_size} bytes, sha256 `{hashlib.sha256(model.read_bytes()).hexdigest()}`",
-              f"- command: `python3 Models/igris-recall/evaluate.py .tools/llama/bin --count {arguments.count} --seed {arguments.seed} --write`"]
+              f"- command: `python3 Models/igris-recall/evaluate.py .tools/llama/bin --count {arguments.count} --seed {arguments.seed}{' --bars' * arguments.bars} --write`"]
     return "\n".join(lines) + "\n"
 
 
@@ -325,11 +325,12 @@ def main() -> None:
     a.add_argument("--seed", type=int, default=2026)
     a.add_argument("--write", action="store_true", help="write EVALUATION.md")
     a.add_argument("--misses", type=int, default=0, help="show so many misses of each kind")
+    a.add_argument("--bars", action="store_true", help="only kinds with a bar to reach")
     a.add_argument("--only", default="", help="only kinds whose name contains this")
     o = a.parse_args()
     told_version = subprocess.run([o.bin / "llama-server", "--version"], capture_output=True, text=True)
     version = "llama.cpp " + (told_version.stderr + told_version.stdout).splitlines()[0]
-    rows = [c for c in categories() if o.only in c.name]
+    rows = [c for c in categories() if o.only in c.name and (c.bar is not None or not o.bars)]
     with tempfile.TemporaryDirectory() as folder:
         server = Server(o.bin / "llama-server", o.model, folder)
         try:
