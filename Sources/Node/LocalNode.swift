@@ -100,6 +100,9 @@ package struct LocalNode: NodeServices {
         if let failure = await writer.failure {
             isReady = false
             reasons.append("conversations are not kept: \(failure.message)")
+        } else if let refusal = await writer.lastRefusal {
+            isReady = false
+            reasons.append("turns could not be written: \(refusal.message)")
         }
         var serving = 0
         for model in await models.statuses() {

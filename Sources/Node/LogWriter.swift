@@ -31,6 +31,7 @@ package actor LogWriter {
     private var waiting: [Waiting] = []
     private var isWriting = false
     private var headers = HeaderCache()
+    private var refusal: (error: RuntimeError, at: ContinuousClock.Instant)?
 
     private let commitSeconds = Timer(label: "igris_store_commit_duration_seconds")
     private let written = Counter(label: "igris_store_operations_total")
@@ -55,6 +56,16 @@ package actor LogWriter {
 
     /// Why nothing can be written, if so.
     package var failure: RuntimeError? { unavailable }
+
+    /// How long a refused commit counts as the present state. After that turns are let through again: only the next
+    /// commit can tell whether the disk has recovered.
+    private static let refusalHolds = Duration.seconds(10)
+
+    /// Why the last commit was refused, while that is news.
+    package var lastRefusal: RuntimeError? {
+        guard let refusal, ContinuousClock.now - refusal.at < Self.refusalHolds else { return nil }
+        return refusal.error
+    }
 
     /// Entries that wait for the commit before them.
     package var queued: Int { waiting.count }
@@ -121,11 +132,14 @@ package actor LogWriter {
             let start = ContinuousClock.now
             try await store.commit(commit)
             commitSeconds.record(duration: ContinuousClock.now - start)
+            refusal = nil
             written.increment(by: commit.operations.count)
             for header in known.values { headers[header.stream] = header }
             for (member, own) in zip(members, operations) { member.result.resume(returning: own) }
         } catch {
             failures.increment()
+            let reason = error as? RuntimeError ?? RuntimeError(.system, "the store refused a commit", cause: error)
+            refusal = (reason, ContinuousClock.now)
             var fresh = before
             // Whether they reached the disk is not known: the numbers are never used again, the rows are read again.
             fresh.abandonEpoch()

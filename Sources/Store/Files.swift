@@ -60,10 +60,18 @@ final class FileLock: Sendable {
             throw SystemFailure.error("open the store's lock file")
         }
         let lock = FileLock(descriptor: descriptor)
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-            if errno == EWOULDBLOCK { throw StoreInUse.error }
-            throw SystemFailure.error("lock the store")
+        var attempts = 0
+        while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
+            guard errno == EWOULDBLOCK else { throw SystemFailure.error("lock the store") }
+            guard attempts < Self.attempts else { throw StoreInUse.error }
+            attempts += 1
+            usleep(Self.pauseMicroseconds)
         }
         return lock
     }
+
+    /// A lock may outlive its holder for a moment: a child of it that has been forked and not yet become another
+    /// program shares the descriptor.
+    private static let attempts = 15
+    private static let pauseMicroseconds: UInt32 = 20_000
 }

@@ -6,6 +6,26 @@ enum Terminal {
     static var isInteractive: Bool { isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1 }
     static var isInputPiped: Bool { isatty(STDIN_FILENO) == 0 }
 
+    /// A daemon started without standard streams must not give their numbers to its files: the log would go there.
+    static func fillMissingDescriptors() {
+        for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) == -1 {
+            // The lowest free number is taken, which is this one.
+            _ = open("/dev/null", O_RDWR)
+        }
+    }
+
+    /// Text of a model: on a terminal its control characters are shown, not obeyed.
+    static func write(untrusted text: String) {
+        guard isatty(STDOUT_FILENO) == 1 else { return write(text) }
+        let shown = text.unicodeScalars.map { scalar -> Unicode.Scalar in
+            let isControl = scalar.properties.generalCategory == .control && scalar != "\n" && scalar != "\t"
+            return isControl ? "\u{FFFD}" : scalar
+        }
+        var view = String.UnicodeScalarView()
+        view.append(contentsOf: shown)
+        write(String(view))
+    }
+
     static func write(_ text: String) { write(Array(text.utf8), to: STDOUT_FILENO) }
 
     /// One line on standard error, with the program's name before it.

@@ -160,6 +160,24 @@ def test_two_daemons_with_one_file_and_different_ports_both_work(daemon):
     two.kill9()
     two.start()
     assert two.texts("c") == ["second", "1: second"]
+    # Each comes back to its own, whichever starts first.
+    one.kill9()
+    two.kill9()
+    two.start()
+    one.start()
+    assert two.texts("c") == ["second", "1: second"]
+    assert one.texts("c") == ["first", "1: first"]
+
+
+def test_the_same_daemon_started_twice_leaves_no_files_behind(daemon):
+    one = daemon(models=[ECHO])
+    again = daemon(config=one.config, args=["--port", str(one.port)], start=False)
+    before = sorted(path.name for path in one.database.parent.iterdir())
+    again.port = one.port
+    again.start(until=None)
+    assert again.process.wait(30) == 78
+    assert f"port {one.port} is in use" in again.logs()
+    assert sorted(path.name for path in one.database.parent.iterdir()) == before
 
 
 def test_a_database_of_a_newer_version_is_refused_untouched(daemon):

@@ -36,6 +36,24 @@ def model(tmp_path, source: str, *arguments: str, **fields):
     return {"name": "shout", "engine": "stdio", "protocol": "jsonl", "command": command, **fields}
 
 
+def test_an_engine_that_counts_absurdly_does_not_end_the_daemon(daemon, tmp_path):
+    absurd = SHOUT.replace("prompt_tokens=len(line), completion_tokens=len(words)",
+                           "prompt_tokens=2**63 - 1, completion_tokens=2**63 - 1, cached_tokens=2**62")
+    one = daemon(models=[model(tmp_path, absurd)])
+    for fields in ({}, {"n": 2}):
+        assert one.post("hello", model="shout", store=False, **fields).status_code == 200
+    assert one.get("/livez").status_code == 200
+
+
+def test_what_an_engine_says_of_its_failure_is_not_logged(daemon, tmp_path):
+    failing = SHOUT.replace("    words = ", "    emit(event='error', id=request['id'], code='failed', "
+                            "message='cannot say ' + request['messages'][-1]['content'])\n    continue\n    words = ")
+    one = daemon(models=[model(tmp_path, failing)], env={"IGRIS_LOG_LEVEL": "trace"})
+    reply = one.post("zanzibar", model="shout", store=False)
+    assert reply.status_code >= 500
+    assert "zanzibar" not in reply.text and "zanzibar" not in one.logs()
+
+
 def test_the_document_is_there_and_names_every_message(root):
     document = (root / "docs/engine-protocol.md").read_text()
     for word in ['"ready"', '"generate"', '"cancel"', '"text"', '"done"', '"error"', "max_tokens", "per_byte"]:

@@ -44,5 +44,9 @@ package struct TokenUsage: Hashable, Sendable {
         self.isExact = isExact
     }
 
-    package var totalTokens: Int { promptTokens + completionTokens }
+    /// Never overflows: the counts may come from another program, or from another host's disk.
+    package var totalTokens: Int {
+        let (sum, overflows) = promptTokens.addingReportingOverflow(completionTokens)
+        return overflows ? Int.max : sum
+    }
 }

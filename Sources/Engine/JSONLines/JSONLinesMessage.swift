@@ -103,7 +103,8 @@ enum EngineMessage: Sendable {
         case "invalid_request":
             return RuntimeError(.invalidRequest, message ?? "the engine refused the request")
         default:
-            return RuntimeError(.engineFailed, message ?? "the engine failed")
+            // What the engine says of a failure may quote the prompt, and failures are logged: its words stay here.
+            return RuntimeError(.engineFailed, "the engine says that it failed; see what it writes to standard error")
         }
     }
 
@@ -133,7 +134,8 @@ struct EngineFinish: Hashable, Sendable {
         guard let reason = json["reason"]?.string.flatMap(Reason.init(rawValue:)) else {
             throw RuntimeError(.engineFailed, "the engine's done message has no reason that this version knows")
         }
-        func count(_ key: String) -> Int { Int(clamping: max(0, json[key]?.integer ?? 0)) }
+        // Bounded, so that nobody who adds them up has to fear an overflow.
+        func count(_ key: String) -> Int { Int(clamping: min(Int64(Int32.max), max(0, json[key]?.integer ?? 0))) }
         self.reason = reason
         usage = TokenUsage(
             promptTokens: count("prompt_tokens"), completionTokens: count("completion_tokens"),

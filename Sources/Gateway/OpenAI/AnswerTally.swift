@@ -44,7 +44,8 @@ struct AnswerTally {
             throw RuntimeError(.engineFailed, "the answer ended before it was complete")
         }
         for usage in usages.dropFirst() {
-            sum.completionTokens += usage.completionTokens
+            let (tokens, overflows) = sum.completionTokens.addingReportingOverflow(usage.completionTokens)
+            sum.completionTokens = overflows ? Int.max : tokens
             sum.isExact = sum.isExact && usage.isExact
         }
         return sum

@@ -139,6 +139,10 @@ extension DaemonClient.Reply {
     /// The daemon's error object as our own error.
     static func error(status: Int, _ json: JSON?) -> RuntimeError {
         let message = json?["error"]?["message"]?.string ?? "the daemon answered with status \(status)"
-        return RuntimeError(status == 401 || status == 403 ? .unauthenticated : .unavailable, message)
+        switch status {
+        case 401, 403: return RuntimeError(.unauthenticated, message)
+        case 400..<500: return RuntimeError(.notFound, message)
+        default: return RuntimeError(.unavailable, message)
+        }
     }
 }

@@ -77,7 +77,9 @@ struct Chat: AsyncParsableCommand {
                 if let failure = chunk["error"]?["message"]?.string {
                     throw RuntimeError(.engineFailed, "the answer broke off: \(failure)")
                 }
-                if let piece = chunk["choices"]?.array?.first?["delta"]?["content"]?.string { Terminal.write(piece) }
+                if let piece = chunk["choices"]?.array?.first?["delta"]?["content"]?.string {
+                    Terminal.write(untrusted: piece)
+                }
             }
         }
         guard status == 200 else {

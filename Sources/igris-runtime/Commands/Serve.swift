@@ -9,6 +9,7 @@ struct Serve: AsyncParsableCommand {
     @OptionGroup var settings: SettingsOptions
 
     func run() async throws {
+        Terminal.fillMissingDescriptors()
         let settings = try settings.load()
         do {
             try await Runtime(settings: settings, environment: Environment.variables).run()

@@ -30,6 +30,7 @@ struct Runtime {
         let log = Self.startLog(settings.log)
         for notice in settings.notices { log.notice("\(notice)") }
 
+        try ListeningAddress(host: settings.server.host, port: settings.server.port).requireFree()
         let folder = try StateFolder(environment: environment)
         let storage = try await Storage.open(settings: settings, folder: folder, log: log)
         let models = Models(try settings.models.map { try EngineEntry.make($0, log: log) })
@@ -90,7 +91,7 @@ struct Runtime {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 var count = 0
-                for await signal in await UnixSignalsSequence(trapping: .sigterm, .sigint) {
+                for await signal in await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup) {
                     count += 1
                     if count > 1 { _exit(128 + (signal == .sigint ? SIGINT : SIGTERM)) }
                     log.notice("stopping; a second signal ends at once", metadata: ["signal": "\(signal)"])

@@ -13,7 +13,7 @@ struct Storage {
     var prefixKey: SymmetricKey
 
     /// Opens what the settings name. A file that another daemon of this machine holds is left to it: this one takes
-    /// `<name>.<port>.db` beside it.
+    /// `<name>.<port>.db` beside it, and comes back to that whichever of the two starts first.
     static func open(settings: Settings, folder: StateFolder, log: Logger) async throws -> Storage {
         let key: StoreKey
         if let text = settings.mcp.encryptionKey {
@@ -22,10 +22,11 @@ struct Storage {
             key = .device(try DeviceKey.loadOrCreate(directory: folder.path))
         }
         let path = settings.mcp.storagePath
+        let own = ownPath(path, port: settings.server.port)
+        if settings.mcp.persist, access(own, F_OK) == 0 { return try await open(own, settings, key, folder) }
         do {
             return try await open(path, settings, key, folder)
         } catch let error as RuntimeError where error.isStoreInUse {
-            let own = ownPath(path, port: settings.server.port)
             log.notice(
                 "the store is in use by another instance; this one keeps its own beside it",
                 metadata: ["store.name": "\(own.split(separator: "/").last ?? "")"])
