@@ -84,6 +84,8 @@ def held_out(value: str) -> bool:
 CONSONANTS, VOWELS = "bcdfghjklmnprstvwxyz", "aeiou"
 CLUSTERS = "br ch cl dr fl gr kh ph pl sh sk st th tr wh qu ll nn ss tt".split()
 # Alphabets of the multi-byte names: (letters, lengths). Single letters with accents are mixed into Latin syllables.
+CHUNKS = """sch ü ß ö ä tz ck ier ei hölz größ müll eau é è ç ï œ ou ien aï në rz sz cz szcz ę ą ł ś ź ż ó dz wicz ski ń ć ław mir brz krz
+świ żyw jędr zdz ch wł st gr an el ro ma li""".split()
 ACCENTED = "äöüßéèêëàâçîïôûùœąćęłńóśźżåøæñãõíúáěščřžýğışőűđ"
 SCRIPTS: list[tuple[str, tuple[int, int]]] = [
     ("".join(map(chr, range(0x3042, 0x3094))), (2, 6)),  # hiragana
@@ -133,9 +135,17 @@ class Values:
             return "".join(r.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(r.randint(2, 9)))
         return "".join(self.syllable() for _ in range(r.randint(low, high)))
 
+    def chunks(self) -> str:
+        """A long name of pieces that come back, as in Przemyszczyszcz: the hardest to copy."""
+        r = self.rng
+        few = [r.choice(CHUNKS) for _ in range(r.randint(2, 4))]
+        return "".join(r.choice(few) + (r.choice(VOWELS) if r.random() < .5 else "") for _ in range(r.randint(2, 5))).capitalize()
+
     def foreign(self) -> str:
         """A name with letters outside ASCII."""
         r = self.rng
+        if r.random() < .3:
+            return self.chunks()
         if r.random() < .55:
             letters = list(self.fake(2, 4))
             for _ in range(r.randint(1, 3)):
@@ -151,7 +161,7 @@ class Values:
         def draw() -> str:
             r = self.rng
             x = r.random()
-            name = self.known_name() if x < .22 else self.foreign() if x < .40 else self.fake().capitalize()
+            name = self.known_name() if x < .18 else self.foreign() if x < .48 else self.fake().capitalize()
             if r.random() < .3:
                 other = self.foreign() if r.random() < (.25 if name.isascii() else .6) else r.choice(SURNAMES) if r.random() < .4 else self.fake(1, 3).capitalize()
                 name += ("" if ord(name[0]) > 0x3000 and r.random() < .7 else " ") + other
@@ -256,6 +266,8 @@ PETS = "dog cat horse rabbit parrot hamster goldfish pony".split()
 EVENTS = """meeting party exam wedding concert lunch dinner train flight game match call interview delivery treasure""".split() + [
     "spare key", "team meeting"]
 LIKES = "like love".split()
+UNKNOWN = {"live": "You live in a place unknown to me", "from": "You are from a place unknown to me",
+           "age": "You are of an age unknown to me", "like": "You like something unknown to me"}
 
 
 @dataclass(frozen=True)
@@ -282,8 +294,7 @@ class Fact:
     @property
     def topic(self) -> str:
         return {"my": f"your {self.key}", "the": f"the {self.key}", "event": f"the {self.key}", "other": self.key,
-                "live": "where you live", "from": "where you are from", "age": "your age", "job": "your job",
-                "like": "what you like"}[self.kind]
+                "job": "your job"}[self.kind]
 
     @property
     def answer(self) -> str:
@@ -291,9 +302,9 @@ class Fact:
 
     @property
     def unknown(self) -> str:
-        """For keys without number the reply decides where the value would stand, next to the key: there the network finds it, or not."""
-        if self.kind in QUESTIONS or self.id == "my name":
-            return f"You have not told me {self.topic} yet"
+        """Decides where the value would stand, next to the key: there the network finds it, or not."""
+        if self.kind in UNKNOWN:
+            return UNKNOWN[self.kind]
         return f"{self.topic[0].upper() + self.topic[1:] if self.kind != 'other' else self.topic} is unknown to me"
 
 
@@ -596,7 +607,7 @@ class Dialogue:
         self.asked = new
 
     def ask_known(self) -> None:
-        fact = self.asked if self.asked and self.asked.id in self.facts and self.rng.random() < .4 else self.known()
+        fact = self.asked if self.asked and self.asked.id in self.facts and self.rng.random() < .6 else self.known()
         fact = self.facts[fact.id]
         self.asked = fact
         if self.rng.random() < .03 and fact.kind == "my" and fact.key == "name":
@@ -644,7 +655,7 @@ class Dialogue:
         self.add(open_question(self.values), FALLBACK)
 
 
-MIX: dict[str, float] = {"ask_known": 30, "ask_unknown": 30, "tell": 9, "update": 22, "open": 2.5, "small_talk": 5, "who": 1, "echo": .5, "list": .1,
+MIX: dict[str, float] = {"ask_known": 38, "ask_unknown": 26, "tell": 9, "update": 30, "open": 2.5, "small_talk": 5, "who": 1, "echo": .5, "list": .1,
                          "tell_two": 8, "tell_and_ask": .5, "ask_two": .2}
 NEEDS_FACT = {"ask_known", "update", "ask_two"}
 
