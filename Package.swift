@@ -38,6 +38,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
@@ -47,6 +48,7 @@ let package = Package(
         // Cellar: C libraries and embedded files.
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(name: "CDNSSD", providers: [.apt(["libavahi-compat-libdnssd-dev"])]),
         .target(name: "CRecallModel", cSettings: [.unsafeFlags(["-std=c23"])]),
 
         // Ground.
@@ -68,6 +70,17 @@ let package = Package(
         room(
             "BuiltinModel", ["Core", "GGUF", "CRecallModel"],
             settings: [.unsafeFlags(["-O"], .when(configuration: .debug))]),
+        room(
+            "Peering",
+            [
+                "Core", "Cryptography", "CDNSSD",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "NIOWebSocket", package: "swift-nio"),
+                log, metrics,
+            ]),
         room("Settings", ["Core"]),
         room("Telemetry", ["Core", log, metrics, metricsCore]),
 
@@ -88,6 +101,7 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOWebSocket", package: "swift-nio"),
                 .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
                 .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
                 lifecycle, log, metrics,
@@ -97,7 +111,7 @@ let package = Package(
             name: "igris-runtime",
             dependencies: [
                 "Core", "Cryptography", "Store", "Engine", "BuiltinModel", "Settings", "Telemetry", "Swarm", "Guardian",
-                "Node", "Gateway",
+                "Node", "Gateway", "Peering",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -116,6 +130,13 @@ let package = Package(
         tests(of: "Store", ["Core", "Cryptography"]),
         tests(of: "Engine", ["Core", log]),
         tests(of: "BuiltinModel", ["Core"]),
+        tests(
+            of: "Peering",
+            [
+                "Core", "Cryptography", log,
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ]),
         tests(of: "Settings", ["Core"]),
         tests(of: "Telemetry", [log, metricsCore]),
         tests(of: "Swarm", ["Core"]),

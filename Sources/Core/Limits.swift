@@ -32,6 +32,15 @@ package enum Limits {
     package static let parkedBytesPerOrigin = 1024 * 1024
     package static let parkedBytes = 8 * 1024 * 1024
 
+    // Swarm
+    package static let meshHosts = 64
+    package static let knownHosts = 4_096
+    package static let linkMessageBytes = 8 * 1024 * 1024
+    package static let linkQueueBytes = 4 * 1024 * 1024
+    package static let batchOperations = 256
+    package static let batchBytes = 1024 * 1024
+    package static let snapshotPartBytes = 256 * 1024
+
     // Engines
     package static let queuedRequestsPerModel = 512
     package static let engineLineBytes = 64 * 1024 * 1024

@@ -86,18 +86,33 @@ package struct Commit: Sendable {
     /// Rows to insert or replace, by stream.
     package var conversations: [ConversationHeader]
     package var prefixes: [PrefixMatch]
+    /// The authors' word for the operations; the store keeps the latest of each origin, and earlier ones at distances
+    /// that let a part of a stream travel.
+    package var seals: [BatchSeal]
+    /// Whether it must outlive a power cut before the call returns. What came from a peer need not: the peer has it.
+    package var durability: Durability
     /// Streams whose content is removed: bodies of their operations become ``Operation/Flags/erased``, rows of the
     /// views go.
     package var deletions: [StreamID]
 
+    package enum Durability: Hashable, Sendable {
+        /// Returns when it is on disk (fsync).
+        case synced
+        /// Returns when it would outlive the process; the disk follows.
+        case relaxed
+    }
+
     package init(
         operations: [Operation] = [], heads: [LogHead] = [], conversations: [ConversationHeader] = [],
-        prefixes: [PrefixMatch] = [], deletions: [StreamID] = []
+        prefixes: [PrefixMatch] = [], seals: [BatchSeal] = [], durability: Durability = .synced,
+        deletions: [StreamID] = []
     ) {
         self.operations = operations
         self.heads = heads
         self.conversations = conversations
         self.prefixes = prefixes
+        self.seals = seals
+        self.durability = durability
         self.deletions = deletions
     }
 }

@@ -1,0 +1,259 @@
+package import Core
+
+/// What the roof sees of the swarm.
+package protocol SwarmServices: Sendable {
+    /// Everyone this host knows of, itself first.
+    func hosts() async -> [HostReport]
+    func swarmStatus() async -> SwarmReport
+    /// Who is linked with whom, as far as this host has heard.
+    func links() async -> [LinkReport]
+    /// Events from now on; a slow reader loses the oldest.
+    func swarmEvents() async -> AsyncStream<SwarmEvent>
+    /// Finds out why hosts do not see each other; takes up to 10 s.
+    func diagnose() async -> [DiagnosticCheck]
+    /// Tries to link with a host at `address`. Throws ``RuntimeError`` with the reason.
+    func join(_ address: NetworkAddress) async throws
+    /// Denies an identity everywhere. Throws ``RuntimeError`` `.notFound` for one never heard of.
+    func evict(_ node: NodeID) async throws
+    /// Begins, or resumes, the change to a fresh swarm key. Returns where it stands.
+    func rotateKey(force: Bool) async throws -> RotationReport
+    /// Deletes a conversation everywhere and waits up to `patience` for the others' word.
+    func deleteConversation(
+        _ id: ConversationID, of caller: Owner, patience: Duration
+    ) async throws -> DeletionReport
+    /// The manifest of a fresh snapshot of the log, and its parts; for peers.
+    func makeSnapshot() async throws -> SnapshotManifest
+    func snapshotBytes(_ id: Bytes16, _ range: Range<Int>) async throws -> [UInt8]
+    /// How far this host's log reaches.
+    func vector() async -> VersionVector
+}
+
+/// One host as `/v1/mcp/peers`, `/v1/swarm/nodes` and `igris-runtime peers` show it.
+package struct HostReport: Hashable, Sendable {
+    package enum State: String, Hashable, Sendable, CaseIterable {
+        case alive
+        /// Did not answer; others are asked.
+        case suspect
+        case dead
+        /// Said goodbye.
+        case left
+        /// Heard of, not linked yet.
+        case connecting
+        /// Heard of, and cannot be linked with: `whyNot` says why.
+        case unreachable
+        /// Another swarm's key.
+        case foreign
+        case evicted
+        /// One side is open, the other keyed.
+        case incompatible
+        /// A second instance with an identity that is in use.
+        case cloned
+    }
+
+    package var id: NodeID?
+    package var isSelf: Bool
+    package var name: String
+    package var address: NetworkAddress
+    package var state: State
+    /// The reason and the next step, where it is not a member in good order.
+    package var whyNot: String?
+    /// Milliseconds since 1970.
+    package var lastSeen: UInt64
+    package var roundTrip: Duration?
+    /// Operations it has and this host does not, and the other way round.
+    package var behind: Int
+    package var ahead: Int
+    package var version: String
+    /// `worker` until there are elections.
+    package var role: String
+    package var models: [String]
+    package var channels: [DiscoveryChannel]
+    package var swarm: SwarmID?
+    /// Its clock minus ours.
+    package var clockSkew: Duration?
+
+    package init(
+        id: NodeID?, isSelf: Bool = false, name: String = "", address: NetworkAddress, state: State,
+        whyNot: String? = nil, lastSeen: UInt64, roundTrip: Duration? = nil, behind: Int = 0, ahead: Int = 0,
+        version: String = "", role: String = "worker", models: [String] = [], channels: [DiscoveryChannel] = [],
+        swarm: SwarmID? = nil, clockSkew: Duration? = nil
+    ) {
+        self.id = id
+        self.isSelf = isSelf
+        self.name = name
+        self.address = address
+        self.state = state
+        self.whyNot = whyNot
+        self.lastSeen = lastSeen
+        self.roundTrip = roundTrip
+        self.behind = behind
+        self.ahead = ahead
+        self.version = version
+        self.role = role
+        self.models = models
+        self.channels = channels
+        self.swarm = swarm
+        self.clockSkew = clockSkew
+    }
+}
+
+/// `GET /v1/swarm/status`.
+package struct SwarmReport: Hashable, Sendable {
+    package enum Phase: String, Hashable, Sendable {
+        /// No peer is known.
+        case alone
+        /// Far behind a peer and catching up.
+        case syncing
+        case steady
+    }
+
+    package var node: NodeID
+    package var instance: InstanceID
+    package var swarm: SwarmID
+    package var security: SwarmSecurity
+    package var phase: Phase
+    /// Members alive, this host included.
+    package var alive: Int
+    package var suspect: Int
+    package var dead: Int
+    /// SHA-256 over what the log holds, chains included: equal on hosts that hold the same. 64 hex digits.
+    package var digest: String
+    package var operations: Int
+    package var divergences: Int
+    package var channels: [DiscoveryStatus]
+    package var rotation: RotationReport?
+    /// What an operator should know, one sentence each with the next step.
+    package var warnings: [String]
+
+    package init(
+        node: NodeID, instance: InstanceID, swarm: SwarmID, security: SwarmSecurity, phase: Phase, alive: Int,
+        suspect: Int, dead: Int, digest: String, operations: Int, divergences: Int, channels: [DiscoveryStatus],
+        rotation: RotationReport?, warnings: [String]
+    ) {
+        self.node = node
+        self.instance = instance
+        self.swarm = swarm
+        self.security = security
+        self.phase = phase
+        self.alive = alive
+        self.suspect = suspect
+        self.dead = dead
+        self.digest = digest
+        self.operations = operations
+        self.divergences = divergences
+        self.channels = channels
+        self.rotation = rotation
+        self.warnings = warnings
+    }
+}
+
+/// One link of the topology.
+package struct LinkReport: Hashable, Sendable {
+    package var from: NodeID
+    package var to: NodeID
+    package var roundTrip: Duration?
+    package var bytesSent: Int
+    package var bytesReceived: Int
+
+    package init(from: NodeID, to: NodeID, roundTrip: Duration?, bytesSent: Int, bytesReceived: Int) {
+        self.from = from
+        self.to = to
+        self.roundTrip = roundTrip
+        self.bytesSent = bytesSent
+        self.bytesReceived = bytesReceived
+    }
+}
+
+/// Something that happened to the swarm, for the log and for whoever listens.
+package struct SwarmEvent: Hashable, Sendable {
+    /// `node_alive`, `node_suspect`, `node_dead`, `node_left`, `node_foreign`, `node_cloned`, `conversation_updated`,
+    /// `conversation_deleted`, `divergence`, `key_rotation`, …
+    package var name: String
+    /// Milliseconds since 1970.
+    package var at: UInt64
+    package var node: NodeID?
+    /// Never what was said.
+    package var detail: String
+
+    package init(_ name: String, at: UInt64, node: NodeID? = nil, detail: String = "") {
+        self.name = name
+        self.at = at
+        self.node = node
+        self.detail = detail
+    }
+}
+
+/// One thing that the doctor looked at.
+package struct DiagnosticCheck: Hashable, Sendable {
+    package enum Verdict: String, Hashable, Comparable, Sendable {
+        case ok
+        case warn
+        case fail
+        /// Could not be looked at here; `finding` says why.
+        case skipped
+
+        private var weight: Int {
+            switch self {
+            case .ok: 0
+            case .skipped: 1
+            case .warn: 2
+            case .fail: 3
+            }
+        }
+        package static func < (left: Verdict, right: Verdict) -> Bool { left.weight < right.weight }
+    }
+
+    /// Stable, for scripts: `multicast.loop`.
+    package var id: String
+    package var title: String
+    package var verdict: Verdict
+    package var finding: String
+    /// What to do; always set unless `ok` or `skipped`.
+    package var fix: String?
+
+    package init(id: String, title: String, verdict: Verdict, finding: String, fix: String? = nil) {
+        self.id = id
+        self.title = title
+        self.verdict = verdict
+        self.finding = finding
+        self.fix = fix
+    }
+}
+
+/// Where a deletion stands.
+package struct DeletionReport: Hashable, Sendable {
+    package var confirmed: [NodeID]
+    package var pending: [NodeID]
+
+    package init(confirmed: [NodeID], pending: [NodeID]) {
+        self.confirmed = confirmed
+        self.pending = pending
+    }
+}
+
+/// Where a change of the swarm key stands (swarm.md §11).
+package struct RotationReport: Hashable, Sendable {
+    package enum Phase: String, Hashable, Sendable {
+        /// The new key is being handed out; the old one is in use.
+        case install
+        /// The new one is in use; the old one is still accepted.
+        case use
+        /// Done: the old one is refused.
+        case retired
+    }
+
+    package var phase: Phase
+    package var from: SwarmID
+    package var to: SwarmID
+    package var confirmed: [NodeID]
+    /// Members that have not confirmed the phase, absent ones included.
+    package var waiting: [NodeID]
+
+    package init(phase: Phase, from: SwarmID, to: SwarmID, confirmed: [NodeID], waiting: [NodeID]) {
+        self.phase = phase
+        self.from = from
+        self.to = to
+        self.confirmed = confirmed
+        self.waiting = waiting
+    }
+}
