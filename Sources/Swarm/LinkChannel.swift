@@ -11,4 +11,6 @@ package enum LinkChannel: UInt8, Sendable, CaseIterable {
     case trust = 4
     /// Questions of a doctor on another host.
     case diagnosis = 5
+    /// ``Overlay``: broadcasts in swarms of more than ``Limits/meshHosts``.
+    case overlay = 6
 }
