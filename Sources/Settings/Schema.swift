@@ -16,6 +16,7 @@ extension Settings {
         server = reader.section("server", "Where clients reach the daemon.") { Server(reading: &$0) }
         models = Self.models(reading: &reader)
         mcp = reader.section("mcp", "Shared context: how conversations are kept and shared.") { MCP(reading: &$0) }
+        node = reader.section("node", "What this host is called.") { Node(reading: &$0) }
         context = reader.section("context", "When a turn counts as kept.") { Context(reading: &$0) }
         auth = reader.section("auth", "Who may ask. Requests from this machine itself need no key.") {
             Auth(reading: &$0)
@@ -49,18 +50,24 @@ extension Settings.Server {
 }
 
 extension Settings.MCP {
-    private static let discovery = "with peer discovery, in a later version"
-
     init(reading reader: inout SettingsReader) {
         enabled = reader.value(
-            "enabled", .toggle, default: true, "Keep and recall conversations; without it every request stands alone.")
+            "enabled", .toggle, default: true,
+            "Keep, recall and share conversations; without it every request and every host stands alone.")
         mdns = reader.value(
-            "mdns", .toggle, default: true, effect: Self.discovery, "Find peers by mDNS.")
+            "mdns", .toggle, default: true,
+            "Find peers by mDNS, through the Avahi daemon; where that is absent, `/v1/mcp/diagnostics` says so.")
         multicast = reader.value(
-            "multicast", .toggle, default: true, effect: Self.discovery, "Find peers by UDP multicast.")
+            "multicast", .toggle, default: true, "Find peers by UDP multicast, group 239.255.42.99.")
         multicastPort = reader.value(
-            "multicast_port", .integer(1...65_535), default: 5_354, effect: Self.discovery,
-            "UDP port of the multicast.")
+            "multicast_port", .integer(1...65_535), default: 5_354,
+            "UDP port of the multicast; the same on all hosts.")
+        seeds = reader.value(
+            "seeds", .list(of: .peerAddress, count: 0...1_000), default: [],
+            "Hosts to dial beside those that are found; one that is reachable is enough, its members follow.")
+        open = reader.value(
+            "open", .toggle, default: false,
+            "Share with every open host on this LAN, without a key: only where everyone may read everything.")
         persist = reader.value(
             "persist", .toggle, default: true,
             "Keep conversations on disk, encrypted; without it they live in memory and end with the daemon.")
@@ -69,7 +76,8 @@ extension Settings.MCP {
             "Database file; a relative path begins at the folder of the configuration file.")
         encryptionKey = reader.optional(
             "encryption_key", .encryptionKey, fallback: "MCP_ENCRYPTION_KEY",
-            "Key of the database and of the swarm; without it a random key of this device is made and kept.")
+            "Key of the database and of the swarm: hosts with the same key share everything. Without it random keys "
+                + "of this user on this machine are made and kept.")
         defaultConversation = reader.value(
             "default_conversation", .choice(), default: .shared,
             "off: nothing is recalled or kept unless the request names a conversation.")
@@ -80,8 +88,18 @@ extension Settings.Context {
     init(reading reader: inout SettingsReader) {
         durability = reader.value(
             "durability", .choice(), default: .first,
-            "When a turn is acknowledged: at its first safe copy, or when it is on this disk; one host alone knows "
-                + "only its disk, so both are the same.")
+            "When a turn is acknowledged: `first`, at its first safe copy, on this disk or on a peer; `fsync`, on this "
+                + "disk; `quorum`, on more than half of the hosts. One host alone: on this disk.")
+        retention = reader.value(
+            "retention", .duration(.seconds(3_600)...(.seconds(365 * 86_400))), default: .seconds(7 * 86_400),
+            "How long a host may be away and still be sent what it missed turn by turn; after that it gets a snapshot.")
+    }
+}
+
+extension Settings.Node {
+    init(reading reader: inout SettingsReader) {
+        name = reader.optional(
+            "name", .nodeName, "Name of this host on peers' pages; without it the machine's host name.")
     }
 }
 

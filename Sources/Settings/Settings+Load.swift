@@ -66,7 +66,7 @@ extension Settings {
         reader.refuseUnknownKeys()
         reader.refuseUnknownFlags()
         guard reader.problems.isEmpty else { throw SettingsError(problems: inOrder(reader.problems, file: file?.name)) }
-        settings.notices = reader.notices + reader.generalNotices()
+        settings.notices = reader.notices + reader.unknownVariables()
         settings.effective = reader.effective
         settings.holdsLiteralSecret = reader.holdsLiteralSecret
         return settings

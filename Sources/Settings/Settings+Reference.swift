@@ -30,7 +30,6 @@ extension Settings {
         if let value = key.defaultValue { standard = "`\(value.text)`" }
         let variables = [key.variable, key.fallbackVariable].compactMap { $0.map { "`\($0)`" } }
         var summary = key.summary
-        if let effect = key.effect { summary += " Accepted now; takes effect \(effect)." }
         if key.isSecret { summary += " Secret: never shown." }
         let words = key.words.split(separator: "|", omittingEmptySubsequences: false).joined(separator: "\\|")
         return "| `\(name)` | \(words) | \(standard) | \(variables.joined(separator: ", ")) | \(summary) |\n"

@@ -7,11 +7,12 @@ package struct Settings: Sendable {
     /// Never empty; names and aliases are unique.
     package var models: [Model]
     package var mcp: MCP
+    package var node: Node
     package var context: Context
     package var auth: Auth
     package var log: Log
 
-    /// What an operator should know though nothing is wrong: references to unset variables, keys without effect yet.
+    /// What an operator should know though nothing is wrong: references to unset variables, unknown ones with our prefix.
     package internal(set) var notices: [String] = []
     /// Every key with the value that stands and where it came from, in the order of the reference.
     package internal(set) var effective: [EffectiveValue] = []
@@ -72,7 +73,7 @@ package struct Settings: Sendable {
         package var slots: Int?
     }
 
-    /// Shared context: storage and, later, peers.
+    /// Shared context: storage and peers.
     package struct MCP: Sendable {
         package enum DefaultConversation: String, Sendable, CaseIterable {
             /// A bare request continues its caller's own conversation (design.md §3).
@@ -84,6 +85,10 @@ package struct Settings: Sendable {
         package var mdns: Bool
         package var multicast: Bool
         package var multicastPort: Int
+        /// Hosts to dial beside those that are found.
+        package var seeds: [NetworkAddress]
+        /// Everyone on this LAN may join, without a key.
+        package var open: Bool
         package var persist: Bool
         /// Absolute.
         package var storagePath: String
@@ -92,14 +97,25 @@ package struct Settings: Sendable {
         package var defaultConversation: DefaultConversation
     }
 
+    /// What this host is called.
+    package struct Node: Hashable, Sendable {
+        /// Nil: the machine's host name.
+        package var name: String?
+    }
+
     package struct Context: Hashable, Sendable {
-        /// When a turn counts as kept. On a single host both mean: it is on disk.
+        /// When a turn counts as kept. On a single host all three mean: it is on disk.
         package enum Durability: String, Sendable, CaseIterable {
+            /// On this disk, or in a peer's store: whichever comes first.
             case first
             case fsync
+            /// In the stores of more than half of the members.
+            case quorum
         }
 
         package var durability: Durability
+        /// How long a member that is away counts: until then the log keeps what it may still need.
+        package var retention: Duration
     }
 
     /// Who may ask.

@@ -28,9 +28,7 @@ import Testing
         #expect(
             example.notices == [
                 "config.json5:\(try position(of: "\"${MCP_ENCRYPTION_KEY}\"")): mcp.encryption_key is left out: "
-                    + "the environment variable MCP_ENCRYPTION_KEY is not set",
-                "mcp.mdns, mcp.multicast, mcp.multicast_port: accepted, and without effect until peer discovery comes "
-                    + "in a later version",
+                    + "the environment variable MCP_ENCRYPTION_KEY is not set"
             ])
     }
 
@@ -63,6 +61,7 @@ import Testing
         #expect(settings.models.map(\.name) == ["igris-recall", "qwen3-4b", "mine"])
         #expect(settings.models.first?.pace == 30)
         #expect(settings.auth.keys.map(\.name) == [nil, "laptop"])
+        #expect(settings.node.name == "kitchen")
     }
 
     @Test("The block of the requirements loads as it stands", arguments: [nil, "a shared key"])

@@ -22,8 +22,8 @@ import Testing
             ("{port: 8080}", #"1:2: unknown key "port": did you mean "server.port"?"#),
             ("{log: {colour: true}}", #"1:8: unknown key "colour" in log: the keys here are level, format"#),
             (
-                "{mcp: {open: true}}",
-                #"1:8: unknown key "open" in mcp: the keys here are enabled, mdns, multicast, multicast_port, persist, storage_path, encryption_key, default_conversation"#
+                "{mcp: {zeroconf: true}}",
+                #"1:8: unknown key "zeroconf" in mcp: the keys here are enabled, mdns, multicast, multicast_port, seeds, open, persist, storage_path, encryption_key, default_conversation"#
             ),
             ("{server: {port: 1,\n  port: 2}}", #"2:3: duplicate key "port"; the first one is on line 1"#),
             ("{log: {}, log: {}}", #"1:11: duplicate key "log"; the first one is on line 1"#),
@@ -69,7 +69,7 @@ import Testing
             ),
             (
                 "{context: {durability: 'majority'}}",
-                #"1:24: context.durability must be "first" or "fsync", not "majority""#
+                #"1:24: context.durability must be "first", "fsync" or "quorum", not "majority""#
             ),
             (
                 "{auth: {ip_allowlist: ['10.0.0.0/33']}}",
@@ -122,7 +122,7 @@ import Testing
                 "config.json5:4:19: server.port must be a whole number from 0 to 65,535, not 99999",
                 #"config.json5:4:26: duplicate key "port"; the first one is on line 4"#,
                 "config.json5:5:19: mcp.persist must be true or false, not a number",
-                #"config.json5:5:22: unknown key "x" in mcp: the keys here are enabled, mdns, multicast, multicast_port, persist, storage_path, encryption_key, default_conversation"#,
+                #"config.json5:5:22: unknown key "x" in mcp: the keys here are enabled, mdns, multicast, multicast_port, seeds, open, persist, storage_path, encryption_key, default_conversation"#,
                 #"IGRIS_AUTH_LAN: auth.lan must be "key" or "open", not "shut""#,
             ])
     }
@@ -148,7 +148,7 @@ import Testing
         #expect(told.last == "config.json5: 4900 further problems are not shown")
         #expect(
             told.first
-                == #"config.json5:1:2: unknown key "unknown0": the keys here are server, models, mcp, context, auth, log"#
+                == #"config.json5:1:2: unknown key "unknown0": the keys here are server, models, mcp, node, context, auth, log"#
         )
         let items = problems("{server: {allowed_hosts: [\(String(repeating: "1,", count: 100))]}, log: 1, mcp: 2}")
         #expect(items.last == "config.json5: 2 further problems are not shown")

@@ -1,3 +1,4 @@
+import Core
 import Guardian
 import Synchronization
 
@@ -10,6 +11,7 @@ final class ClientConnection: Sendable {
 
     private struct State {
         var isGone = false
+        var certificate: PeerCertificate?
         var nextWaiter: UInt64 = 0
         var waiters: [UInt64: CheckedContinuation<Void, Never>] = [:]
     }
@@ -20,6 +22,11 @@ final class ClientConnection: Sendable {
         self.peer = peer
         self.local = local
     }
+
+    /// What the other end proved in the TLS handshake: a member of this swarm. Nil on a plain connection.
+    var certificate: PeerCertificate? { state.withLock { $0.certificate } }
+
+    func markProven(_ certificate: PeerCertificate) { state.withLock { $0.certificate = certificate } }
 
     /// The client closed its side, or the connection broke.
     func markGone() {

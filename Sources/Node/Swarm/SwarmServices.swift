@@ -21,8 +21,13 @@ package protocol SwarmServices: Sendable {
     func deleteConversation(
         _ id: ConversationID, of caller: Owner, patience: Duration
     ) async throws -> DeletionReport
-    /// The manifest of a fresh snapshot of the log, and its parts; for peers.
+    /// The manifest of a snapshot of the log that is good for a newcomer: a fresh one, or one made a moment ago. It
+    /// stays to be fetched for a while after the last byte was asked for. For peers. Throws ``RuntimeError``
+    /// `.overloaded` while as many are being fetched as this host lets.
     func makeSnapshot() async throws -> SnapshotManifest
+    /// How many bytes a snapshot has. Throws ``RuntimeError`` `.notFound` for one that is gone.
+    func snapshotLength(_ id: Bytes16) async throws -> Int
+    /// Part of a snapshot, at most ``Limits/snapshotPartBytes``. Waits where the transfer is throttled.
     func snapshotBytes(_ id: Bytes16, _ range: Range<Int>) async throws -> [UInt8]
     /// How far this host's log reaches.
     func vector() async -> VersionVector
@@ -100,18 +105,40 @@ package struct HostReport: Hashable, Sendable {
 /// `GET /v1/swarm/status`.
 package struct SwarmReport: Hashable, Sendable {
     package enum Phase: String, Hashable, Sendable {
+        case starting
+        /// Looks for peers: the first seconds of a run.
+        case discovering
         /// No peer is known.
         case alone
         /// Far behind a peer and catching up.
         case syncing
         case steady
+        /// Has said goodbye.
+        case leaving
+    }
+
+    /// When a phase began.
+    package struct PhaseChange: Hashable, Sendable {
+        package var phase: Phase
+        /// Milliseconds since 1970.
+        package var at: UInt64
+
+        package init(_ phase: Phase, at: UInt64) {
+            self.phase = phase
+            self.at = at
+        }
     }
 
     package var node: NodeID
+    package var name: String
     package var instance: InstanceID
     package var swarm: SwarmID
     package var security: SwarmSecurity
     package var phase: Phase
+    /// The phases so far, the latest last; a bounded number of them.
+    package var phases: [PhaseChange]
+    /// `worker` until there are elections.
+    package var role: String
     /// Members alive, this host included.
     package var alive: Int
     package var suspect: Int
@@ -126,11 +153,14 @@ package struct SwarmReport: Hashable, Sendable {
     package var warnings: [String]
 
     package init(
-        node: NodeID, instance: InstanceID, swarm: SwarmID, security: SwarmSecurity, phase: Phase, alive: Int,
-        suspect: Int, dead: Int, digest: String, operations: Int, divergences: Int, channels: [DiscoveryStatus],
-        rotation: RotationReport?, warnings: [String]
+        node: NodeID, name: String = "", instance: InstanceID, swarm: SwarmID, security: SwarmSecurity, phase: Phase,
+        phases: [PhaseChange] = [], role: String = "worker", alive: Int, suspect: Int, dead: Int, digest: String,
+        operations: Int, divergences: Int, channels: [DiscoveryStatus], rotation: RotationReport?, warnings: [String]
     ) {
         self.node = node
+        self.name = name
+        self.phases = phases
+        self.role = role
         self.instance = instance
         self.swarm = swarm
         self.security = security

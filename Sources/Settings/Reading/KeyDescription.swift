@@ -18,8 +18,6 @@ struct KeyDescription: Sendable {
     /// A variable with a name of its own that counts where nothing else sets the key.
     var fallbackVariable: String?
     var summary: String
-    /// When the key takes effect, where that is not yet.
-    var effect: String?
 
     /// The name within its section.
     var lastName: String { name.split(separator: ".").last.map(String.init) ?? name }

@@ -8,17 +8,8 @@ extension SettingsReader {
         }
     }
 
-    func generalNotices() -> [String] {
-        var result: [String] = []
-        if !withoutEffect.isEmpty {
-            let names = withoutEffect.joined(separator: ", ")
-            result.append("\(names): accepted, and without effect until peer discovery comes in a later version")
-        }
-        return result + unknownVariables()
-    }
-
     /// Told, not refused: others set variables with our prefix too (Kubernetes does for a service called igris).
-    private func unknownVariables() -> [String] {
+    func unknownVariables() -> [String] {
         let known = Settings.keys.compactMap(\.variable)
         let unknown = surroundings.environment.keys.filter {
             $0.hasPrefix("IGRIS_") && !known.contains($0) && surroundings.variable($0) != nil

@@ -142,12 +142,12 @@ extension SettingsReader {
 
     mutating func describe<Value>(
         _ key: String, _ kind: Kind<Value>, default standard: JSON? = nil, isRequired: Bool = false,
-        fallback: String? = nil, effect: String? = nil, _ summary: String
+        fallback: String? = nil, _ summary: String
     ) {
         let description = KeyDescription(
             name: pattern(key), words: kind.words, isRequired: isRequired, isSecret: kind.isSecret,
             defaultValue: standard, variable: scope.isOverridable ? Self.variable(for: full(key)) : nil,
-            fallbackVariable: fallback, summary: summary, effect: effect)
+            fallbackVariable: fallback, summary: summary)
         add(description, for: key)
     }
 }

@@ -30,8 +30,6 @@ struct SettingsReader {
     var notices: [String] = []
     var effective: [EffectiveValue] = []
     var descriptions: [KeyDescription] = []
-    /// Keys that were given and take effect in a later version only.
-    var withoutEffect: [String] = []
     /// A secret stands in the file itself.
     var holdsLiteralSecret = false
 
@@ -50,10 +48,9 @@ struct SettingsReader {
 
     /// A key with a default.
     mutating func value<Value>(
-        _ key: String, _ kind: Kind<Value>, default standard: Value, effect: String? = nil, _ summary: String
+        _ key: String, _ kind: Kind<Value>, default standard: Value, _ summary: String
     ) -> Value {
-        describe(key, kind, default: kind.show(standard), effect: effect, summary)
-        if effect != nil, isGiven(key) { withoutEffect.append(full(key)) }
+        describe(key, kind, default: kind.show(standard), summary)
         return strongest(key, kind, default: kind.show(standard)) ?? standard
     }
 

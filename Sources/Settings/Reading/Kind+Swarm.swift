@@ -1,0 +1,65 @@
+import Core
+
+extension Kind where Value == NetworkAddress {
+    /// `HOST` or `HOST:PORT`, an IPv6 address in brackets where a port follows.
+    static var peerAddress: Kind {
+        let words = "HOST or HOST:PORT, the port \(usualPort) where none is given"
+        return Kind(words: words, textForm: .text) { node, reading in
+            let kind = Kind.peerAddress
+            guard let text = reading.text(node, kind) else { return nil }
+            guard text.utf8.count <= 300, let address = NetworkAddress(text, defaultPort: usualPort) else {
+                return reading.refuse(node, kind, found: quoted(text))
+            }
+            return address
+        } show: {
+            .string("\($0)")
+        }
+    }
+
+    /// As `server.port` has it.
+    private static var usualPort: Int { 8_080 }
+}
+
+extension Kind where Value == String {
+    static var nodeName: Kind { text("1 to 63 bytes of printable text", bytes: 1...63) { $0.trimsToItself } }
+}
+
+extension Kind where Value == Duration {
+    /// A whole number and its unit: `30s`, `10m`, `12h`, `7d`.
+    static func duration(_ range: ClosedRange<Duration>) -> Kind {
+        let words = "a duration from \(shown(range.lowerBound)) to \(shown(range.upperBound)), as 30s, 10m, 12h or 7d"
+        return Kind(words: words, textForm: .text) { node, reading in
+            let kind = Kind.duration(range)
+            guard let text = reading.text(node, kind) else { return nil }
+            guard let value = parsed(text), range.contains(value) else {
+                return reading.refuse(node, kind, found: quoted(text))
+            }
+            return value
+        } show: {
+            .string(shown($0))
+        }
+    }
+
+    private static var units: [(letter: Character, seconds: Int64)] {
+        [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)]
+    }
+
+    private static func parsed(_ text: String) -> Duration? {
+        guard let unit = units.first(where: { $0.letter == text.last }), text.utf8.count <= 12,
+            text.dropLast().utf8.allSatisfy({ (0x30...0x39).contains($0) }), let count = Int64(text.dropLast())
+        else { return nil }
+        return .seconds(count * unit.seconds)
+    }
+
+    /// In the largest unit that needs no fraction.
+    private static func shown(_ duration: Duration) -> String {
+        let seconds = duration.components.seconds
+        let unit = units.first { seconds >= $0.seconds && seconds.isMultiple(of: $0.seconds) }
+        return unit.map { "\(seconds / $0.seconds)\($0.letter)" } ?? "\(seconds)s"
+    }
+}
+
+extension String {
+    /// No space begins or ends it.
+    fileprivate var trimsToItself: Bool { first != " " && last != " " }
+}
