@@ -90,6 +90,18 @@ package final class SQLiteContextStore: ContextStore {
         }
     }
 
+    package func batch(of origin: Origin, after sequence: UInt64) async throws -> OperationBatch? {
+        try await threads.read { reader throws(RuntimeError) in try reader.batch(of: origin, after: sequence) }
+    }
+
+    package func damaged(limit: Int) async throws -> [Dot] {
+        try await threads.read { reader throws(RuntimeError) in try reader.damaged(limit: limit) }
+    }
+
+    package func repair(_ operations: [Operation]) async throws -> [Dot] {
+        try await threads.write { writer throws(RuntimeError) in try writer.repair(operations) }
+    }
+
     package func conversation(_ stream: StreamID) async throws -> ConversationHeader? {
         try await threads.read { reader throws(RuntimeError) in try reader.conversation(stream) }
     }

@@ -34,7 +34,11 @@ enum Schema {
         CREATE INDEX operations_by_stream ON operations (stream);
         CREATE TABLE prefixes (hash INTEGER NOT NULL, operation INTEGER NOT NULL, PRIMARY KEY (hash, operation))
             STRICT, WITHOUT ROWID;
+        """,
+        // Seals before the latest of their origin, which is in its row. Numbered as the operations up to which they go.
         """
+        CREATE TABLE seals (id INTEGER PRIMARY KEY, sealed BLOB NOT NULL) STRICT;
+        """,
     ]
 
     /// Brings the database to ``version``, each step in a transaction of its own.

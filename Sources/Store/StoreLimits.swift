@@ -10,6 +10,9 @@ extension Limits {
     /// together, and would else be split into one that is early and all the others. A lone commit never waits.
     static let storeGathering = Duration.microseconds(300)
     static let storeReaders = 2
+    /// Seals are kept at such distances: a part of a stream that travels is at most so long.
+    static let checkpointOperations = 64
+    static let checkpointBytes = 512 * 1024
     /// Rows kept in memory to save look-ups; past it they are forgotten and read again.
     static let storeCachedRows = 4_096
     /// So long after the last commit the write-ahead log is moved into the database and emptied.

@@ -2,8 +2,8 @@ import Core
 
 /// Reads the tables over one connection and opens what is sealed. It belongs to that connection's thread.
 final class StoreReader {
-    private let database: Database
-    private let ring: KeyRing
+    let database: Database
+    let ring: KeyRing
     private var origins: [Int64: Origin] = [:]
     private var streams: [Int64: StreamID] = [:]
 
@@ -57,25 +57,34 @@ final class StoreReader {
     func operations(
         of origin: Origin, after sequence: UInt64, limit: Int
     ) throws(RuntimeError) -> [Operation] {
-        guard limit > 0, sequence < 1 << UInt64(Limits.sequenceBits),
-            let index = try database.first(
-                "SELECT id FROM origins WHERE node = ? AND epoch = ?", .blob(origin.node.bytes.bytes),
-                .integer(Int64(origin.epoch)), read: { $0.integer(0) })
-        else { return [] }
-        let base = index << Limits.sequenceBits
+        guard limit > 0, let row = try row(of: origin) else { return [] }
         var operations: [Operation] = []
-        try database.forEach(
+        try forEachOperation(of: row, after: sequence, limit: limit) { operation in
+            operations.append(operation)
+            return true
+        }
+        return operations
+    }
+
+    /// Calls `body` with the operations above `sequence` in their order, at most `limit` of them, until it says false.
+    func forEachOperation(
+        of origin: OriginRow, after sequence: UInt64, limit: Int, body: (Operation) -> Bool
+    ) throws(RuntimeError) {
+        guard sequence < 1 << UInt64(Limits.sequenceBits) else { return }
+        let base = origin.index << Limits.sequenceBits
+        var last = sequence
+        try database.scan(
             "SELECT id, kind, sealed, stream FROM operations WHERE id > ? AND id < ? ORDER BY id LIMIT ?",
             .integer(base + Int64(sequence)), .integer(base + 1 << Limits.sequenceBits), .integer(Int64(limit))
         ) { columns throws(RuntimeError) in
             let stream = try stream(at: columns.integer(3))
             let next = try operation(columns.integer(0), columns.integer(1), columns.blob(2), stream: stream).operation
-            guard next.dot.sequence == sequence + UInt64(operations.count) + 1 else {
+            guard next.dot.sequence == last + 1 else {
                 throw RuntimeError(.corrupt, "the store is damaged: operations before \(next.dot) are missing")
             }
-            operations.append(next)
+            last += 1
+            return body(next)
         }
-        return operations
     }
 
     func conversation(_ stream: StreamID) throws(RuntimeError) -> ConversationHeader? {
@@ -139,6 +148,14 @@ final class StoreReader {
         return (found.index, row)
     }
 
+    /// The row of an origin; nil for one never seen.
+    func row(of origin: Origin) throws(RuntimeError) -> OriginRow? {
+        try database.first(
+            "SELECT id, node, epoch, sealed FROM origins WHERE node = ? AND epoch = ?",
+            .blob(origin.node.bytes.bytes), .integer(Int64(origin.epoch))
+        ) { columns throws(RuntimeError) in try originRow(columns, index: columns.integer(0), from: 1) }
+    }
+
     /// All origins, by index.
     func allOrigins() throws(RuntimeError) -> [OriginRow] {
         var rows: [OriginRow] = []
@@ -172,9 +189,9 @@ final class StoreReader {
     }
 
     func dot(at id: Int64) throws(RuntimeError) -> Dot {
-        let sequence = id & (1 << Limits.sequenceBits - 1)
+        let sequence = RowNumber.sequence(id)
         guard id > 0, sequence > 0 else { throw RuntimeError(.corrupt, "the store is damaged: a row has no number") }
-        return Dot(origin: try origin(at: id >> Limits.sequenceBits), sequence: UInt64(sequence))
+        return Dot(origin: try origin(at: id >> Limits.sequenceBits), sequence: sequence)
     }
 
     func fingerprint(of stream: StreamID) -> [UInt8] { ring.fingerprint("stream", of: stream.bytes.bytes) }
@@ -192,7 +209,7 @@ final class StoreReader {
         }
     }
 
-    private func stream(at index: Int64) throws(RuntimeError) -> StreamID {
+    func stream(at index: Int64) throws(RuntimeError) -> StreamID {
         if let stream = streams[index] { return stream }
         let record = try database.first("SELECT sealed FROM streams WHERE id = ?", .integer(index)) { $0.blob(0) }
         guard let record, let content = ring.open(record, as: .stream(index)) else { throw Self.damagedConversation }

@@ -3,15 +3,24 @@ import Cryptography
 
 /// Deletion: what was said goes, the log's chain of hashes stays whole (swarm.md §4).
 extension StoreWriter {
-    /// Takes a stream's content away: each body becomes the hash of its operation. False for an unknown stream.
-    func erase(_ stream: StreamID) throws(RuntimeError) -> Bool {
-        guard let index = try lookUp(stream) else { return false }
-        var rows: [(id: Int64, kind: Int64, record: [UInt8])] = []
-        try database.forEach("SELECT id, kind, sealed FROM operations WHERE stream = ?", .integer(index)) {
-            rows.append(($0.integer(0), $0.integer(1), $0.blob(2)))
+    /// Takes an operation's content away: its body becomes the hash that it had.
+    func erase(_ dot: Dot) throws(RuntimeError) {
+        guard let origin = origins[dot.origin], dot.sequence <= origin.sequence else {
+            throw RuntimeError(.internal, "\(dot) cannot be erased: it is not in the store")
         }
-        for row in rows { try erase(row.id, row.kind, row.record, of: stream) }
-        if streams[stream]?.row.header != nil { state.conversations = state.conversations.subtracting(1) }
+        let id = RowNumber.of(dot, index: origin.index)
+        let found = try database.first("SELECT kind, sealed, stream FROM operations WHERE id = ?", .integer(id)) {
+            (kind: $0.integer(0), record: $0.blob(1), stream: $0.integer(2))
+        }
+        // A row that has gone missing has nothing left to take away.
+        guard let found else { return }
+        try erase(id, found.kind, found.record, of: try reader.stream(at: found.stream))
+    }
+
+    /// Takes a conversation out of the view. False for one that is not there.
+    func hide(_ stream: StreamID) throws(RuntimeError) -> Bool {
+        guard try lookUp(stream) != nil, streams[stream]?.row.header != nil else { return false }
+        state.conversations = state.conversations.subtracting(1)
         streams[stream]?.row.header = nil
         return true
     }
@@ -27,10 +36,7 @@ extension StoreWriter {
                     "DELETE FROM prefixes WHERE hash = ? AND operation = ?", .bits(prefix), .integer(id))
             }
             row.prefixes = []
-            if !row.operation.body.isEmpty {
-                row.operation.body = SHA256.hash(OperationCodec.encode(row.operation))
-                row.operation.flags.insert(.erased)
-            }
+            row.operation = row.operation.erased
         } catch {
             guard error.code == .corrupt else { throw error }
             // A damaged row goes like the others. What it hashed to is lost: the zeros say so, and a peer can tell.
@@ -39,7 +45,7 @@ extension StoreWriter {
                 operation: Operation(
                     dot: try reader.dot(at: id), kind: kind, flags: .erased,
                     timestamp: HybridTimestamp(rawValue: 0), stream: stream,
-                    body: [UInt8](repeating: 0, count: SHA256.digestBytes)),
+                    body: Operation.lostHash),
                 prefixes: [])
             try database.run(
                 "UPDATE operations SET kind = ? WHERE id = ?", .integer(Int64(kind.rawValue)), .integer(id))
@@ -52,6 +58,17 @@ extension StoreWriter {
         mustErase = true
         // A reader in the way, or a full disk: then at the next rest.
         _ = try? database.checkpoint()
+    }
+}
+
+extension Operation {
+    /// With the hash that it had in place of its body; one without a body, or erased already, as it is.
+    var erased: Operation {
+        guard !body.isEmpty, !flags.contains(.erased) else { return self }
+        var erased = self
+        erased.body = SHA256.hash(OperationCodec.encode(self))
+        erased.flags.insert(.erased)
+        return erased
     }
 }
 

@@ -12,7 +12,7 @@ final class StoreWriter {
 
     // What the tables say, kept in memory; read again after anything went wrong.
     var state: StoreState
-    private var origins: [Origin: OriginRow] = [:]
+    private(set) var origins: [Origin: OriginRow] = [:]
     var streams: [StreamID: (index: Int64, row: StreamRow)] = [:]
     private var owners: [Owner: Int64] = [:]
     private var isStale = false
@@ -70,8 +70,15 @@ final class StoreWriter {
 
     private func recovered(as origin: Origin) -> RecoveredLog {
         let heads = origins.values.filter { $0.sequence > 0 }.map(\.head).sorted { $0.origin < $1.origin }
-        let latest = origins.values.map(\.latest).max() ?? HybridTimestamp(rawValue: 0)
-        return RecoveredLog(origin: origin, heads: heads, latestTimestamp: latest)
+        var clock = HybridClock(latest: HybridTimestamp(rawValue: 0))
+        for row in origins.values {
+            // A peer's clock may be days ahead: what we would not have followed then is not followed now either.
+            let wall = row.origin.node == node ? row.latest.milliseconds : environment.seconds &* 1_000
+            clock.observe(row.latest, milliseconds: wall)
+        }
+        return RecoveredLog(
+            origin: origin, heads: heads, seals: origins.values.compactMap(\.seal).sorted { $0.origin < $1.origin },
+            latestTimestamp: clock.latest)
     }
 
     /// Empties the write-ahead log once nothing is written for a while.
@@ -121,7 +128,7 @@ final class StoreWriter {
         }
         hasLog = true
         if zip(group, results).contains(where: { commit, result in
-            if case .success = result { !commit.deletions.isEmpty } else { false }
+            if case .success = result { !commit.erasures.isEmpty || !commit.removals.isEmpty } else { false }
         }) {
             emptyLog()
         }
@@ -164,11 +171,16 @@ final class StoreWriter {
         }
         for match in commit.prefixes where !written.contains(match.dot) { try add(match) }
         try advance(commit.heads, expecting: touchedOrigins)
+        for seal in commit.seals {
+            try take(seal)
+            touchedOrigins.insert(seal.origin)
+        }
+        for dot in commit.erasures { try erase(dot) }
+        for stream in commit.removals where try hide(stream) { touchedStreams.insert(stream) }
         for header in commit.conversations {
             try show(header)
             touchedStreams.insert(header.stream)
         }
-        for stream in commit.deletions where try erase(stream) { touchedStreams.insert(stream) }
         for stream in touchedStreams.sorted() { try save(stream) }
         for origin in touchedOrigins.sorted() { try save(origin) }
     }
@@ -181,9 +193,8 @@ final class StoreWriter {
             throw RuntimeError(
                 .internal, "operation \(operation.dot) does not follow \(row.sequence), the last one in the store")
         }
-        origins[operation.dot.origin]?.sequence += 1
-        origins[operation.dot.origin]?.latest = max(row.latest, operation.timestamp)
-        return row.index << Limits.sequenceBits | Int64(operation.dot.sequence)
+        origins[operation.dot.origin]?.append(operation)
+        return RowNumber.of(operation.dot, index: row.index)
     }
 
     private func append(_ operation: Operation, id: Int64, prefixes: [UInt64]) throws(RuntimeError) {
@@ -197,7 +208,7 @@ final class StoreWriter {
         state.operations += 1
     }
 
-    private func sealed(_ row: OperationRow) throws(RuntimeError) -> [UInt8] {
+    func sealed(_ row: OperationRow) throws(RuntimeError) -> [UInt8] {
         state.records += 1
         let content = try row.encoded { origin throws(RuntimeError) in try ensure(origin).index }
         let operation = row.operation
@@ -212,9 +223,9 @@ final class StoreWriter {
     /// A prefix of an operation that is here already.
     private func add(_ match: PrefixMatch) throws(RuntimeError) {
         guard let origin = origins[match.dot.origin], match.dot.sequence <= origin.sequence,
-            var row = try reader.operation(at: origin.index << Limits.sequenceBits | Int64(match.dot.sequence))
+            var row = try reader.operation(at: RowNumber.of(match.dot, index: origin.index))
         else { throw RuntimeError(.internal, "a prefix leads to \(match.dot), which is not in the store") }
-        let id = origin.index << Limits.sequenceBits | Int64(match.dot.sequence)
+        let id = RowNumber.of(match.dot, index: origin.index)
         guard !row.operation.flags.contains(.erased), !row.prefixes.contains(match.prefix.rawValue) else { return }
         row.prefixes.append(match.prefix.rawValue)
         try replace(row, id: id)
@@ -239,10 +250,44 @@ final class StoreWriter {
         }
     }
 
+    /// Keeps an author's word for its stream, and of the earlier ones those that divide it.
+    private func take(_ seal: BatchSeal) throws(RuntimeError) {
+        guard seal.author.count == BatchSeal.authorBytes, seal.signature.count == BatchSeal.signatureBytes,
+            seal.sequence <= origins[seal.origin]?.sequence ?? 0
+        else {
+            throw RuntimeError(.internal, "a seal of \(seal.origin) up to \(seal.sequence) covers what is not here")
+        }
+        guard let index = origins[seal.origin]?.index, let kept = origins[seal.origin]?.take(seal) else { return }
+        let dot = Dot(origin: kept.origin, sequence: kept.sequence)
+        state.records += 1
+        try database.run(
+            "INSERT OR REPLACE INTO seals (id, sealed) VALUES (?, ?)", .integer(RowNumber.of(dot, index: index)),
+            .blob(try ring.seal(kept.signature, as: .seal(dot))))
+    }
+
     private func show(_ header: ConversationHeader) throws(RuntimeError) {
         _ = try ensure(header.stream)
         if streams[header.stream]?.row.header == nil { state.conversations += 1 }
         streams[header.stream]?.row.header = header
+    }
+
+    /// Something rarer than a commit, written as a whole or not at all.
+    func transaction<Value>(_ body: () throws(RuntimeError) -> Value) throws(RuntimeError) -> Value {
+        if origin == nil { _ = try recover() }
+        try refreshIfStale()
+        do {
+            try database.run("BEGIN IMMEDIATE")
+            let value = try body()
+            try write(state)
+            try database.run("COMMIT")
+            hasLog = true
+            return value
+        } catch {
+            // SQLite may have ended the transaction itself.
+            if database.isInTransaction { try? database.run("ROLLBACK") }
+            isStale = true
+            throw error
+        }
     }
 
     // MARK: - Rows
@@ -278,7 +323,7 @@ final class StoreWriter {
         return found.index
     }
 
-    private func ensure(_ stream: StreamID) throws(RuntimeError) -> Int64 {
+    func ensure(_ stream: StreamID) throws(RuntimeError) -> Int64 {
         if let index = try lookUp(stream) { return index }
         try database.run(
             "INSERT INTO streams (fingerprint, sealed) VALUES (?, x'')", .blob(reader.fingerprint(of: stream)))

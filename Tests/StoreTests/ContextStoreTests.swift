@@ -135,7 +135,8 @@ import Testing
         deletion.operations[0].body = []
         deletion.heads = deletion.operations.map(model.head(after:))
         deletion.conversations = []
-        deletion.deletions = [Fixture.stream(0), Fixture.stream(404)]
+        deletion.erasures = model.operations(of: Fixture.stream(0)).map(\.dot) + deletion.operations.map(\.dot)
+        deletion.removals = [Fixture.stream(0), Fixture.stream(404)]
         model.apply(deletion)
         try await store.commit(deletion)
         #expect(try await model.difference(from: store) == nil)

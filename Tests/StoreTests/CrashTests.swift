@@ -17,7 +17,10 @@ import Testing
             var commit = model.turn(
                 origin, stream: Fixture.stream(UInt64.random(in: 0..<4, using: &generator)),
                 text: String(repeating: "x", count: size), prefix: UInt64(number))
-            if Int.random(in: 0..<10, using: &generator) == 0 { commit.deletions = [Fixture.stream(0)] }
+            if Int.random(in: 0..<10, using: &generator) == 0 {
+                commit.erasures = model.operations(of: Fixture.stream(0)).map(\.dot)
+                commit.removals = [Fixture.stream(0)]
+            }
             model.apply(commit)
             try await store.commit(commit)
             let copy = sandbox.crashed()
@@ -94,7 +97,7 @@ import Testing
                 #expect(try await model.difference(from: store) == nil, "seed \(seed), step \(step)")
             case 2:
                 let stream = Fixture.stream(UInt64.random(in: 0..<6, using: &generator))
-                let commit = Commit(deletions: [stream])
+                let commit = model.deletion(of: stream)
                 model.apply(commit)
                 try await store.commit(commit)
             default:

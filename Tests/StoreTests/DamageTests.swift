@@ -135,7 +135,7 @@ import Testing
         #expect(error?.code == .corrupt && error?.message.contains("\(hurt)") == true)
         #expect(try await store.operations(of: Fixture.stream(1)) == model.operations(of: Fixture.stream(1)))
         // It can be deleted all the same.
-        try await store.commit(Commit(deletions: [Fixture.stream(2)]))
+        try await store.commit(model.deletion(of: Fixture.stream(2)))
         let erased = try await store.operations(of: Fixture.stream(2))
         #expect(erased.count == 7 && erased.allSatisfy { $0.flags.contains(.erased) })
         #expect(erased.filter { $0.body == [UInt8](repeating: 0, count: 32) }.map(\.dot) == [hurt])

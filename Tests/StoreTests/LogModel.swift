@@ -51,15 +51,20 @@ struct LogModel {
         for head in commit.heads { heads[head.origin] = head }
         for header in commit.conversations { headers[header.stream] = header }
         for match in commit.prefixes { prefixes[match.prefix] = match }
-        for stream in commit.deletions {
-            headers[stream] = nil
-            prefixes = prefixes.filter { $0.value.stream != stream }
-            for (dot, operation) in operations
-            where operation.stream == stream && !operation.body.isEmpty && !operation.flags.contains(.erased) {
-                operations[dot]?.body = SHA256.hash(OperationCodec.encode(operation))
-                operations[dot]?.flags.insert(.erased)
-            }
+        for dot in commit.erasures {
+            prefixes = prefixes.filter { $0.value.dot != dot }
+            guard let operation = operations[dot], !operation.body.isEmpty, !operation.flags.contains(.erased)
+            else { continue }
+            operations[dot]?.body = SHA256.hash(OperationCodec.encode(operation))
+            operations[dot]?.flags.insert(.erased)
         }
+        for stream in commit.removals { headers[stream] = nil }
+        for header in commit.conversations { headers[header.stream] = header }
+    }
+
+    /// The whole of a conversation goes.
+    func deletion(of stream: StreamID) -> Commit {
+        Commit(erasures: operations(of: stream).map(\.dot), removals: [stream])
     }
 
     func operations(of stream: StreamID) -> [Operation] {

@@ -77,7 +77,7 @@ import Testing
         let kept = try records("SELECT sealed FROM operations WHERE stream = 2")
         #expect(doomed.count == 15 && kept.count == 15)
         for record in doomed + kept { #expect(Self.found(record, in: sandbox) != []) }
-        try await store.commit(Commit(deletions: [Fixture.stream(0)]))
+        try await store.commit(model.deletion(of: Fixture.stream(0)))
         for record in doomed { #expect(Self.found(record, in: sandbox) == []) }
         for record in kept { #expect(Self.found(record, in: sandbox) == ["contexts.db"]) }
         await store.close()

@@ -26,11 +26,19 @@ package struct RecoveredLog: Sendable {
     package var origin: Origin
     /// All origins, this one included where it has written.
     package var heads: [LogHead]
+    /// The latest of each origin, ascending by it. One may stand below its origin's head: the operations above it
+    /// came without their seal, or were written before there were seals.
+    package var seals: [BatchSeal]
+    /// The latest of this host's own, and of the others' no further ahead of the wall clock than a
+    /// ``HybridClock`` follows.
     package var latestTimestamp: HybridTimestamp
 
-    package init(origin: Origin, heads: [LogHead], latestTimestamp: HybridTimestamp) {
+    package init(
+        origin: Origin, heads: [LogHead], seals: [BatchSeal] = [], latestTimestamp: HybridTimestamp
+    ) {
         self.origin = origin
         self.heads = heads
+        self.seals = seals
         self.latestTimestamp = latestTimestamp
     }
 }
@@ -78,45 +86,6 @@ package struct PrefixMatch: Hashable, Sendable {
     }
 }
 
-/// One atomic write: operations, and the rows of the views that follow from them.
-package struct Commit: Sendable {
-    package var operations: [Operation]
-    /// The heads of the operations' origins after them.
-    package var heads: [LogHead]
-    /// Rows to insert or replace, by stream.
-    package var conversations: [ConversationHeader]
-    package var prefixes: [PrefixMatch]
-    /// The authors' word for the operations; the store keeps the latest of each origin, and earlier ones at distances
-    /// that let a part of a stream travel.
-    package var seals: [BatchSeal]
-    /// Whether it must outlive a power cut before the call returns. What came from a peer need not: the peer has it.
-    package var durability: Durability
-    /// Streams whose content is removed: bodies of their operations become ``Operation/Flags/erased``, rows of the
-    /// views go.
-    package var deletions: [StreamID]
-
-    package enum Durability: Hashable, Sendable {
-        /// Returns when it is on disk (fsync).
-        case synced
-        /// Returns when it would outlive the process; the disk follows.
-        case relaxed
-    }
-
-    package init(
-        operations: [Operation] = [], heads: [LogHead] = [], conversations: [ConversationHeader] = [],
-        prefixes: [PrefixMatch] = [], seals: [BatchSeal] = [], durability: Durability = .synced,
-        deletions: [StreamID] = []
-    ) {
-        self.operations = operations
-        self.heads = heads
-        self.conversations = conversations
-        self.prefixes = prefixes
-        self.seals = seals
-        self.durability = durability
-        self.deletions = deletions
-    }
-}
-
 /// Sizes of the store, for metrics and `/v1/mcp/peers`.
 package struct StoreStatistics: Hashable, Sendable {
     package var conversations: Int
@@ -136,12 +105,22 @@ package struct StoreStatistics: Hashable, Sendable {
 package protocol ContextStore: Sendable {
     /// What the log goes on from. Decides the origin of this start (swarm.md §1).
     func recover() async throws -> RecoveredLog
-    /// Writes all of it or nothing. Returns when it is on disk (fsync); waiting callers share one.
+    /// Writes all of it or nothing; ``Commit/durability`` says when it returns. Synced callers share one fsync, and
+    /// relaxed ones do not wait for it.
     func commit(_ commit: Commit) async throws
     /// The operations of one stream, ascending by origin and sequence; none for an unknown stream.
     func operations(of stream: StreamID) async throws -> [Operation]
     /// The operations of one origin with a sequence above `sequence`, ascending, at most `limit`.
     func operations(of origin: Origin, after sequence: UInt64, limit: Int) async throws -> [Operation]
+    /// The operations of one origin above `sequence` up to a seal, ready to travel: as many as
+    /// ``Limits/batchOperations`` and ``Limits/batchBytes`` allow, or those up to the first seal where even they are
+    /// more. Nil where no seal stands above `sequence`.
+    func batch(of origin: Origin, after sequence: UInt64) async throws -> OperationBatch?
+    /// The operations whose rows no longer open, at most `limit`: what a peer may send again. Reads all of the log.
+    func damaged(limit: Int) async throws -> [Dot]
+    /// Puts those of `operations` in place whose rows are damaged, and leaves all others alone. The caller has proven
+    /// them by their origin's chain. Returns which were put in place.
+    func repair(_ operations: [Operation]) async throws -> [Dot]
     func conversation(_ stream: StreamID) async throws -> ConversationHeader?
     /// The conversations of one owner, the latest first.
     func conversations(of owner: Owner, limit: Int) async throws -> [ConversationHeader]

@@ -16,6 +16,9 @@ package struct OperationBatch: Hashable, Sendable {
 /// The author's Ed25519 signature over its whole stream up to one operation: the chain hash there covers all before
 /// it, so a relay can neither forge, nor drop, nor reorder.
 package struct BatchSeal: Hashable, Sendable {
+    package static let authorBytes = 32
+    package static let signatureBytes = 64
+
     package var origin: Origin
     package var sequence: UInt64
     /// The author's 32-byte public key; the origin's node is its hash, so a seal proves itself.

@@ -9,6 +9,7 @@ enum RowPlace {
     case stream(Int64)
     case origin(Int64, Origin)
     case state
+    case seal(Dot)
 
     func associatedData(in store: Bytes16) -> [UInt8] {
         var writer = ByteWriter()
@@ -18,9 +19,7 @@ enum RowPlace {
         switch self {
         case .operation(let dot, let kind, let stream):
             writer.put(1)
-            writer.put(dot.origin.node.bytes)
-            writer.put(bigEndian: dot.origin.epoch)
-            writer.put(bigEndian: dot.sequence)
+            Self.put(dot, into: &writer)
             writer.put(kind.rawValue)
             writer.put(stream.bytes)
         case .stream(let index):
@@ -33,7 +32,16 @@ enum RowPlace {
             writer.put(bigEndian: origin.epoch)
         case .state:
             writer.put(4)
+        case .seal(let dot):
+            writer.put(5)
+            Self.put(dot, into: &writer)
         }
         return writer.bytes
+    }
+
+    private static func put(_ dot: Dot, into writer: inout ByteWriter) {
+        writer.put(dot.origin.node.bytes)
+        writer.put(bigEndian: dot.origin.epoch)
+        writer.put(bigEndian: dot.sequence)
     }
 }

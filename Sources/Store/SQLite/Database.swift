@@ -77,6 +77,16 @@ final class Database {
         while let row = try statement.step() { try read(row) }
     }
 
+    /// The same until `read` says false.
+    func scan(
+        _ sql: String, _ values: SQLValue..., read: (Row) throws(RuntimeError) -> Bool
+    ) throws(RuntimeError) {
+        let statement = try prepared(sql)
+        try statement.begin(values)
+        defer { statement.end() }
+        while let row = try statement.step(), try read(row) {}
+    }
+
     /// What `read` makes of the first row; nil where there is none.
     func first<Value>(
         _ sql: String, _ values: SQLValue..., read: (Row) throws(RuntimeError) -> Value

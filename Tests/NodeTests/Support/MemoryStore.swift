@@ -1,4 +1,5 @@
 import Core
+import Cryptography
 
 /// A store in memory whose commits can be held up and refused. Operations go through their bytes, as on disk.
 actor MemoryStore: ContextStore {
@@ -6,6 +7,8 @@ actor MemoryStore: ContextStore {
     private var epoch: UInt32 = 1
     private var log: [Origin: [[UInt8]]] = [:]
     private var heads: [Origin: LogHead] = [:]
+    /// All of them, ascending.
+    private var seals: [Origin: [BatchSeal]] = [:]
     private var headers: [StreamID: ConversationHeader] = [:]
     private var prefixes: [PrefixHash: PrefixMatch] = [:]
     private var latest = HybridTimestamp(rawValue: 0)
@@ -71,7 +74,7 @@ actor MemoryStore: ContextStore {
         epoch = max(epoch, heads.keys.map(\.epoch).max() ?? 0)
         return RecoveredLog(
             origin: Origin(node: node, epoch: epoch), heads: heads.values.sorted { $0.origin < $1.origin },
-            latestTimestamp: latest)
+            seals: seals.values.compactMap(\.last).sorted { $0.origin < $1.origin }, latestTimestamp: latest)
     }
 
     func commit(_ commit: Commit) async throws {
@@ -90,11 +93,42 @@ actor MemoryStore: ContextStore {
             latest = max(latest, operation.timestamp)
         }
         for head in commit.heads { heads[head.origin] = head }
+        for seal in commit.seals where seal.sequence > seals[seal.origin]?.last?.sequence ?? 0 {
+            guard seal.sequence <= heads[seal.origin]?.sequence ?? 0 else {
+                throw RuntimeError(.internal, "a seal of \(seal.origin) covers what is not here")
+            }
+            seals[seal.origin, default: []].append(seal)
+        }
+        for dot in commit.erasures { try erase(dot) }
+        for stream in commit.removals { headers[stream] = nil }
         for header in commit.conversations { headers[header.stream] = header }
         for prefix in commit.prefixes { prefixes[prefix.prefix] = prefix }
+        for dot in commit.erasures { prefixes = prefixes.filter { $0.value.dot != dot } }
         commits += 1
         endings.reached(commits)
     }
+
+    private func erase(_ dot: Dot) throws {
+        let index = Int(dot.sequence) - 1
+        guard let bytes = log[dot.origin]?[index] else { throw RuntimeError(.internal, "\(dot) is not here") }
+        var operation = try OperationCodec.decode(bytes)
+        guard !operation.flags.contains(.erased), !operation.body.isEmpty else { return }
+        operation.body = SHA256.hash(bytes)
+        operation.flags.insert(.erased)
+        log[dot.origin]?[index] = OperationCodec.encode(operation)
+    }
+
+    func batch(of origin: Origin, after sequence: UInt64) throws -> OperationBatch? {
+        let above = (seals[origin] ?? []).filter { $0.sequence > sequence }
+        let farthest = sequence + UInt64(Limits.batchOperations)
+        guard let seal = above.last(where: { $0.sequence <= farthest }) ?? above.first else { return nil }
+        let count = Int(seal.sequence - sequence)
+        return OperationBatch(operations: try operations(of: origin, after: sequence, limit: count), seal: seal)
+    }
+
+    /// Rows in memory are never damaged.
+    func damaged(limit: Int) -> [Dot] { [] }
+    func repair(_ operations: [Operation]) -> [Dot] { [] }
 
     func operations(of stream: StreamID) async throws -> [Operation] {
         if let failure { throw failure }
