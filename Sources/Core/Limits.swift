@@ -23,6 +23,7 @@ package enum Limits {
     package static let streamBufferBytes = 256 * 1024
     package static let streamStall = Duration.seconds(30)
     package static let heartbeat = Duration.seconds(15)
+    package static let clientSocketFrameBytes = 64 * 1024
     package static let drain = Duration.seconds(30)
 
     // Operations
@@ -37,6 +38,18 @@ package enum Limits {
     package static let knownHosts = 4_096
     package static let linkMessageBytes = 8 * 1024 * 1024
     package static let linkQueueBytes = 4 * 1024 * 1024
+    /// Messages that a link has taken in and nobody has read; beyond, the socket is read no further.
+    package static let linkInboxBytes = 1024 * 1024
+    package static let linkConnect = Duration.seconds(3)
+    /// From the open connection to the open link.
+    package static let linkHandshake = Duration.seconds(5)
+    /// Data that the other side has not acknowledged for this long means that it is gone.
+    package static let linkStall = Duration.seconds(10)
+    /// A link that is closed still writes what waits, for this long.
+    package static let linkGoodbye = Duration.seconds(1)
+    package static let linksToAccept = 256
+    package static let peerRequest = Duration.seconds(15)
+    package static let peerResponseBytes = 8 * 1024 * 1024
     package static let batchOperations = 256
     package static let batchBytes = 1024 * 1024
     package static let snapshotPartBytes = 256 * 1024

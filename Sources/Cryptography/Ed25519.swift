@@ -10,7 +10,7 @@ package enum Ed25519 {
         CustomReflectable
     {
         // Sendable: the library's key object is not changed after the initialiser, and documents shared reading.
-        private let key: OpaquePointer
+        let key: OpaquePointer
         package let publicKey: PublicKey
 
         /// A fresh pair.

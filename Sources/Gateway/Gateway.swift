@@ -16,10 +16,11 @@ package struct Gateway: Service {
     private let onListening: @Sendable (_ host: String, _ port: Int) -> Void
 
     /// - Parameters:
+    ///   - door: TLS and links with the hosts of the swarm. Without one the port speaks plain HTTP only.
     ///   - metricsPage: the text of `GET /metrics`.
     ///   - onListening: called once connections are taken, with the address and the port that the system gave.
     package init(
-        configuration: GatewayConfiguration, node: any NodeServices,
+        configuration: GatewayConfiguration, node: any NodeServices, door: PeerDoor? = nil,
         metricsPage: @escaping @Sendable () async -> String = { "" }, log: Logger,
         onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void = { _, _ in }
     ) {
@@ -36,9 +37,10 @@ package struct Gateway: Service {
                 machine: MachineNamesCache()),
             chat: ChatCompletions(node: node, metrics: metrics, limits: configuration.limits),
             information: Information(node: node, lifecycle: lifecycle, metricsPage: metricsPage),
-            metrics: metrics, lifecycle: lifecycle, nodeID: node.id, log: log)
+            swarmLink: SwarmLink(door: door), metrics: metrics, lifecycle: lifecycle, nodeID: node.id, log: log)
         channel = GatewayChannel(
-            responder: responder, ledger: ConnectionLedger(limits: configuration.limits), limits: configuration.limits)
+            responder: responder, ledger: ConnectionLedger(limits: configuration.limits), limits: configuration.limits,
+            door: door)
     }
 
     /// Serves until the task is cancelled, or until graceful shutdown is done: from the signal on `/readyz` says 503

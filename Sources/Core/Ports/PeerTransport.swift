@@ -26,11 +26,14 @@ package protocol PeerLink: AnyObject, Sendable {
     /// Counted on the TLS socket's inside, framing included.
     var bytesSent: Int { get }
     var bytesReceived: Int { get }
-    /// Puts a message into the queue; never waits. After the close it does nothing.
+    /// Puts a message of at most ``Limits/linkMessageBytes`` into the queue; never waits. After the close it does
+    /// nothing. A link on which ``Limits/linkQueueBytes`` and one message more wait is closed: look at `queuedBytes`
+    /// before sending what can be fetched later.
     func send(_ message: [UInt8])
-    /// Messages as they come, at most ``Limits/linkMessageBytes`` each; ends when the link has closed. One reader,
-    /// whose slowness slows the other side (TCP), not memory.
+    /// Messages as they come, at most ``Limits/linkMessageBytes`` each; ends when the link was closed in good order,
+    /// and throws ``LinkFailure`` when it broke. One reader, whose slowness slows the other side (TCP), not memory.
     func messages() -> AsyncThrowingStream<[UInt8], any Error>
+    /// What waits is still written, for a second at most; nothing more comes in.
     func close()
 }
 
@@ -72,6 +75,10 @@ package protocol PeerTransport: Sendable {
     /// `GET path` on a peer over the same mutual TLS, for what is too large for the link; `range` asks for a part.
     /// Throws ``LinkFailure``, or ``RuntimeError`` for a status other than 200 and 206.
     func get(_ path: String, range: Range<Int>?, from address: NetworkAddress, node: NodeID) async throws -> [UInt8]
-    /// Identities that are refused after the handshake from now on.
+    /// Identities that are refused after the handshake from now on, all others no more; their links are closed.
     func deny(_ nodes: Set<NodeID>) async
+    /// From now on this host shows certificates of `primary`, and takes those of `primary` and `accepted`; where the
+    /// other side asks for one of `accepted`, it shows that. Links with hosts of any other swarm are closed.
+    /// Throws ``RuntimeError`` for a seed of another length than 32.
+    func use(primary: SwarmAuthority, accepted: [SwarmAuthority]) async throws
 }

@@ -28,3 +28,15 @@ package enum SwarmSecurity: String, Hashable, Sendable, CaseIterable {
     case key
     case open
 }
+
+/// A swarm as those inside know it: its name, and the secret that its certificates are made with.
+package struct SwarmAuthority: Sendable {
+    package let swarm: SwarmID
+    /// 32 bytes derived from the swarm's key: the seed of its certificate authority.
+    package let seed: Secret<[UInt8]>
+
+    package init(swarm: SwarmID, seed: Secret<[UInt8]>) {
+        self.swarm = swarm
+        self.seed = seed
+    }
+}

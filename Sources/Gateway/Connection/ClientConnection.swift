@@ -1,5 +1,6 @@
 import Core
 import Guardian
+import NIOCore
 import Synchronization
 
 /// What a request may know of the connection it came on: who is at the other end, and whether they are still there.
@@ -8,9 +9,12 @@ final class ClientConnection: Sendable {
     let peer: IPAddress?
     /// The address of ours that the client reached.
     let local: IPAddress?
+    /// The connection itself, for what takes it over (``WebSocketUpgrade``). Nil in tests without one.
+    let channel: (any Channel)?
 
     private struct State {
         var isGone = false
+        var isSecure = false
         var certificate: PeerCertificate?
         var nextWaiter: UInt64 = 0
         var waiters: [UInt64: CheckedContinuation<Void, Never>] = [:]
@@ -18,15 +22,24 @@ final class ClientConnection: Sendable {
 
     private let state = Mutex(State())
 
-    init(peer: IPAddress?, local: IPAddress?) {
+    init(peer: IPAddress?, local: IPAddress?, channel: (any Channel)? = nil) {
         self.peer = peer
         self.local = local
+        self.channel = channel
     }
 
-    /// What the other end proved in the TLS handshake: a member of this swarm. Nil on a plain connection.
-    var certificate: PeerCertificate? { state.withLock { $0.certificate } }
+    /// The TLS handshake is done, before any request.
+    func handshakeEnded(with certificate: PeerCertificate?) {
+        state.withLock { state in
+            state.isSecure = true
+            state.certificate = certificate
+        }
+    }
 
-    func markProven(_ certificate: PeerCertificate) { state.withLock { $0.certificate = certificate } }
+    /// The connection is encrypted.
+    var isSecure: Bool { state.withLock { $0.isSecure } }
+    /// Who of the swarm is at the other end. Nil for everyone who showed no certificate of this swarm.
+    var certificate: PeerCertificate? { state.withLock { $0.certificate } }
 
     /// The client closed its side, or the connection broke.
     func markGone() {

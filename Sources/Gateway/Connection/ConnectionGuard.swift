@@ -7,7 +7,7 @@ import NIOHTTP1
 ///
 /// An idle timer alone would let a client live for ever that sends a byte now and then; so the head as a whole has a
 /// deadline (hardening.md §3).
-final class ConnectionGuard: ChannelDuplexHandler {
+final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias InboundOut = HTTPServerRequestPart
     typealias OutboundIn = HTTPServerResponsePart
@@ -40,6 +40,8 @@ final class ConnectionGuard: ChannelDuplexHandler {
     /// All is sent, and the client is given a moment to read it.
     private var lingeringSince: NIODeadline?
     private var headSince: NIODeadline?
+    /// The TLS handshake has begun and not ended.
+    private var isSecuring = false
     private var unwritableSince: NIODeadline?
     private var lastRead = NIODeadline.now()
     private var lastWrite = NIODeadline.now()
@@ -73,6 +75,24 @@ final class ConnectionGuard: ChannelDuplexHandler {
         timer?.task.cancel()
         client.markGone()
         context.fireChannelInactive()
+    }
+
+    /// The connection speaks another protocol from now on, and is watched by that one's handlers.
+    func handlerRemoved(context: ChannelHandlerContext) {
+        timer?.task.cancel()
+        timer = nil
+    }
+
+    /// The handshake and the first request's head share one deadline up to here; a request has its own.
+    func handshakeBegan() {
+        isSecuring = true
+        headSince = .now()
+    }
+
+    func handshakeEnded() {
+        isSecuring = false
+        headSince = nil
+        lastRead = .now()
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
@@ -218,6 +238,29 @@ final class ConnectionGuard: ChannelDuplexHandler {
         watch(context)
     }
 
+    /// The handlers around this one that make HTTP of the bytes, in the order in which they leave: the parser as the
+    /// last, because it hands on what it has not read.
+    var codec: [any RemovableChannelHandler] = []
+
+    /// Says 101 and leaves the connection to `handlers`, which take its bytes. What the client has sent behind its
+    /// request goes to them.
+    func giveUp(
+        in pipeline: ChannelPipeline.SynchronousOperations, saying headers: HTTPHeaders,
+        to handlers: [any ChannelHandler]
+    ) throws {
+        guard closingSince == nil, openRequests == 1, !isReadingRequest, !isResponding else {
+            throw ChannelError.inputClosed
+        }
+        let context = try pipeline.context(handler: self)
+        let head = HTTPResponseHead(version: .http1_1, status: .switchingProtocols, headers: headers)
+        context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
+        context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: nil)
+        try pipeline.addHandlers(handlers, position: .before(self))
+        pipeline.removeHandler(self, promise: nil)
+        for handler in codec { pipeline.removeHandler(handler, promise: nil) }
+        codec = []
+    }
+
     // MARK: Deadlines
 
     private enum Expiry {
@@ -235,7 +278,9 @@ final class ConnectionGuard: ChannelDuplexHandler {
             // With an earlier response still being written, nobody reads this body yet.
             return openRequests > 1 ? nil : (lastRead + TimeAmount(limits.bodyIdle), .refuse(.bodyTooSlow))
         }
-        if let headSince { return (headSince + TimeAmount(limits.headerDeadline), .refuse(.headTooSlow)) }
+        if let headSince {
+            return (headSince + TimeAmount(limits.headerDeadline), isSecuring ? .close : .refuse(.headTooSlow))
+        }
         if openRequests == 0 { return (max(lastRead, lastWrite) + TimeAmount(limits.keepAliveIdle), .close) }
         if isStreaming { return (lastWrite + TimeAmount(limits.heartbeat), .beat) }
         return nil
@@ -275,7 +320,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
 }
 
 /// Sits before the parser and tells the guard that bytes have come, which the parser itself does not.
-final class ArrivalWatch: ChannelInboundHandler {
+final class ArrivalWatch: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
 

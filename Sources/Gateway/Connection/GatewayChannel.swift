@@ -21,12 +21,14 @@ struct GatewayChannel: ServerChildChannel {
     let responder: Responder
     let ledger: ConnectionLedger
     let limits: GatewayLimits
+    /// Nil where there is no swarm: then the port speaks plain HTTP only.
+    let door: PeerDoor?
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         channel.eventLoop.makeCompletedFuture {
             let client = ClientConnection(
                 peer: channel.remoteAddress?.ipAddress.flatMap { IPAddress($0) },
-                local: channel.localAddress?.ipAddress.flatMap { IPAddress($0) })
+                local: channel.localAddress?.ipAddress.flatMap { IPAddress($0) }, channel: channel)
             let isWelcome = ledger.enter(client.peer)
             channel.closeFuture.whenComplete { [ledger] _ in ledger.leave(client.peer) }
             let options = channel.syncOptions
@@ -45,12 +47,16 @@ struct GatewayChannel: ServerChildChannel {
             let connection = ConnectionGuard(
                 client: client, limits: limits, isSurplus: !isWelcome, nodeID: responder.nodeID)
             let pipeline = channel.pipeline.syncOperations
-            try pipeline.addHandler(ArrivalWatch(connection))
-            try pipeline.configureHTTPServerPipeline(
-                withPipeliningAssistance: false, withErrorHandling: false, withOutboundHeaderValidation: false,
-                withEncoderConfiguration: .init(), withDecoderLimitConfiguration: decoder)
-            try pipeline.addHandler(connection)
-            try pipeline.addHandler(HTTP1ToHTTPServerCodec(secure: false))
+            if let door {
+                try pipeline.addHandler(FirstByte(door: door, client: client, connection: connection))
+            }
+            let watch = ArrivalWatch(connection)
+            let encoder = HTTPResponseEncoder()
+            let parser = ByteToMessageHandler(
+                HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes, limitConfiguration: decoder))
+            let types = HTTP1ToHTTPServerCodec(secure: false)
+            try pipeline.addHandlers(watch, encoder, parser, connection, types)
+            connection.codec = [types, encoder, watch, parser]
             let parts = try NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>(
                 wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
             return Value(parts: parts, client: client)

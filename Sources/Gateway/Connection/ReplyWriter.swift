@@ -92,6 +92,24 @@ final class ReplyWriter: Sendable {
         try await outbound.write(.end(nil))
     }
 
+    /// Leaves HTTP: the connection becomes a WebSocket to whoever `handlers` make it to. Throws ``APIError`` for a
+    /// request that does not ask properly, else when the client has gone.
+    func upgrade<Result: Sendable>(
+        _ exchange: Exchange,
+        to handlers: @escaping @Sendable (any Channel) throws -> (handlers: [any ChannelHandler], result: Result)
+    ) async throws -> Result {
+        let upgrade = try WebSocketUpgrade(exchange)
+        status.withLock { $0 = .switchingProtocols }
+        return try await upgrade.perform(headers: common, handlers: handlers)
+    }
+
+    /// A WebSocket that tells a client things.
+    func openSocket(_ exchange: Exchange, limits: GatewayLimits) async throws -> ClientSocket {
+        try await upgrade(exchange) { [client = exchange.client] in
+            ClientSocket.make($0, client: client, limits: limits)
+        }
+    }
+
     private func begin(_ code: HTTPResponse.Status, _ headers: HTTPFields) -> HTTPResponse {
         status.withLock { $0 = code }
         return HTTPResponse(status: code, headerFields: common + headers)

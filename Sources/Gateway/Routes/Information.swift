@@ -20,7 +20,7 @@ struct Information: Sendable {
         case .context(let id): try await context(id, caller)
         case .status: await status()
         case .metrics: Reply(type: "text/plain; version=0.0.4; charset=utf-8", body: Array(await metricsPage().utf8))
-        case .chatCompletions: throw RuntimeError(.internal, "chat completions have a handler of their own")
+        case .chatCompletions, .swarmLink: throw RuntimeError(.internal, "this route has a handler of its own")
         }
     }
 

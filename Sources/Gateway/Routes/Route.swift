@@ -14,6 +14,8 @@ enum Route: Hashable {
     case context(String)
     case status
     case metrics
+    /// A link of the swarm (``SwarmLink``).
+    case swarmLink
 
     /// The route of a path, whatever the method. Nil for a path that leads nowhere.
     init?(path: Substring) {
@@ -30,6 +32,7 @@ enum Route: Hashable {
         case "/v1/mcp/contexts": self = .contexts
         case "/v1/status": self = .status
         case "/metrics": self = .metrics
+        case "/v1/swarm/ws": self = .swarmLink
         case let path where path.hasPrefix("/v1/models/"):
             // A model's name may hold slashes and colons, escaped or not.
             guard let name = Self.decoded(path.dropFirst("/v1/models/".count)) else { return nil }
@@ -42,8 +45,15 @@ enum Route: Hashable {
     }
 
     var methods: [HTTPRequest.Method] {
-        self == .chatCompletions ? [.post] : [.get, .head]
+        switch self {
+        case .chatCompletions: [.post]
+        case .swarmLink: [.get]
+        default: [.get, .head]
+        }
     }
+
+    /// Hosts of the swarm only, whoever else may use this host.
+    var isForPeers: Bool { self == .swarmLink }
 
     var bodyLimit: Int {
         self == .chatCompletions ? Limits.inferenceBodyBytes : Limits.bodyBytes
@@ -63,6 +73,7 @@ enum Route: Hashable {
         case .context: "/v1/mcp/contexts/{id}"
         case .status: "/v1/status"
         case .metrics: "/metrics"
+        case .swarmLink: "/v1/swarm/ws"
         }
     }
 

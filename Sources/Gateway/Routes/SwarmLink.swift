@@ -1,0 +1,38 @@
+import Core
+import NIOCore
+
+/// `GET /v1/swarm/ws`: another host of the swarm opens its link; and the rule by which paths are for such hosts only.
+struct SwarmLink: Sendable {
+    /// Nil where this host has no swarm.
+    let door: PeerDoor?
+
+    /// Who asks, if it is a host of the swarm. Throws ``APIError`` with the reason why it is not.
+    func peer(of exchange: Exchange) throws(APIError) -> PeerCertificate {
+        guard let door else {
+            throw .notAPeer("this host is in no swarm (mcp.enabled is false)")
+        }
+        guard exchange.client.isSecure else {
+            throw .notAPeer("this path is for hosts of the swarm, over TLS with the swarm's certificate")
+        }
+        guard let certificate = exchange.client.certificate else {
+            throw .notAPeer("this path is for hosts of the swarm; the connection shows no certificate of it")
+        }
+        guard !door.isDenied(certificate.node) else {
+            throw APIError(
+                403, type: "permission_error", code: "evicted",
+                "host \(certificate.node) was evicted from this swarm; it needs a new identity to come back")
+        }
+        return certificate
+    }
+
+    func open(_ exchange: Exchange, with peer: PeerCertificate, _ writer: ReplyWriter) async throws {
+        guard let door else { return }
+        try await writer.upgrade(exchange) { (door.takeLink($0, peer), ()) }
+    }
+}
+
+extension APIError {
+    fileprivate static func notAPeer(_ message: String) -> APIError {
+        APIError(401, type: "authentication_error", code: "not_a_peer", message)
+    }
+}
