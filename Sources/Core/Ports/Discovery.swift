@@ -24,10 +24,13 @@ package struct Sighting: Hashable, Sendable {
     package var version: String?
     /// It said goodbye: a reason to probe it, not to forget it.
     package var isLeaving: Bool
+    /// Its wall clock minus ours, where it told its own: a host with a wrong clock is found all the same.
+    package var clockSkew: Duration?
 
     package init(
         channel: DiscoveryChannel, addresses: [NetworkAddress], node: NodeID? = nil, instance: InstanceID? = nil,
-        swarm: SwarmID? = nil, security: SwarmSecurity? = nil, version: String? = nil, isLeaving: Bool = false
+        swarm: SwarmID? = nil, security: SwarmSecurity? = nil, version: String? = nil, isLeaving: Bool = false,
+        clockSkew: Duration? = nil
     ) {
         self.channel = channel
         self.addresses = addresses
@@ -37,6 +40,7 @@ package struct Sighting: Hashable, Sendable {
         self.security = security
         self.version = version
         self.isLeaving = isLeaving
+        self.clockSkew = clockSkew
     }
 }
 
@@ -49,6 +53,8 @@ package struct DiscoveryStatus: Hashable, Sendable {
     package var detail: String
     package var sent: Int
     package var received: Int
+    /// What came and was thrown away: not of this program, not authentic, or too much of it.
+    package var refused: Int
     /// Milliseconds since 1970; nil before the first.
     package var lastSent: UInt64?
     package var lastReceived: UInt64?
@@ -61,13 +67,14 @@ package struct DiscoveryStatus: Hashable, Sendable {
 
     package init(
         channel: DiscoveryChannel, state: State, detail: String, sent: Int = 0, received: Int = 0,
-        lastSent: UInt64? = nil, lastReceived: UInt64? = nil
+        refused: Int = 0, lastSent: UInt64? = nil, lastReceived: UInt64? = nil
     ) {
         self.channel = channel
         self.state = state
         self.detail = detail
         self.sent = sent
         self.received = received
+        self.refused = refused
         self.lastSent = lastSent
         self.lastReceived = lastReceived
     }
@@ -79,16 +86,21 @@ package struct Announcement: Hashable, Sendable {
     package var instance: InstanceID
     package var swarm: SwarmID
     package var security: SwarmSecurity
+    /// The address that the server listens on, as in the settings: where it is one of loopback, only this machine is
+    /// told.
+    package var host: String
     package var port: Int
     package var version: String
 
     package init(
-        node: NodeID, instance: InstanceID, swarm: SwarmID, security: SwarmSecurity, port: Int, version: String
+        node: NodeID, instance: InstanceID, swarm: SwarmID, security: SwarmSecurity, host: String = "0.0.0.0",
+        port: Int, version: String
     ) {
         self.node = node
         self.instance = instance
         self.swarm = swarm
         self.security = security
+        self.host = host
         self.port = port
         self.version = version
     }

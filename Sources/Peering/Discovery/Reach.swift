@@ -1,0 +1,41 @@
+import Core
+
+/// Where a server that listens on an address of the settings can be reached, for telling others.
+struct Reach: Hashable, Sendable {
+    private enum Scope: Hashable {
+        case ipv4
+        case all
+        case loopback
+        case only(IPAddress)
+    }
+
+    private let scope: Scope
+
+    /// `0.0.0.0`, `::`, an address, or a host name, which is taken for one of this machine's.
+    init(host: String) {
+        let bare = host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
+        guard let address = IPAddress(bare) else {
+            scope = bare == "localhost" ? .loopback : .all
+            return
+        }
+        if address.isUnspecified {
+            scope = address.isIPv6 ? .all : .ipv4
+        } else {
+            scope = address.isLoopback ? .loopback : .only(address)
+        }
+    }
+
+    var isLoopbackOnly: Bool { scope == .loopback }
+
+    /// The addresses of `interface` that the server listens on.
+    func addresses(of interface: NetworkInterface) -> [IPAddress] {
+        interface.addresses.map(\.address).filter { address in
+            switch scope {
+            case .ipv4: !address.isIPv6
+            case .all: true
+            case .loopback: address.isLoopback
+            case .only(let only): only.bytes == address.bytes
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+import Core
+import Synchronization
+
+/// One way of finding hosts, as ``LANDiscovery`` drives it. None of them fails: what does not work is a state.
+protocol SightingSource: Sendable {
+    var board: StatusBoard { get }
+    /// Announces and listens until the task is cancelled, then says goodbye.
+    func run(_ announcement: Announcement) async
+    func announce(_ announcement: Announcement) async
+}
+
+/// How a source fares. Outside of its actor, so that whoever asks never waits for a library that hangs.
+final class StatusBoard: Sendable {
+    private let state: Mutex<DiscoveryStatus>
+
+    init(_ channel: DiscoveryChannel, _ state: DiscoveryStatus.State, _ detail: String) {
+        self.state = Mutex(DiscoveryStatus(channel: channel, state: state, detail: detail))
+    }
+
+    var status: DiscoveryStatus { state.withLock { $0 } }
+
+    func set(_ new: DiscoveryStatus.State, _ detail: String) {
+        state.withLock {
+            $0.state = new
+            $0.detail = detail
+        }
+    }
+
+    func sent(at now: UInt64) {
+        state.withLock {
+            $0.sent += 1
+            $0.lastSent = now
+        }
+    }
+
+    func received(at now: UInt64) {
+        state.withLock {
+            $0.received += 1
+            $0.lastReceived = now
+        }
+    }
+
+    func refused() { state.withLock { $0.refused += 1 } }
+}
