@@ -1,4 +1,4 @@
-package import Core
+import Core
 
 /// Hands events to whoever listens; a listener that does not keep up loses the oldest.
 struct SwarmEventBoard {
