@@ -139,7 +139,7 @@ let package = Package(
             ]),
         tests(of: "Settings", ["Core"]),
         tests(of: "Telemetry", [log, metricsCore]),
-        tests(of: "Swarm", ["Core"]),
+        tests(of: "Swarm", ["Core", "Cryptography"]),
         tests(of: "Guardian", ["Core"]),
         tests(of: "Node", ["Core", "Swarm", "Store", "Cryptography", log]),
         tests(

@@ -140,7 +140,11 @@ package struct KeyRotation: Sendable {
             effects += install(key, recipients: nil, now: now, wall: wall)
         case .evict(let peer, let key):
             guard peer != node else { break }
+            let isLinked = links.contains(peer)
             deny([peer])
+            isNews = true
+            // So that its operator learns why nobody answers any more.
+            if isLinked { effects.append(.send(summary(), to: peer)) }
             let known = members(wall: wall).union(links).union([node]).subtracting(ring.denied)
             if let key {
                 effects += install(key, recipients: known, now: now, wall: wall)
