@@ -138,7 +138,7 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
             ]),
         tests(of: "Settings", ["Core"]),
-        tests(of: "Telemetry", [log, metricsCore]),
+        tests(of: "Telemetry", ["Core", log, metricsCore]),
         tests(of: "Swarm", ["Core", "Cryptography"]),
         tests(of: "Guardian", ["Core"]),
         tests(of: "Node", ["Core", "Swarm", "Store", "Cryptography", log]),

@@ -54,6 +54,7 @@ package enum Limits {
     package static let batchOperations = 256
     package static let batchBytes = 1024 * 1024
     package static let snapshotPartBytes = 256 * 1024
+    package static let snapshotParts = 131_072
 
     // Engines
     package static let queuedRequestsPerModel = 512

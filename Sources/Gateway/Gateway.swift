@@ -16,11 +16,13 @@ package struct Gateway: Service {
     private let onListening: @Sendable (_ host: String, _ port: Int) -> Void
 
     /// - Parameters:
+    ///   - swarm: nil where this host shares nothing.
     ///   - door: TLS and links with the hosts of the swarm. Without one the port speaks plain HTTP only.
     ///   - metricsPage: the text of `GET /metrics`.
     ///   - onListening: called once connections are taken, with the address and the port that the system gave.
     package init(
-        configuration: GatewayConfiguration, node: any NodeServices, door: PeerDoor? = nil,
+        configuration: GatewayConfiguration, node: any NodeServices, swarm: (any SwarmServices)? = nil,
+        door: PeerDoor? = nil,
         metricsPage: @escaping @Sendable () async -> String = { "" }, log: Logger,
         onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void = { _, _ in }
     ) {
@@ -28,16 +30,20 @@ package struct Gateway: Service {
         self.log = log
         self.onListening = onListening
         let metrics = GatewayMetrics()
+        let link = SwarmLink(door: door)
         let responder = Responder(
             admission: Admission(
                 hosts: HostRule(allowedHosts: configuration.allowedHosts),
                 access: AccessRule(
                     keys: ClientKeys(configuration.keys), network: configuration.networkAccess,
                     allowed: configuration.addressAllowlist),
-                machine: MachineNamesCache()),
+                machine: MachineNamesCache(), link: link),
             chat: ChatCompletions(node: node, metrics: metrics, limits: configuration.limits),
-            information: Information(node: node, lifecycle: lifecycle, metricsPage: metricsPage),
-            swarmLink: SwarmLink(door: door), metrics: metrics, lifecycle: lifecycle, nodeID: node.id, log: log)
+            information: Information(node: node, lifecycle: lifecycle, metricsPage: metricsPage, swarm: swarm),
+            swarm: swarm.map { [lifecycle] in
+                SwarmResponder(swarm: $0, node: node, lifecycle: lifecycle, limits: configuration.limits)
+            },
+            link: link, metrics: metrics, lifecycle: lifecycle, nodeID: node.id, log: log)
         channel = GatewayChannel(
             responder: responder, ledger: ConnectionLedger(limits: configuration.limits), limits: configuration.limits,
             door: door)
@@ -86,7 +92,7 @@ package struct Gateway: Service {
     private func drain(_ server: Server<GatewayChannel>) async throws {
         // Every wait here ends by cancellation when the server is done first.
         try await gracefulShutdown()
-        lifecycle.beginDraining()
+        lifecycle.draining.open()
         let deadline = ContinuousClock.now + configuration.limits.drain
         // Looking again now and then is simpler than being told, and happens once in a daemon's life.
         while lifecycle.openRequests > 0, ContinuousClock.now < deadline {

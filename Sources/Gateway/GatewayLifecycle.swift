@@ -3,31 +3,25 @@ import Synchronization
 
 /// How long the gateway has run, what it is doing, and whether it is about to end.
 final class GatewayLifecycle: Sendable {
-    private struct State {
-        var isDraining = false
-        var openRequests = 0
-    }
-
     /// Seconds since 1970.
     let startedAt = Int64(time(nil))
+    /// Opens when the gateway is about to end. What would run for ever ends then.
+    let draining = Latch()
     private let start = ContinuousClock.now
-    private let state = Mutex(State())
+    private let requests = Mutex(0)
 
     var uptime: Duration { start.duration(to: .now) }
-    var isDraining: Bool { state.withLock { $0.isDraining } }
     /// Requests whose head has come and whose reply has not ended.
-    var openRequests: Int { state.withLock { $0.openRequests } }
-
-    func beginDraining() { state.withLock { $0.isDraining = true } }
+    var openRequests: Int { requests.withLock { $0 } }
 
     /// Returns how many requests are open now.
     func requestBegan() -> Int { change(by: 1) }
     func requestEnded() -> Int { change(by: -1) }
 
     private func change(by step: Int) -> Int {
-        state.withLock { state in
-            state.openRequests += step
-            return state.openRequests
+        requests.withLock { requests in
+            requests += step
+            return requests
         }
     }
 }

@@ -123,8 +123,7 @@ extension Settings.Auth {
             "lan", .choice(), default: .key, "Whether clients of other machines need a key, or all are let in.")
         ipAllowlist = reader.value(
             "ip_allowlist", .list(of: .addressRange, count: 0...1_000), default: [],
-            "Addresses and CIDR blocks that may connect, beside this machine itself; empty lets all."
-        ).map(\.description)
+            "Addresses and CIDR blocks that may connect, beside this machine itself; empty lets all.")
     }
 }
 

@@ -134,9 +134,8 @@ package struct Settings: Sendable {
 
         package var keys: [Key]
         package var lan: LAN
-        /// Addresses and blocks in CIDR notation, `192.168.0.0/16`; valid, and never IPv4 mapped into IPv6. Empty: every
-        /// address.
-        package var ipAllowlist: [String]
+        /// Empty: every address.
+        package var ipAllowlist: [AddressRange]
     }
 
     package struct Log: Hashable, Sendable {

@@ -59,7 +59,7 @@ import Testing
         #expect(settings.server.allowedHosts == ["a.example", "b.example"])
         #expect(!settings.mcp.persist)
         #expect(settings.auth.keys.map { $0.key.reveal() } == ["first-key", "second-key"])
-        #expect(settings.auth.ipAllowlist == ["10.0.0.0/8"])
+        #expect(settings.auth.ipAllowlist.map(\.description) == ["10.0.0.0/8"])
         #expect(settings.log.level == .debug)
         #expect(settings.mcp.storagePath == "/etc/igris/${literal}.db")
         #expect(settings.models.map(\.name) == ["a"])

@@ -1,4 +1,4 @@
-import Guardian
+import Core
 import Synchronization
 
 /// Counts open connections, in all and for each address, so that no one client takes all of them.

@@ -8,6 +8,7 @@ enum ContentType {
     static let json = "application/json"
     static let text = "text/plain; charset=utf-8"
     static let eventStream = "text/event-stream"
+    static let bytes = "application/octet-stream"
 }
 
 /// A complete answer to one request.
@@ -81,6 +82,20 @@ final class ReplyWriter: Sendable {
         // nginx and those who copied it collect a response before they pass it on; this tells them not to.
         headers[.accelBuffering] = "no"
         try await outbound.write(.head(begin(.ok, headers)))
+    }
+
+    /// Begins a body of so many bytes; `send(part:)` follows until they are all sent, and `finish()` once.
+    func openBody(_ status: HTTPResponse.Status, _ headers: HTTPFields, length: Int) async throws {
+        var headers = headers
+        headers[.contentLength] = "\(length)"
+        try await outbound.write(.head(begin(status, headers)))
+    }
+
+    /// A HEAD request gets none.
+    var sendsBody: Bool { !isHead }
+
+    func send(part: [UInt8]) async throws {
+        try await outbound.write(.body(ByteBuffer(bytes: part)))
     }
 
     /// Whole events only, so that a heartbeat may stand between any two writes.

@@ -13,17 +13,37 @@ struct Admission: Sendable {
     let hosts: HostRule
     let access: AccessRule
     let machine: MachineNamesCache
+    let link: SwarmLink
 
     /// The Host and Origin rule. Throws ``RuntimeError``.
     func checkHost(_ exchange: Exchange) throws(RuntimeError) {
+        // The rule keeps browsers from being led here. No browser has the certificate of a host of this swarm, and
+        // other hosts may know this one by names that it does not know itself.
+        guard exchange.client.certificate == nil else { return }
         var names = machine.current()
         // The address that was reached is ours, whenever the list of interfaces was read.
         if let local = exchange.client.local, !names.addresses.contains(local) { names.addresses.insert(local) }
         try hosts.check(host: exchange.head.authority, origin: exchange.head.headerFields[.origin], machine: names)
     }
 
+    /// As whom a request may use a route. Throws ``RuntimeError`` `.unauthenticated` or `.forbidden`, or an
+    /// ``APIError`` where a certificate is missing.
+    func admit(_ exchange: Exchange, to access: Access) throws -> Owner {
+        switch access {
+        case .client: return try owner(of: exchange)
+        case .admin:
+            let owner = try owner(of: exchange)
+            guard exchange.client.peer?.isLoopback == true else {
+                throw RuntimeError(
+                    .forbidden, "this changes the swarm and is only done from the machine itself; run it there")
+            }
+            return owner
+        case .peer: return Owner(name: "peer:\(try link.peer(of: exchange).node)")
+        }
+    }
+
     /// Throws ``RuntimeError`` `.unauthenticated` or `.forbidden`.
-    func owner(of exchange: Exchange) throws(RuntimeError) -> Owner {
+    private func owner(of exchange: Exchange) throws(RuntimeError) -> Owner {
         let headers = exchange.head.headerFields
         return try access.owner(
             of: AccessRule.Caller(

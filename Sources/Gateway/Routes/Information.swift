@@ -8,6 +8,9 @@ struct Information: Sendable {
     let lifecycle: GatewayLifecycle
     let metricsPage: @Sendable () async -> String
 
+    /// Nil where this host shares nothing (`mcp.enabled`).
+    let swarm: (any SwarmServices)?
+
     func reply(to route: Route, _ exchange: Exchange, caller: Owner) async throws -> Reply {
         switch route {
         case .banner: Reply(type: ContentType.text, body: Array("igris-runtime \(node.version) is running\n".utf8))
@@ -17,10 +20,11 @@ struct Information: Sendable {
         case .models: ModelList(models: await node.models(), created: lifecycle.startedAt).reply
         case .model(let id): try ModelList(models: await node.models(), created: lifecycle.startedAt).reply(for: id)
         case .contexts: try await contexts(exchange, caller)
+        case .context(let id) where exchange.head.method == .delete: try await delete(id, exchange, caller)
         case .context(let id): try await context(id, caller)
         case .status: await status()
         case .metrics: Reply(type: "text/plain; version=0.0.4; charset=utf-8", body: Array(await metricsPage().utf8))
-        case .chatCompletions, .swarmLink: throw RuntimeError(.internal, "this route has a handler of its own")
+        case .chatCompletions, .swarm: throw RuntimeError(.internal, "this route has a handler of its own")
         }
     }
 
@@ -28,7 +32,7 @@ struct Information: Sendable {
 
     private func ready() async -> Readiness {
         var readiness = await node.readiness()
-        if lifecycle.isDraining {
+        if lifecycle.draining.isOpen {
             readiness.isReady = false
             readiness.reasons.append("this host is shutting down; send new requests elsewhere")
         }
@@ -72,7 +76,7 @@ struct Information: Sendable {
         return Reply([
             "id": .string(node.id.description), "version": .string(node.version),
             "uptime_seconds": .integer(lifecycle.uptime.components.seconds),
-            "ready": .bool(readiness.isReady), "draining": .bool(lifecycle.isDraining),
+            "ready": .bool(readiness.isReady), "draining": .bool(lifecycle.draining.isOpen),
             "reasons": readiness.reasons.json, "models": .array(models), "store": store,
         ])
     }
@@ -105,6 +109,27 @@ struct Information: Sendable {
         var reply = Reply(.object(object))
         reply.headers[.conversationID] = id.rawValue
         return reply
+    }
+
+    private static let deletionWait = (usual: 2, most: 30)
+
+    /// Deletes a conversation everywhere. The reply tells who has done it by then; `wait` is how many seconds the
+    /// others are given.
+    private func delete(_ text: String, _ exchange: Exchange, _ caller: Owner) async throws -> Reply {
+        guard let swarm, let id = ConversationID(text) else {
+            throw RuntimeError(.notFound, "there is no such conversation")
+        }
+        var wait = Self.deletionWait.usual
+        if let text = exchange.query("wait") {
+            guard let number = Int(text), (0...Self.deletionWait.most).contains(number) else {
+                throw RuntimeError(
+                    .invalidRequest, "wait must be a whole number of seconds from 0 to \(Self.deletionWait.most)",
+                    parameter: "wait")
+            }
+            wait = number
+        }
+        let report = try await swarm.deleteConversation(id, of: caller, patience: .seconds(wait))
+        return Reply(report.json(of: id))
     }
 
     private static func fields(_ header: ConversationHeader) -> JSON.Object {

@@ -13,7 +13,9 @@ struct Responder: Sendable {
     let admission: Admission
     let chat: ChatCompletions
     let information: Information
-    let swarmLink: SwarmLink
+    /// Nil where this host shares nothing.
+    let swarm: SwarmResponder?
+    let link: SwarmLink
     let metrics: GatewayMetrics
     let lifecycle: GatewayLifecycle
     let nodeID: NodeID
@@ -21,13 +23,14 @@ struct Responder: Sendable {
     private let clock = HTTPDate()
 
     init(
-        admission: Admission, chat: ChatCompletions, information: Information, swarmLink: SwarmLink,
+        admission: Admission, chat: ChatCompletions, information: Information, swarm: SwarmResponder?, link: SwarmLink,
         metrics: GatewayMetrics, lifecycle: GatewayLifecycle, nodeID: NodeID, log: Logger
     ) {
         self.admission = admission
         self.chat = chat
         self.information = information
-        self.swarmLink = swarmLink
+        self.swarm = swarm
+        self.link = link
         self.metrics = metrics
         self.lifecycle = lifecycle
         self.nodeID = nodeID
@@ -68,22 +71,18 @@ struct Responder: Sendable {
                 isBodyRead = true
                 return try await writer.send(CrossOrigin.preflight(head, methods: route.methods))
             }
-            if let route, route.isForPeers {
-                let peer = try swarmLink.peer(of: exchange)
-                _ = try supported(route, exchange)
-                _ = try await collect(&body, exchange, limit: 0, outbound)
-                isBodyRead = true
-                return try await swarmLink.open(exchange, with: peer, writer)
-            }
-            let owner = try admission.owner(of: exchange)
+            let owner = try admission.admit(exchange, to: route?.access ?? .client)
             let route = try supported(route, exchange)
-            if route == .chatCompletions, lifecycle.isDraining { throw APIError.draining }
+            if route == .chatCompletions, lifecycle.draining.isOpen { throw APIError.draining }
             let content = try await collect(&body, exchange, limit: route.bodyLimit, outbound)
             isBodyRead = true
-            if route == .chatCompletions {
-                try await chat.respond(to: exchange, caller: owner, body: content, writer)
-            } else {
-                try await writer.send(try await information.reply(to: route, exchange, caller: owner))
+            switch route {
+            case .chatCompletions: try await chat.respond(to: exchange, caller: owner, body: content, writer)
+            case .swarm(.link): try await link.open(exchange, writer)
+            case .swarm(let route):
+                guard let swarm else { throw Self.noSwarm }
+                try await swarm.respond(to: route, exchange, body: content, writer)
+            default: try await writer.send(try await information.reply(to: route, exchange, caller: owner))
             }
         } catch let error where writer.begun == nil && !(error is CancellationError) && !client.isGone {
             var reply = Reply(failure(error, exchange))
@@ -99,11 +98,12 @@ struct Responder: Sendable {
         }
     }
 
+    private static let noSwarm = APIError(
+        404, code: "not_found", "this host shares nothing; set mcp.enabled in its configuration")
+
     // MARK: Admission
 
     private func checkHost(_ exchange: Exchange) -> RuntimeError? {
-        // Hosts of the swarm may know this one by a name that it does not; no page in a browser has their certificate.
-        if exchange.client.certificate != nil { return nil }
         do {
             try admission.checkHost(exchange)
             return nil

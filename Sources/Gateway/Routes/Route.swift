@@ -14,8 +14,7 @@ enum Route: Hashable {
     case context(String)
     case status
     case metrics
-    /// A link of the swarm (``SwarmLink``).
-    case swarmLink
+    case swarm(SwarmRoute)
 
     /// The route of a path, whatever the method. Nil for a path that leads nowhere.
     init?(path: Substring) {
@@ -32,7 +31,6 @@ enum Route: Hashable {
         case "/v1/mcp/contexts": self = .contexts
         case "/v1/status": self = .status
         case "/metrics": self = .metrics
-        case "/v1/swarm/ws": self = .swarmLink
         case let path where path.hasPrefix("/v1/models/"):
             // A model's name may hold slashes and colons, escaped or not.
             guard let name = Self.decoded(path.dropFirst("/v1/models/".count)) else { return nil }
@@ -40,20 +38,25 @@ enum Route: Hashable {
         case let path where path.hasPrefix("/v1/mcp/contexts/"):
             guard let id = Self.decoded(path.dropFirst("/v1/mcp/contexts/".count)) else { return nil }
             self = .context(id)
-        default: return nil
+        case let path:
+            guard let route = SwarmRoute(path: path) else { return nil }
+            self = .swarm(route)
         }
+    }
+
+    /// Who may use it.
+    var access: Access {
+        if case .swarm(let route) = self { route.access } else { .client }
     }
 
     var methods: [HTTPRequest.Method] {
         switch self {
         case .chatCompletions: [.post]
-        case .swarmLink: [.get]
+        case .context: [.get, .head, .delete]
+        case .swarm(let route): route.methods
         default: [.get, .head]
         }
     }
-
-    /// Hosts of the swarm only, whoever else may use this host.
-    var isForPeers: Bool { self == .swarmLink }
 
     var bodyLimit: Int {
         self == .chatCompletions ? Limits.inferenceBodyBytes : Limits.bodyBytes
@@ -73,7 +76,7 @@ enum Route: Hashable {
         case .context: "/v1/mcp/contexts/{id}"
         case .status: "/v1/status"
         case .metrics: "/metrics"
-        case .swarmLink: "/v1/swarm/ws"
+        case .swarm(let route): route.pattern
         }
     }
 

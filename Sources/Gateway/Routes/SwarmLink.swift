@@ -12,7 +12,8 @@ struct SwarmLink: Sendable {
             throw .notAPeer("this host is in no swarm (mcp.enabled is false)")
         }
         guard exchange.client.isSecure else {
-            throw .notAPeer("this path is for hosts of the swarm, over TLS with the swarm's certificate")
+            throw .notAPeer(
+                "this path is for hosts of the swarm, over TLS with the swarm's certificate; no API key opens it")
         }
         guard let certificate = exchange.client.certificate else {
             throw .notAPeer("this path is for hosts of the swarm; the connection shows no certificate of it")
@@ -25,7 +26,8 @@ struct SwarmLink: Sendable {
         return certificate
     }
 
-    func open(_ exchange: Exchange, with peer: PeerCertificate, _ writer: ReplyWriter) async throws {
+    func open(_ exchange: Exchange, _ writer: ReplyWriter) async throws {
+        let peer = try peer(of: exchange)
         guard let door else { return }
         try await writer.upgrade(exchange) { (door.takeLink($0, peer), ()) }
     }
@@ -33,6 +35,9 @@ struct SwarmLink: Sendable {
 
 extension APIError {
     fileprivate static func notAPeer(_ message: String) -> APIError {
-        APIError(401, type: "authentication_error", code: "not_a_peer", message)
+        // Every 401 must name a way in, and this one names none that a browser would ask its user for.
+        APIError(
+            401, type: "authentication_error", code: "not_a_peer", message,
+            headers: [("www-authenticate", "Certificate")])
     }
 }

@@ -1,18 +1,21 @@
 import Glibc
 
 /// A moment of the wall clock, printed as RFC 3339 in UTC with milliseconds.
-struct Timestamp: Hashable, Sendable, CustomStringConvertible {
+package struct Timestamp: Hashable, Sendable, CustomStringConvertible {
     /// Since 1970.
-    var milliseconds: Int64
+    package var milliseconds: Int64
 
-    static func now() -> Timestamp {
+    package init(milliseconds: Int64) { self.milliseconds = milliseconds }
+    package init(since1970 milliseconds: UInt64) { self.milliseconds = Int64(clamping: milliseconds) }
+
+    package static func now() -> Timestamp {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         return Timestamp(milliseconds: Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000)
     }
 
     /// `2026-11-21T01:32:35.123Z`
-    var description: String {
+    package var description: String {
         var (seconds, fraction) = milliseconds.quotientAndRemainder(dividingBy: 1000)
         if fraction < 0 {
             seconds -= 1

@@ -3,10 +3,12 @@ import Glibc
 /// An Internet address of either family; an IPv4 address and its IPv6-mapped form are the same value.
 package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
     /// Sixteen bytes; IPv4 as ::ffff:a.b.c.d.
-    let bytes: [UInt8]
+    package let bytes: [UInt8]
 
     /// A textual address without brackets; a zone (`%eth0`) is ignored. Nil for anything else, names included.
     package init?(_ text: String) {
+        // inet_pton stops at a NUL: nothing may hide behind one.
+        guard text.utf8.count <= Self.longest, !text.utf8.contains(0) else { return nil }
         let bare = String(text.prefix { $0 != "%" })
         var four = in_addr()
         var six = in6_addr()
@@ -18,6 +20,9 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
             return nil
         }
     }
+
+    /// `bytes` are sixteen.
+    init(bytes: [UInt8]) { self.bytes = bytes }
 
     package var isVersion4: Bool { bytes.starts(with: Self.mappedPrefix) }
 
@@ -39,40 +44,7 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
         return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
+    /// An IPv6 address with an IPv4 tail, and a zone.
+    private static let longest = 128
     private static let mappedPrefix: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF]
-}
-
-/// A block of addresses in CIDR notation, or a single one.
-package struct AddressRange: Hashable, Sendable {
-    private let base: IPAddress
-    /// Of the 128 bits of the mapped form.
-    private let prefixBits: Int
-
-    /// `10.0.0.0/8`, `fd00::/8` or a plain address. Nil for anything else.
-    package init?(_ text: String) {
-        let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
-        guard let first = parts.first, let base = IPAddress(String(first)) else { return nil }
-        let width = base.isVersion4 ? 32 : 128
-        var bits = width
-        if parts.count == 2 {
-            guard let last = parts.last, last.allSatisfy(\.isWholeNumber), let given = Int(last), given <= width else {
-                return nil
-            }
-            bits = given
-        }
-        self.base = base
-        prefixBits = 128 - width + bits
-    }
-
-    package func contains(_ address: IPAddress) -> Bool {
-        guard base.isVersion4 == address.isVersion4 else { return false }
-        var rest = prefixBits
-        for (left, right) in zip(base.bytes, address.bytes) {
-            guard rest > 0 else { return true }
-            let mask: UInt8 = rest >= 8 ? 0xFF : ~(0xFF >> UInt8(rest))
-            guard left & mask == right & mask else { return false }
-            rest -= 8
-        }
-        return true
-    }
 }

@@ -1,0 +1,27 @@
+import Core
+import HTTPTypes
+import Node
+
+/// Answers the routes of the swarm, whole or piece by piece.
+struct SwarmResponder: Sendable {
+    private let pages: SwarmPages
+    private let events: SwarmEvents
+    private let snapshots: SnapshotTransfer
+
+    init(swarm: any SwarmServices, node: any NodeServices, lifecycle: GatewayLifecycle, limits: GatewayLimits) {
+        pages = SwarmPages(swarm: swarm, node: node)
+        events = SwarmEvents(swarm: swarm, draining: lifecycle.draining, limits: limits)
+        snapshots = SnapshotTransfer(swarm: swarm)
+    }
+
+    func respond(
+        to route: SwarmRoute, _ exchange: Exchange, body: [UInt8], _ writer: ReplyWriter
+    ) async throws {
+        switch route {
+        case .events: try await events.respond(to: exchange, writer)
+        case .snapshots: try await snapshots.manifest(writer)
+        case .snapshot(let id): try await snapshots.send(id, exchange, writer)
+        default: try await writer.send(try await pages.reply(to: route, exchange, body: body))
+        }
+    }
+}

@@ -1,0 +1,73 @@
+import HTTPTypes
+
+/// What a request asks of the swarm.
+enum SwarmRoute: Hashable {
+    case peers
+    case diagnostics
+    case status
+    case nodes
+    case topology
+    case events
+    case join
+    case rotate
+    case evict
+    /// A peer's link (``SwarmLink``).
+    case link
+    case vector
+    case snapshots
+    case snapshot(String)
+
+    init?(path: Substring) {
+        switch path {
+        case "/v1/mcp/peers": self = .peers
+        case "/v1/mcp/diagnostics": self = .diagnostics
+        case "/v1/swarm/status": self = .status
+        case "/v1/swarm/nodes": self = .nodes
+        case "/v1/swarm/topology": self = .topology
+        case "/v1/swarm/events": self = .events
+        case "/v1/swarm/join": self = .join
+        case "/v1/swarm/rotate": self = .rotate
+        case "/v1/swarm/evict": self = .evict
+        case "/v1/swarm/ws": self = .link
+        case "/v1/sync/vector": self = .vector
+        case "/v1/sync/snapshot": self = .snapshots
+        case let path where path.hasPrefix("/v1/sync/snapshot/"):
+            self = .snapshot(String(path.dropFirst("/v1/sync/snapshot/".count)))
+        default: return nil
+        }
+    }
+
+    var access: Access {
+        switch self {
+        case .peers, .diagnostics, .status, .nodes, .topology, .events: .client
+        case .join, .rotate, .evict: .admin
+        case .link, .vector, .snapshots, .snapshot: .peer
+        }
+    }
+
+    var methods: [HTTPRequest.Method] {
+        switch self {
+        case .join, .rotate, .evict: [.post]
+        case .events, .link: [.get]
+        default: [.get, .head]
+        }
+    }
+
+    var pattern: String {
+        switch self {
+        case .peers: "/v1/mcp/peers"
+        case .diagnostics: "/v1/mcp/diagnostics"
+        case .status: "/v1/swarm/status"
+        case .nodes: "/v1/swarm/nodes"
+        case .topology: "/v1/swarm/topology"
+        case .events: "/v1/swarm/events"
+        case .join: "/v1/swarm/join"
+        case .rotate: "/v1/swarm/rotate"
+        case .evict: "/v1/swarm/evict"
+        case .link: "/v1/swarm/ws"
+        case .vector: "/v1/sync/vector"
+        case .snapshots: "/v1/sync/snapshot"
+        case .snapshot: "/v1/sync/snapshot/{id}"
+        }
+    }
+}
