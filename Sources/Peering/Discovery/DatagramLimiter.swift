@@ -43,7 +43,8 @@ struct DatagramLimiter: Sendable {
         var bucket = sources[source]
         if bucket == nil, sources.count >= Self.mostSources { sources.removeAll(keepingCapacity: true) }
         let isAdmitted =
-            bucket?.take(at: now) ?? {
+            bucket?.take(at: now)
+            ?? {
                 var fresh = TokenBucket(rate: Self.perSource.rate, burst: Self.perSource.burst, at: now)
                 defer { bucket = fresh }
                 return fresh.take(at: now)

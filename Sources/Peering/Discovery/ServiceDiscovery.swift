@@ -60,7 +60,8 @@ actor ServiceDiscovery: SightingSource {
     func announce(_ announcement: Announcement) {
         guard let old = self.announcement, old != announcement else { return }
         self.announcement = announcement
-        let keepsService = old.port == announcement.port && old.node == announcement.node && old.host == announcement.host
+        let keepsService =
+            old.port == announcement.port && old.node == announcement.node && old.host == announcement.host
         if keepsService, let text = text(of: announcement), let registration = references[.registration],
             registration.reference.update(text: text)
         {
@@ -155,7 +156,8 @@ actor ServiceDiscovery: SightingSource {
 
     private func open(
         _ purpose: Purpose,
-        _ begin: (DNSServiceLibrary, UnsafeMutablePointer<DNSServiceRef?>, UnsafeMutableRawPointer) -> DNSServiceErrorType
+        _ begin: (DNSServiceLibrary, UnsafeMutablePointer<DNSServiceRef?>, UnsafeMutableRawPointer) ->
+            DNSServiceErrorType
     ) -> DNSServiceFailure? {
         guard let library else { return DNSServiceFailure(code: -65_537) }
         serial += 1

@@ -19,3 +19,14 @@ func untilCancelled() async {
         continuation.finish()
     }
 }
+
+extension Duration {
+    /// Rounded towards zero, and held within what fits.
+    var wholeMilliseconds: Int64 {
+        let (seconds, attoseconds) = components
+        let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000)
+        guard !overflow else { return seconds > 0 ? .max : .min }
+        let (sum, carry) = product.addingReportingOverflow(attoseconds / 1_000_000_000_000_000)
+        return carry ? (product > 0 ? .max : .min) : sum
+    }
+}
