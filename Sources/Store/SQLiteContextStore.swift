@@ -28,15 +28,19 @@ package final class SQLiteContextStore: ContextStore {
     /// Opens the store of this host, or makes it. A store that the key does not open stays untouched, and what is
     /// returned ``isLocked``: every call on it throws `.wrongKey`.
     ///
-    /// - Parameter hostname: bound into a device key.
+    /// - Parameters:
+    ///   - hostname: bound into a device key.
+    ///   - identityFolder: where the key of `node` lies; a mark there tells a store that was put back from a copy.
     ///
     /// Throws ``RuntimeError``: `.corrupt` for a file that is no store or damaged, `.configuration` for a newer
     /// format, both left untouched; `.unavailable` with ``RuntimeError/isStoreInUse`` while another instance has it;
     /// `.system` where the disk refuses.
     package static func open(
-        _ location: Location, key: StoreKey, node: NodeID, hostname: String
+        _ location: Location, key: StoreKey, node: NodeID, hostname: String, identityFolder: String? = nil
     ) async throws -> SQLiteContextStore {
-        try await open(location, key: key, node: node, hostname: hostname, environment: .current())
+        var environment = StoreEnvironment.current()
+        environment.identityFolder = identityFolder
+        return try await open(location, key: key, node: node, hostname: hostname, environment: environment)
     }
 
     static func open(

@@ -3,8 +3,6 @@ import Glibc
 
 /// What the store is told of the machine; tests tell it other things.
 struct StoreEnvironment: Sendable {
-    /// The kernel's present boot.
-    var bootID: [UInt8]
     /// Since 1970.
     var seconds: UInt64
     /// Taken when a store is made. A message of 200 bytes costs 343, 334 and 340 bytes with all its indexes at 4, 8
@@ -13,20 +11,12 @@ struct StoreEnvironment: Sendable {
     var pageSize = 8192
     /// How long after the last commit the write-ahead log is emptied.
     var idle = Limits.storeIdle
+    /// Where this host's signing key lies, and with it the ``EpochMark``; nil where nothing can be compared.
+    var identityFolder: String?
 
     static func current() -> StoreEnvironment {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
-        return StoreEnvironment(bootID: readBootID(), seconds: UInt64(clamping: time.tv_sec))
-    }
-
-    /// Empty where the kernel does not tell.
-    private static func readBootID() -> [UInt8] {
-        let descriptor = Glibc.open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return [] }
-        defer { Glibc.close(descriptor) }
-        var bytes = [UInt8](repeating: 0, count: 36)
-        let count = Glibc.read(descriptor, &bytes, bytes.count)
-        return Array(bytes.prefix(max(0, count)))
+        return StoreEnvironment(seconds: UInt64(clamping: time.tv_sec))
     }
 }

@@ -14,6 +14,8 @@ struct StoreFile {
         let database: Database
         let ring: KeyRing
         let lock: FileLock?
+        /// Nil in memory.
+        let path: String?
     }
 
     private var lockPath: String { path + ".lock" }
@@ -36,7 +38,7 @@ struct StoreFile {
         try Self.configure(database, cacheKiB: 4096)
         try Schema.migrate(database)
         let ring = try rotated(try envelope(of: database, expecting: inspected), in: database)
-        return Opened(database: database, ring: ring, lock: lock)
+        return Opened(database: database, ring: ring, lock: lock, path: path)
     }
 
     /// A connection for reading beside the writer's.
@@ -53,7 +55,7 @@ struct StoreFile {
         let ring = try KeyRing(store: try randomID(), keys: [1: try randomKey()])
         try Schema.migrate(database)
         try putState(StoreState(), ring, into: database)
-        return Opened(database: database, ring: ring, lock: nil)
+        return Opened(database: database, ring: ring, lock: nil, path: nil)
     }
 
     // MARK: - Before anything is written
@@ -217,18 +219,19 @@ struct StoreFile {
         guard chmod(path, 0o600) == 0 || errno == EPERM else { throw SystemFailure.error("protect the store") }
     }
 
-    /// The settings of every connection, and the proof that those took which durability hangs on. There is no memory
+    /// The settings of every connection, and the proof that those took which durability hangs on: with them the log is
+    /// synced before it is moved into the database, and ``LogSync`` syncs it for each commit that waits for it. There is no memory
     /// mapping: a page that the disk cannot read would then end the process instead of failing one call.
     private static func configure(_ database: Database, cacheKiB: Int) throws(RuntimeError) {
         let mode = try database.first("PRAGMA journal_mode = WAL") { $0.text(0) }
         try database.execute(
             """
-            PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF;
+            PRAGMA synchronous = NORMAL; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF;
             PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 16777216; PRAGMA mmap_size = 0;
             PRAGMA cache_size = -\(cacheKiB)
             """)
         let synchronous = try database.first("PRAGMA synchronous") { $0.integer(0) }
-        guard mode == "wal", synchronous == 2 else {
+        guard mode == "wal", synchronous == 1 else {
             throw RuntimeError(
                 .system, "the store's disk does not allow a write-ahead log; put storage_path on a local disk")
         }

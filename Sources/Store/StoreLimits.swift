@@ -15,6 +15,8 @@ extension Limits {
     static let checkpointBytes = 512 * 1024
     /// Rows kept in memory to save look-ups; past it they are forgotten and read again.
     static let storeCachedRows = 4_096
+    /// A relaxed commit is on disk after so long, and the disk's own time, at the latest.
+    static let storeLag = Duration.milliseconds(500)
     /// So long after the last commit the write-ahead log is moved into the database and emptied.
     static let storeIdle = Duration.milliseconds(500)
     /// A key seals so many records, or for so long; then new records get a fresh one (swarm.md §12).

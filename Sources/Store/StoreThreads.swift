@@ -9,16 +9,28 @@ final class StoreThreads: Sendable {
         case other(@Sendable (StoreWriter) -> Void)
     }
 
+    private enum SyncJob: Sendable {
+        /// Their commits are in the log.
+        case callers([CheckedContinuation<Void, any Error>])
+        /// Nobody waits, but something is to reach the disk within ``Limits/storeLag``.
+        case later
+    }
+
     private typealias ReadJob = @Sendable (Result<StoreReader, RuntimeError>) -> Void
 
     let ring: KeyRing
     private let path: String?
+    private let log: LogSync?
     private let writes: Inbox<WriteJob>
     private let reads: Inbox<ReadJob>
+    private let syncs = Inbox<SyncJob>(bound: Limits.storeQueue)
+    /// A `later` is on its way already.
+    private let isSyncDue = Atomic(false)
     /// Threads that have not ended, and who waits for that.
     private let ending: Mutex<(threads: Int, waiting: [CheckedContinuation<Void, Never>])>
 
-    private init(ring: KeyRing, path: String?, writes: Inbox<WriteJob>, threads: Int) {
+    private init(ring: KeyRing, path: String?, writes: Inbox<WriteJob>, threads: Int, log: LogSync?) {
+        self.log = log
         self.ring = ring
         self.path = path
         self.writes = writes
@@ -49,6 +61,12 @@ final class StoreThreads: Sendable {
         }
         guard let file else { return threads }
         var failure: RuntimeError?
+        do throws(RuntimeError) {
+            try WorkerThread.start { threads.syncLog() }
+        } catch {
+            failure = error
+            threads.ended()
+        }
         for _ in 0..<Limits.storeReaders {
             do throws(RuntimeError) {
                 try WorkerThread.start { threads.read(file) }
@@ -66,7 +84,7 @@ final class StoreThreads: Sendable {
 
     // MARK: - From tasks
 
-    /// Returns once the commit is on disk.
+    /// Returns once the commit is on disk, or, where it is relaxed, once it would outlive the process.
     func commit(_ commit: Commit) async throws {
         try await withCheckedThrowingContinuation { result in
             if let refusal = writes.put(.commit(commit, result)) { result.resume(throwing: refusal) }
@@ -149,9 +167,10 @@ final class StoreThreads: Sendable {
             let writer = try StoreWriter(opened, isInMemory: file == nil, node: node, environment: environment)
             let threads = StoreThreads(
                 ring: opened.ring, path: file?.path, writes: writes,
-                threads: file == nil ? 1 : 1 + Limits.storeReaders)
+                threads: file == nil ? 1 : 2 + Limits.storeReaders, log: writer.log)
             started.resume(returning: threads)
-            work(writer, writes, idle: environment.idle)
+            threads.work(writer, idle: environment.idle)
+            threads.syncs.finish()
             return threads
         } catch {
             started.resume(throwing: error)
@@ -159,7 +178,7 @@ final class StoreThreads: Sendable {
         }
     }
 
-    private static func work(_ writer: StoreWriter, _ writes: Inbox<WriteJob>, idle: Duration) {
+    private func work(_ writer: StoreWriter, idle: Duration) {
         var isResting = false
         var lastGroup = 1
         while true {
@@ -180,13 +199,28 @@ final class StoreThreads: Sendable {
     }
 
     /// Commits that stand next to one another share a transaction.
-    private static func perform(_ jobs: [WriteJob], _ writer: StoreWriter) {
+    private func perform(_ jobs: [WriteJob], _ writer: StoreWriter) {
         var group: [Commit] = []
         var waiting: [CheckedContinuation<Void, any Error>] = []
         func flush() {
             guard !group.isEmpty else { return }
-            for (caller, result) in zip(waiting, writer.commit(group)) {
-                caller.resume(with: result.mapError { $0 })
+            var synced: [CheckedContinuation<Void, any Error>] = []
+            var isDirty = false
+            for (index, result) in writer.commit(group).enumerated() {
+                if case .success = result, log != nil {
+                    isDirty = true
+                    if group[index].durability == .synced {
+                        synced.append(waiting[index])
+                        continue
+                    }
+                }
+                waiting[index].resume(with: result.mapError { $0 })
+            }
+            if !synced.isEmpty {
+                hand(synced)
+            } else if isDirty, !isSyncDue.exchange(true, ordering: .relaxed) {
+                // Refused only where the thread is far behind, or at the end: it syncs then in any case.
+                _ = syncs.put(.later)
             }
             group = []
             waiting = []
@@ -202,6 +236,36 @@ final class StoreThreads: Sendable {
             }
         }
         flush()
+    }
+
+    /// To the thread that waits for the disk.
+    private func hand(_ callers: [CheckedContinuation<Void, any Error>]) {
+        guard let refusal = syncs.put(.callers(callers)) else { return }
+        for caller in callers { caller.resume(throwing: refusal) }
+    }
+
+    private func syncLog() {
+        var isLate = false
+        while true {
+            var callers: [CheckedContinuation<Void, any Error>] = []
+            switch syncs.take(atMost: Limits.storeQueue, patience: isLate ? Limits.storeLag : nil) {
+            case .jobs(let jobs):
+                for job in jobs { if case .callers(let more) = job { callers += more } }
+                if callers.isEmpty {
+                    isLate = true
+                    continue
+                }
+            case .idle: break
+            case .end:
+                ended()
+                return
+            }
+            isLate = false
+            // Before the call: what is written during it may not be covered by it.
+            isSyncDue.store(false, ordering: .sequentiallyConsistent)
+            let result = Result { () throws(RuntimeError) in try log?.sync() }
+            for caller in callers { caller.resume(with: result.map { _ in }.mapError { $0 }) }
+        }
     }
 
     private func read(_ file: StoreFile) {
@@ -236,7 +300,7 @@ final class StoreThreads: Sendable {
             defer { if ending.threads == 0 { ending.waiting = [] } }
             return (ending.threads, ending.threads == 0 ? ending.waiting : [])
         }
-        if left == 1 { writes.finish() }
+        if left == 2 { writes.finish() }
         for caller in waiting { caller.resume() }
     }
 }

@@ -52,13 +52,6 @@ extension StoreWriter {
         }
         try replace(row, id: id)
     }
-
-    /// Moves the log, which still holds the old records, into the database and empties it.
-    func emptyLog() {
-        mustErase = true
-        // A reader in the way, or a full disk: then at the next rest.
-        _ = try? database.checkpoint()
-    }
 }
 
 extension Operation {

@@ -9,6 +9,9 @@ final class StoreWriter {
     private let isInMemory: Bool
     private let node: NodeID
     private let environment: StoreEnvironment
+    /// Nil in memory.
+    let log: LogSync?
+    private let fileNumber: UInt64
 
     // What the tables say, kept in memory; read again after anything went wrong.
     var state: StoreState
@@ -18,8 +21,12 @@ final class StoreWriter {
     private var isStale = false
 
     private var origin: Origin?
+    /// A commit of this host's own was refused: peers may have what the disk has not.
+    private var hasRefused = false
     private var hasLog = false
-    var mustErase = false
+    /// Deleted content may still stand in the write-ahead log.
+    private var mustErase = false
+    private var emptied: ContinuousClock.Instant?
 
     init(_ opened: StoreFile.Opened, isInMemory: Bool, node: NodeID, environment: StoreEnvironment) throws(RuntimeError)
     {
@@ -29,6 +36,8 @@ final class StoreWriter {
         self.isInMemory = isInMemory
         self.node = node
         self.environment = environment
+        log = opened.path.map(LogSync.init)
+        fileNumber = opened.path.map(EpochMark.number) ?? 0
         reader = StoreReader(database: database, ring: ring)
         state = StoreState()
         try refresh()
@@ -40,32 +49,44 @@ final class StoreWriter {
     func recover() throws(RuntimeError) -> RecoveredLog {
         try refreshIfStale()
         if let origin { return recovered(as: origin) }
-        let known = origins.keys.filter { $0.node == node }.map(\.epoch).max() ?? 0
-        let last = max(known, state.node == node ? state.epoch : 0)
-        let isFirst = state.epoch == 0
-        // After a power cut the disk may have kept less than it promised.
-        let mayHaveLost = !state.isClean && state.bootID != environment.bootID
-        let epoch: UInt32
-        if isInMemory {
-            // Nothing will tell the next start which epochs were used, so the clock does.
-            epoch = UInt32(clamping: environment.seconds)
-        } else if isFirst || state.node != node || mayHaveLost || last == 0 {
-            guard last < UInt32.max else { throw RuntimeError(.corrupt, "this host has used up its epochs") }
-            epoch = last + 1
-        } else {
-            epoch = last
-        }
         var next = state
         next.node = node
-        next.epoch = epoch
+        next.epoch = try nextEpoch()
         next.isClean = false
-        next.bootID = environment.bootID
+        next.runs += 1
+        if let folder = environment.identityFolder, !isInMemory {
+            // Should the next step fail, the mark is ahead of the store: one epoch more is begun for nothing.
+            try EpochMark(store: ring.store, epoch: next.epoch, runs: next.runs, file: fileNumber)
+                .save(directory: folder)
+        }
         try write(next)
         state = next
         hasLog = true
-        let origin = Origin(node: node, epoch: epoch)
+        // Before anything is numbered, the disk knows that something may have been.
+        try log?.sync()
+        let origin = Origin(node: node, epoch: next.epoch)
         self.origin = origin
         return recovered(as: origin)
+    }
+
+    /// The epoch that goes on, or a new one where this host may have numbered operations that are not here: its
+    /// batches reach peers before the disk, so any stop without a goodbye counts.
+    private func nextEpoch() throws(RuntimeError) -> UInt32 {
+        // Nothing will tell the next start which epochs were used, so the clock does.
+        if isInMemory { return UInt32(clamping: environment.seconds) }
+        let mark = try environment.identityFolder.map { folder throws(RuntimeError) in
+            try EpochMark.load(directory: folder)
+        }
+        let known = origins.keys.filter { $0.node == node }.map(\.epoch).max() ?? 0
+        let written = max(known, state.node == node ? state.epoch : 0)
+        let last = max(written, (mark ?? nil)?.epoch ?? 0)
+        var agrees = true
+        if let mark {
+            agrees = mark.map { $0.store == ring.store && $0.runs == state.runs && $0.file == fileNumber } ?? false
+        }
+        if state.node == node, state.isClean, agrees, written > 0 { return written }
+        guard last < UInt32.max else { throw RuntimeError(.corrupt, "this host has used up its epochs") }
+        return last + 1
     }
 
     private func recovered(as origin: Origin) -> RecoveredLog {
@@ -94,95 +115,140 @@ final class StoreWriter {
         _ = try? database.checkpoint()
     }
 
+    /// Moves the log, which still holds deleted records, into the database and empties it: at once, or within a
+    /// second where more is being written.
+    private func emptyLog(now: Bool) {
+        let time = ContinuousClock.now
+        guard now || emptied.map({ time - $0 >= Limits.storeLag }) ?? true else { return }
+        emptied = time
+        // A reader in the way, or a full disk: then at the next rest.
+        guard let done = try? database.checkpoint(), done else { return }
+    }
+
     /// The last call.
     func close() {
         guard origin != nil, !isInMemory else { return }
-        state.isClean = true
-        // Unsaid goodbyes cost one epoch number after the next boot.
+        state.isClean = !hasRefused && log?.failure == nil
+        // An unsaid goodbye costs one epoch.
         try? write(state)
         _ = try? database.checkpoint()
     }
 
     // MARK: - Commits
 
-    /// Writes all members in one transaction: one fsync. A member that fails is taken back alone.
+    /// Writes all members in one transaction. They outlive the process then, and a power cut once the log is synced.
+    /// A member that fails is taken back alone.
     func commit(_ group: [Commit]) -> [Result<Void, RuntimeError>] {
-        var results: [Result<Void, RuntimeError>] = []
-        do {
+        let results: [Result<Void, RuntimeError>]
+        do throws(RuntimeError) {
+            if let failure = log?.failure { throw failure }
             if origin == nil { _ = try recover() }
             try refreshIfStale()
-            try database.run("BEGIN IMMEDIATE")
-            for member in group { results.append(try one(member, of: group.count)) }
-            try database.run(
-                "UPDATE meta SET state = ? WHERE id = 1", .blob(try ring.seal(state.encoded, as: .state)))
-            try database.run("COMMIT")
-        } catch {
-            // SQLite may have ended the transaction itself.
-            if database.isInTransaction { try? database.run("ROLLBACK") }
-            isStale = true
-            return group.indices.map { index in
-                // A member that failed by itself keeps its own reason.
-                if index < results.count, case .failure = results[index] { return results[index] }
-                return .failure(error)
+            do throws(RuntimeError) {
+                try together(group)
+                results = group.map { _ in .success(()) }
+            } catch {
+                giveUp()
+                guard group.count > 1 else { throw error }
+                try refresh()
+                results = try oneByOne(group)
             }
+        } catch {
+            giveUp()
+            results = group.map { _ in .failure(error) }
         }
         hasLog = true
-        if zip(group, results).contains(where: { commit, result in
-            if case .success = result { !commit.erasures.isEmpty || !commit.removals.isEmpty } else { false }
-        }) {
-            emptyLog()
+        var mustEraseNow = false
+        for (commit, result) in zip(group, results) {
+            if case .success = result {
+                guard !commit.erasures.isEmpty || !commit.removals.isEmpty else { continue }
+                mustErase = true
+                if commit.durability == .synced { mustEraseNow = true }
+            } else if commit.operations.contains(where: { $0.dot.origin.node == node }) {
+                hasRefused = true
+            }
         }
+        if mustErase { emptyLog(now: mustEraseNow) }
         return results
     }
 
-    /// One member within the group's transaction. Throws what ends the whole transaction.
-    private func one(_ member: Commit, of count: Int) throws(RuntimeError) -> Result<Void, RuntimeError> {
-        if count == 1 {
-            try apply(member)
-            return .success(())
-        }
-        let before = state
-        try database.run("SAVEPOINT member")
-        do {
-            try apply(member)
-            try database.run("RELEASE member")
-            return .success(())
-        } catch {
-            guard database.isInTransaction else { throw error }
-            try database.run("ROLLBACK TO member")
-            try database.run("RELEASE member")
-            try refresh()
-            state = before
-            return .failure(error)
-        }
+    private func together(_ group: [Commit]) throws(RuntimeError) {
+        try database.run("BEGIN IMMEDIATE")
+        var touched = Touched()
+        for member in group { try apply(member, &touched) }
+        try save(touched)
+        try write(state)
+        try database.run("COMMIT")
     }
 
-    private func apply(_ commit: Commit) throws(RuntimeError) {
-        var touchedStreams: Set<StreamID> = []
-        var touchedOrigins: Set<Origin> = []
+    private func oneByOne(_ group: [Commit]) throws(RuntimeError) -> [Result<Void, RuntimeError>] {
+        try database.run("BEGIN IMMEDIATE")
+        var results: [Result<Void, RuntimeError>] = []
+        for member in group {
+            let before = state
+            try database.run("SAVEPOINT member")
+            do {
+                var touched = Touched()
+                try apply(member, &touched)
+                try save(touched)
+                try database.run("RELEASE member")
+                results.append(.success(()))
+            } catch {
+                guard database.isInTransaction else { throw error }
+                try database.run("ROLLBACK TO member")
+                try database.run("RELEASE member")
+                try refresh()
+                state = before
+                results.append(.failure(error))
+            }
+        }
+        try write(state)
+        try database.run("COMMIT")
+        return results
+    }
+
+    /// After anything went wrong in a transaction.
+    private func giveUp() {
+        // SQLite may have ended it itself.
+        if database.isInTransaction { try? database.run("ROLLBACK") }
+        isStale = true
+    }
+
+    /// Rows that a transaction has changed in memory and writes at its end, once each.
+    private struct Touched {
+        var streams: Set<StreamID> = []
+        var origins: Set<Origin> = []
+    }
+
+    private func save(_ touched: Touched) throws(RuntimeError) {
+        for stream in touched.streams.sorted() { try save(stream) }
+        for origin in touched.origins.sorted() { try save(origin) }
+    }
+
+    private func apply(_ commit: Commit, _ touched: inout Touched) throws(RuntimeError) {
+        var origins: Set<Origin> = []
         let prefixes = Dictionary(grouping: commit.prefixes, by: \.dot).mapValues { $0.map(\.prefix.rawValue) }
         var written: Set<Dot> = []
         for operation in commit.operations {
             let id = try place(operation)
             try append(operation, id: id, prefixes: prefixes[operation.dot] ?? [])
-            touchedOrigins.insert(operation.dot.origin)
-            touchedStreams.insert(operation.stream)
+            origins.insert(operation.dot.origin)
+            touched.streams.insert(operation.stream)
             written.insert(operation.dot)
         }
         for match in commit.prefixes where !written.contains(match.dot) { try add(match) }
-        try advance(commit.heads, expecting: touchedOrigins)
+        try advance(commit.heads, expecting: origins)
         for seal in commit.seals {
             try take(seal)
-            touchedOrigins.insert(seal.origin)
+            origins.insert(seal.origin)
         }
+        touched.origins.formUnion(origins)
         for dot in commit.erasures { try erase(dot) }
-        for stream in commit.removals where try hide(stream) { touchedStreams.insert(stream) }
+        for stream in commit.removals where try hide(stream) { touched.streams.insert(stream) }
         for header in commit.conversations {
             try show(header)
-            touchedStreams.insert(header.stream)
+            touched.streams.insert(header.stream)
         }
-        for stream in touchedStreams.sorted() { try save(stream) }
-        for origin in touchedOrigins.sorted() { try save(origin) }
     }
 
     /// The row number of a new operation, which must be the next of its origin.
@@ -271,7 +337,7 @@ final class StoreWriter {
         streams[header.stream]?.row.header = header
     }
 
-    /// Something rarer than a commit, written as a whole or not at all.
+    /// Something rarer than a commit, written as a whole or not at all; on disk when it returns.
     func transaction<Value>(_ body: () throws(RuntimeError) -> Value) throws(RuntimeError) -> Value {
         if origin == nil { _ = try recover() }
         try refreshIfStale()
@@ -281,11 +347,10 @@ final class StoreWriter {
             try write(state)
             try database.run("COMMIT")
             hasLog = true
+            try log?.sync()
             return value
         } catch {
-            // SQLite may have ended the transaction itself.
-            if database.isInTransaction { try? database.run("ROLLBACK") }
-            isStale = true
+            giveUp()
             throw error
         }
     }

@@ -1,76 +1,150 @@
 import Core
+import Cryptography
 import Testing
 
 @testable import Store
 
+/// When a host begins a new writing stream (swarm.md §1): always where it may have numbered operations before that its
+/// store does not hold.
 @Suite struct EpochTests {
-    static let otherBoot = StoreEnvironment(
-        bootID: Array("boot-2".utf8), seconds: 1_800_000_100, idle: .seconds(100_000))
+    /// A host: its store, and the folder of its signing key.
+    struct Host {
+        var sandbox = Sandbox()
+        var identity = Sandbox()
 
-    /// Opens the store, writes one turn where asked, and leaves it by closing or by a crash.
-    static func start(
-        _ sandbox: Sandbox, node: NodeID = Fixture.node, environment: StoreEnvironment = Fixture.environment,
-        writing: Bool = true, crashing: Bool = false
-    ) async throws -> (origin: Origin, sandbox: Sandbox) {
-        let store = try await SQLiteContextStore.opened(sandbox, node: node, environment: environment)
-        let recovered = try await store.recover()
-        if writing {
+        var environment: StoreEnvironment {
+            var environment = Fixture.environment
+            environment.identityFolder = identity.folder
+            return environment
+        }
+
+        /// Opens the store, writes turns where asked, and leaves it by closing or by a crash.
+        mutating func start(
+            node: NodeID = Fixture.node, writing turns: Int = 1, crashing: Bool = false
+        ) async throws -> Origin {
+            let store = try await SQLiteContextStore.opened(sandbox, node: node, environment: environment)
+            let recovered = try await store.recover()
             var model = LogModel()
             for head in recovered.heads { model.apply(Commit(heads: [head])) }
-            try await store.commit(model.turn(recovered.origin, stream: Fixture.stream(1), text: "x"))
+            for _ in 0..<turns {
+                let commit = model.turn(recovered.origin, stream: Fixture.stream(1), text: "x")
+                model.apply(commit)
+                try await store.commit(commit)
+            }
+            let left = crashing ? sandbox.crashed() : sandbox
+            await store.close()
+            sandbox = left
+            return recovered.origin
         }
-        let left = crashing ? sandbox.crashed() : sandbox
-        await store.close()
-        return (recovered.origin, left)
     }
 
-    @Test("A new store begins with epoch 1, and a clean stop keeps it, whatever the boot")
+    @Test("A new store begins with epoch 1, and a clean stop keeps it")
     func clean() async throws {
-        let sandbox = Sandbox()
-        #expect(try await Self.start(sandbox).origin == Origin(node: Fixture.node, epoch: 1))
-        #expect(try await Self.start(sandbox).origin.epoch == 1)
-        #expect(try await Self.start(sandbox, environment: Self.otherBoot).origin.epoch == 1)
+        var host = Host()
+        #expect(try await host.start() == Origin(node: Fixture.node, epoch: 1))
+        #expect(try await host.start().epoch == 1)
+        #expect(try await host.start(writing: 0).epoch == 1)
     }
 
-    @Test(
-        "A killed process goes on with its epoch; after a power cut a new one begins, and stays",
-        arguments: [true, false])
-    func unclean(writing: Bool) async throws {
-        let killed = try await Self.start(Sandbox(), writing: writing, crashing: true).sandbox
-        let again = try await Self.start(killed, writing: writing, crashing: true)
-        #expect(again.origin.epoch == 1)
-        let afterPowerCut = try await Self.start(
-            again.sandbox, environment: Self.otherBoot, writing: writing, crashing: true)
-        #expect(afterPowerCut.origin.epoch == 2)
-        let later = try await Self.start(afterPowerCut.sandbox, environment: Self.otherBoot)
-        #expect(later.origin.epoch == 2)
+    @Test("Any stop without a goodbye begins a new one: peers had the batches before the disk", arguments: [0, 1])
+    func unclean(turns: Int) async throws {
+        var host = Host()
+        #expect(try await host.start(writing: turns, crashing: true).epoch == 1)
+        #expect(try await host.start(writing: turns, crashing: true).epoch == 2)
+        #expect(try await host.start(writing: turns).epoch == 3)
+        #expect(try await host.start(writing: turns).epoch == 3)
     }
 
     @Test("A store that another host wrote to begins a new epoch on either's return")
     func otherNode() async throws {
-        let sandbox = Sandbox()
-        _ = try await Self.start(sandbox)
-        let peer = try await Self.start(sandbox, node: Fixture.peer)
-        #expect(peer.origin == Origin(node: Fixture.peer, epoch: 1))
-        #expect(try await Self.start(sandbox).origin == Origin(node: Fixture.node, epoch: 2))
-        #expect(try await Self.start(sandbox, node: Fixture.peer).origin.epoch == 2)
+        var host = Host()
+        host.identity = Sandbox()
+        _ = try await host.start()
+        let own = host.identity
+        host.identity = Sandbox()
+        #expect(try await host.start(node: Fixture.peer) == Origin(node: Fixture.peer, epoch: 1))
+        let others = host.identity
+        host.identity = own
+        #expect(try await host.start() == Origin(node: Fixture.node, epoch: 2))
+        host.identity = others
+        #expect(try await host.start(node: Fixture.peer).epoch == 2)
+    }
+
+    @Test("A store made anew for a host that had one goes on above")
+    func deletedStore() async throws {
+        var host = Host()
+        _ = try await host.start(crashing: true)
+        #expect(try await host.start(crashing: true).epoch == 2)
+        host.sandbox = Sandbox()
+        #expect(try await host.start().epoch == 3)
+    }
+
+    @Test("An older copy put back in its place, byte for byte, begins a new epoch", arguments: [0, 1, 3])
+    func restoredBackup(runsSince: Int) async throws {
+        var host = Host()
+        _ = try await host.start()
+        let backup = Sandbox.read(host.sandbox.path)
+        for _ in 0..<runsSince { #expect(try await host.start(writing: 2).epoch == 1) }
+        let number = EpochMark.number(ofFile: host.sandbox.path)
+        Sandbox.write(backup, to: host.sandbox.path)
+        #expect(EpochMark.number(ofFile: host.sandbox.path) == number)
+        #expect(try await host.start().epoch == (runsSince == 0 ? 1 : 2))
+    }
+
+    @Test("The same bytes in another file are another copy, of which there may be two")
+    func copiedFile() async throws {
+        var host = Host()
+        _ = try await host.start()
+        let copy = Sandbox()
+        Sandbox.write(Sandbox.read(host.sandbox.path), to: copy.path)
+        host.sandbox = copy
+        #expect(try await host.start().epoch == 2)
+    }
+
+    @Test("A mark that is lost or unreadable agrees with no store", arguments: [true, false])
+    func lostMark(isLost: Bool) async throws {
+        var host = Host()
+        _ = try await host.start()
+        if isLost {
+            host.identity = Sandbox()
+        } else {
+            Sandbox.write([1, 2, 3], to: host.identity.folder + "/" + EpochMark.fileName)
+        }
+        #expect(try await host.start().epoch == 2)
+        #expect(try await host.start().epoch == 2)
+    }
+
+    @Test("After a refused commit of its own the epoch ends with the run: peers may hold what the disk refused")
+    func refusedCommit() async throws {
+        let host = Host()
+        let store = try await SQLiteContextStore.opened(host.sandbox, environment: host.environment)
+        let origin = try await store.recover().origin
+        var model = LogModel()
+        var bad = model.turn(origin, stream: Fixture.stream(1), text: "x")
+        bad.heads = []
+        await #expect(throws: RuntimeError.self) { try await store.commit(bad) }
+        await store.close()
+        let again = try await SQLiteContextStore.opened(host.sandbox, environment: host.environment)
+        #expect(try await again.recover().origin.epoch == 2)
+        await again.close()
     }
 
     @Test("An epoch that the log began by itself is the one that goes on")
     func abandoned() async throws {
-        let sandbox = Sandbox()
-        let store = try await SQLiteContextStore.opened(sandbox)
+        var host = Host()
+        let store = try await SQLiteContextStore.opened(host.sandbox, environment: host.environment)
         let origin = try await store.recover().origin
         var model = LogModel()
         let next = Origin(node: origin.node, epoch: origin.epoch + 1)
         try await store.commit(model.turn(next, stream: Fixture.stream(1), text: "x"))
         await store.close()
-        #expect(try await Self.start(sandbox, writing: false).origin == next)
+        #expect(try await host.start(writing: 0) == next)
     }
 
     @Test("Asking again gives the same origin, and what was written since")
     func again() async throws {
-        let store = try await SQLiteContextStore.opened(Sandbox())
+        let sandbox = Sandbox()
+        let store = try await SQLiteContextStore.opened(sandbox)
         let first = try await store.recover()
         var model = LogModel()
         let commit = model.turn(first.origin, stream: Fixture.stream(1), text: "x")
@@ -83,11 +157,36 @@ import Testing
     @Test("A store in memory takes its epoch from the clock, since no other start can know it")
     func memory() async throws {
         for seconds in [1_800_000_000, 1_800_000_001] as [UInt64] {
-            let environment = StoreEnvironment(bootID: [], seconds: seconds)
+            let environment = StoreEnvironment(seconds: seconds)
             let store = try await SQLiteContextStore.open(
                 .memory, key: Fixture.key, node: Fixture.node, hostname: "host", environment: environment)
             #expect(try await store.recover().origin.epoch == UInt32(seconds))
             await store.close()
         }
+    }
+
+    @Test("A peer's clock that is days ahead does not become ours at the next start; our own never goes back")
+    func farAhead() async throws {
+        let wall = Fixture.environment.seconds * 1_000
+        let sandbox = Sandbox()
+        let store = try await SQLiteContextStore.opened(sandbox)
+        let own = try await store.recover().origin
+        let peer = Origin(node: Fixture.peer, epoch: 1)
+        let other = Origin(node: NodeID(Bytes16(high: 8, low: 8)), epoch: 1)
+        func write(_ origin: Origin, _ milliseconds: UInt64) async throws {
+            var operation = Operation(
+                dot: Dot(origin: origin, sequence: 1), kind: .userTurn,
+                timestamp: HybridTimestamp(milliseconds: milliseconds), stream: Fixture.stream(1), body: [1])
+            operation.dependencies = []
+            try await store.commit(
+                Commit(
+                    operations: [operation], heads: [LogHead(origin: origin, sequence: 1, chain: .empty)]))
+        }
+        try await write(peer, wall + 86_400_000)
+        try await write(other, wall + 30_000)
+        #expect(try await store.recover().latestTimestamp == HybridTimestamp(milliseconds: wall + 30_000))
+        try await write(own, wall + 3_600_000)
+        #expect(try await store.recover().latestTimestamp == HybridTimestamp(milliseconds: wall + 3_600_000))
+        await store.close()
     }
 }

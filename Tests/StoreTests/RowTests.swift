@@ -93,10 +93,16 @@ import Testing
         origin.chain = ChainHash([UInt8](repeating: 6, count: 32))
         origin.latest = HybridTimestamp(rawValue: 12)
         let head = try OriginRow(origin.encoded, index: 3, origin: Self.origins[1])
-        #expect(head.head == origin.head && head.latest == origin.latest)
+        #expect(head.head == origin.head && head.latest == origin.latest && head.seal == nil)
+        let seal = BatchSeal(
+            origin: Self.origins[1], sequence: 7, author: [UInt8](repeating: 1, count: 32),
+            signature: [UInt8](repeating: 2, count: 64))
+        #expect(origin.take(seal) == nil)
+        let sealed = try OriginRow(origin.encoded, index: 3, origin: Self.origins[1])
+        #expect(sealed.head == origin.head && sealed.seal == seal && sealed.encoded == origin.encoded)
 
         var state = StoreState()
-        (state.node, state.epoch, state.isClean, state.bootID) = (Fixture.peer, 3, false, [1, 2])
+        (state.node, state.epoch, state.isClean, state.runs) = (Fixture.peer, 3, false, 12)
         (state.conversations, state.operations, state.records) = (4, 500, 60_000)
         #expect(try StoreState(state.encoded).encoded == state.encoded)
     }
@@ -113,6 +119,7 @@ import Testing
             .operation(Dot(origin: Self.origins[0], sequence: 2), .userTurn, Fixture.stream(1)),
             .operation(Dot(origin: Self.origins[1], sequence: 1), .userTurn, Fixture.stream(1)), .stream(1),
             .stream(2), .origin(1, Self.origins[0]), .origin(2, Self.origins[0]), .origin(1, Self.origins[1]), .state,
+            .seal(dot), .seal(Dot(origin: Self.origins[0], sequence: 2)),
         ]
         for (index, place) in places.enumerated() {
             let record = try ring.seal([1, 2, 3], as: place)

@@ -104,7 +104,7 @@ enum Fixture {
     static let otherKey = StoreKey.custom(SymmetricKey([UInt8](repeating: 8, count: 32)))
     /// The log is never emptied behind a test's back.
     static let environment = StoreEnvironment(
-        bootID: Array("boot-1".utf8), seconds: 1_800_000_000, idle: .seconds(100_000))
+        seconds: 1_800_000_000, idle: .seconds(100_000))
 
     static func stream(_ number: UInt64) -> StreamID { StreamID(Bytes16(high: 77, low: number)) }
 

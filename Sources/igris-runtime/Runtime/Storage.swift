@@ -37,9 +37,11 @@ struct Storage {
     private static func open(
         _ path: String, _ settings: Settings, _ key: StoreKey, _ folder: StateFolder
     ) async throws -> Storage {
-        let identity = try NodeIdentity.loadOrCreate(directory: folder.identityFolder(forStoreAt: path))
+        let identityFolder = folder.identityFolder(forStoreAt: path)
+        let identity = try NodeIdentity.loadOrCreate(directory: identityFolder)
         let store = try await SQLiteContextStore.open(
-            settings.mcp.persist ? .file(path) : .memory, key: key, node: identity.node, hostname: hostname())
+            settings.mcp.persist ? .file(path) : .memory, key: key, node: identity.node, hostname: hostname(),
+            identityFolder: identityFolder)
         return Storage(store: store, identity: identity, prefixKey: try prefixKey(from: key))
     }
 
