@@ -136,6 +136,7 @@ let package = Package(
             [
                 "Core", "Cryptography", log,
                 .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ]),
         tests(of: "Settings", ["Core"]),
@@ -146,10 +147,11 @@ let package = Package(
         tests(
             of: "Gateway",
             [
-                "Core", "Node", "Guardian",
+                "Core", "Cryptography", "Node", "Guardian", "Peering",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 lifecycle, log,
             ]),
     ]

@@ -11,13 +11,14 @@ import Testing
 /// Runs a gateway on a free loopback port for as long as `work` takes; `stop` begins its graceful shutdown.
 func withGateway<Value: Sendable>(
     _ node: any NodeServices, configuration: GatewayConfiguration = GatewayConfiguration(host: "127.0.0.1", port: 0),
+    door: PeerDoor? = nil,
     work: @escaping @Sendable (_ port: Int, _ stop: @escaping @Sendable () async -> Void) async throws -> Value
 ) async throws -> Value {
     let (ports, announce) = AsyncStream<Int>.makeStream()
     var log = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
     log.logLevel = .critical
     let gateway = Gateway(
-        configuration: configuration, node: node, metricsPage: { "igris_up 1\n" }, log: log,
+        configuration: configuration, node: node, door: door, metricsPage: { "igris_up 1\n" }, log: log,
         onListening: { _, port in
             announce.yield(port)
             announce.finish()
@@ -62,13 +63,16 @@ final class RawClient {
         self.channel = channel
     }
 
+    /// `first` adds what stands between the test and the socket, TLS for instance.
     static func connected<Value: Sendable>(
-        to port: Int, _ work: (RawClient) async throws -> Value
+        to port: Int, first: @escaping @Sendable (any Channel) throws -> Void = { _ in },
+        _ work: (RawClient) async throws -> Value
     ) async throws -> Value {
         let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .connect(host: "127.0.0.1", port: port) { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
+                    try first(channel)
+                    return try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
                 }
             }
         return try await channel.executeThenClose { inbound, outbound in
@@ -77,6 +81,7 @@ final class RawClient {
     }
 
     func send(_ text: String) async throws { try await outbound.write(ByteBuffer(string: text)) }
+    func send(_ bytes: [UInt8]) async throws { try await outbound.write(ByteBuffer(bytes: bytes)) }
 
     func close() async throws { try await channel.close() }
 

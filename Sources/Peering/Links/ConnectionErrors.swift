@@ -43,7 +43,8 @@ enum ConnectionErrors {
         if isSecure {
             // In TLS 1.3 this side is done first; that ours was refused comes as the first thing afterwards.
             return error is BoringSSLError
-                ? LinkFailure(.keyMismatch, "\(address) does not take this host's certificate: it holds another swarm key")
+                ? LinkFailure(
+                    .keyMismatch, "\(address) does not take this host's certificate: it holds another swarm key")
                 : LinkFailure(.closed, "\(address) closed the connection before it was a link")
         }
         switch handshake.verdict {
@@ -52,7 +53,8 @@ enum ConnectionErrors {
                 .keyMismatch,
                 "the host at \(address) belongs to another swarm: give both the same key (igris-runtime swarm join)")
         case .stranger:
-            return LinkFailure(.notIgris, "what listens on \(address) is no igris-runtime: it shows a certificate of its own")
+            return LinkFailure(
+                .notIgris, "what listens on \(address) is no igris-runtime: it shows a certificate of its own")
         case .member, .none:
             break
         }

@@ -54,7 +54,8 @@ final class LinkRequest: PeerConnection.Exchange {
         case .forbidden: LinkFailure(.evicted, "\(address) refuses this host: it was evicted from the swarm")
         case .notFound, .upgradeRequired:
             LinkFailure(.notIgris, "\(address) takes no links: its igris-runtime is of another version")
-        default: LinkFailure(.closed, "\(address) refuses the link (HTTP \(status.code)); it may have too many connections")
+        default:
+            LinkFailure(.closed, "\(address) refuses the link (HTTP \(status.code)); it may have too many connections")
         }
     }
 }

@@ -117,7 +117,8 @@ private final class PeerConnectionHandler<E: PeerConnection.Exchange>: ChannelIn
             let (connection, context) = bound.value
             let what = connection.isSecure ? "answer" : "finish the TLS handshake"
             connection.fail(
-                context, LinkFailure(.timedOut, "\(connection.address) took the connection and did not \(what) in time"))
+                context, LinkFailure(.timedOut, "\(connection.address) took the connection and did not \(what) in time")
+            )
         }
     }
 

@@ -26,7 +26,8 @@ final class PeerRequest: PeerConnection.Exchange {
 
     func begin(with peer: PeerCertificate) throws -> HTTPRequestHead {
         guard peer.node == node else {
-            throw LinkFailure(.unreachable, "host \(node) is not at \(address) any more: host \(peer.node) answers there")
+            throw LinkFailure(
+                .unreachable, "host \(node) is not at \(address) any more: host \(peer.node) answers there")
         }
         guard !isDenied(node) else {
             throw LinkFailure(.evicted, "host \(node) at \(address) was evicted from this swarm")
