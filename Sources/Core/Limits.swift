@@ -37,6 +37,10 @@ package enum Limits {
     package static let meshHosts = 64
     package static let knownHosts = 4_096
     package static let queuedSightings = 1_024
+    package static let memberAddresses = 8
+    package static let memberModels = 64
+    package static let claimsPerMessage = 64
+    package static let overlayIdentifiers = 1_024
     package static let linkMessageBytes = 8 * 1024 * 1024
     package static let linkQueueBytes = 4 * 1024 * 1024
     /// Messages that a link has taken in and nobody has read; beyond, the socket is read no further.

@@ -1,3 +1,19 @@
+// Who is there: SWIM (Das, Gupta, Motivala 2002) with Lifeguard (Dadgar, Phillips, Currey 2018) over the links of the
+// mesh, as swarm.md §6 has it. Deviations, and why:
+//
+// - Messages go over links that are there anyway: reliable, in order, authenticated. A claim is told to one peer at
+//   most once, and only news is sent: an idle swarm says nothing here. `heard` (replication's keepalive once a second)
+//   counts as an answered probe, so only who was silent for longer than a keepalive may take is probed, and that at
+//   once instead of by turns: cheaper when all is well, faster when it is not. Round-robin probing is left for members
+//   that this host has no link with, through others.
+// - `alive` and `left` are signed by the member they speak of. `suspect` and `dead` are not; they count only for an
+//   incarnation whose signed claim is held, so nobody can bury a future one.
+// - An indirect probe has failed as soon as all relays said so.
+// - Who hears a member itself does not believe that it is dead; it passes the claim on to the member, who refutes.
+// - Machine time stands still while ticks are late (`lost`): a host that was stopped, or starved, accuses nobody.
+//
+// Bounds: Limits.knownHosts members, Limits.claimsPerMessage; claims wait at most once per member and accuser.
+
 package import Core
 
 package struct Membership: Sendable {
@@ -9,6 +25,7 @@ package struct Membership: Sendable {
         case refused(NodeID)
         /// Anything came from it over its link: counts as an answered probe.
         case heard(NodeID)
+        /// `heard` need not be said beside this.
         case received(MembershipMessage, from: NodeID)
         /// A message to it could not be sent.
         case sendFailed(NodeID)
@@ -33,36 +50,242 @@ package struct Membership: Sendable {
         case cloned(NodeID, InstanceID)
     }
 
+    let tuning: Tuning
+    let authority: ClaimAuthority
+    var random: SplitMix64
+    /// This host's own word as it stands.
+    package internal(set) var own: SignedClaim
+    var records: [NodeID: Record] = [:]
+    var linked: Set<NodeID> = []
+    var denied: Set<NodeID> = []
+    /// Other runs whose claims for this host's identity were outdone, and how often.
+    var rivals: [InstanceID: Rivalry] = [:]
+    /// Lifeguard's local health: 0 is good, 8 the worst.
+    package internal(set) var health = 0
+    var isTroubled = false
+
+    var probes: [NodeID: Probe] = [:]
+    var errands: [Errand] = []
+    var lastToken: UInt64 = 0
+    /// Members in the order in which they are probed.
+    var ring: [NodeID] = []
+
+    var news: [NewsKey: News] = [:]
+    var nextGossip: Duration = .zero
+    var nextPeriod: Duration = .zero
+    var nextSync: Duration = .zero
+    var nextResurrection: Duration = .zero
+
+    /// Time during which this host did not run, which is not counted.
+    var lost: Duration = .zero
+    /// In machine time; nil before the first step.
+    private var due: Duration?
+    private var isLeaving = false
+    var effects: [Effect] = []
+
     /// - Parameter wallClock: milliseconds since 1970 at the start: the first incarnation.
     package init(
         node: NodeID, instance: InstanceID, facts: MemberFacts, authority: ClaimAuthority, wallClock: UInt64,
-        seed: UInt64
-    ) {}
-    /// When the next `ticked` is due. Machine time stands still while ticks are late: a host that was stopped for a
-    /// minute must not take the others for dead.
-    package var wake: Duration { .seconds(3600) }
-    /// Everyone known, this host left out, by id.
-    package var members: [Member] { [] }
-    package mutating func step(_ event: Event, now: Duration) -> [Effect] { [] }
-}
-
-/// Signs this host's claims and checks those of others. In production Ed25519; simulations may take a hash.
-package struct ClaimAuthority: Sendable {
-    /// This host's public key, 32 bytes.
-    package var publicKey: [UInt8]
-    /// 64 bytes; empty when signing failed, which makes the claim void.
-    package var sign: @Sendable ([UInt8]) -> [UInt8]
-    package var isValid: @Sendable (_ signature: [UInt8], _ message: [UInt8], _ publicKey: [UInt8]) -> Bool
-    package var node: @Sendable (_ publicKey: [UInt8]) -> NodeID?
-
-    package init(
-        publicKey: [UInt8], sign: @escaping @Sendable ([UInt8]) -> [UInt8],
-        isValid: @escaping @Sendable ([UInt8], [UInt8], [UInt8]) -> Bool,
-        node: @escaping @Sendable ([UInt8]) -> NodeID?
+        seed: UInt64, tuning: Tuning = Tuning()
     ) {
-        self.publicKey = publicKey
-        self.sign = sign
-        self.isValid = isValid
-        self.node = node
+        self.tuning = tuning
+        self.authority = authority
+        random = SplitMix64(seed: seed)
+        own = SignedClaim(
+            node: node, instance: instance, incarnation: min(wallClock, SignedClaim.lastIncarnation),
+            isLeaving: false, facts: facts, author: authority.publicKey, signature: [])
+        sign()
+    }
+
+    /// When the next `ticked` is due; one that comes more than 100 ms late tells that this host did not run. Before
+    /// the first step: at once.
+    package var wake: Duration { isLeaving ? .seconds(Int64.max / 1_000_000) : (due ?? .zero) + lost }
+    /// Everyone known, this host left out, by id.
+    package var members: [Member] {
+        records.keys.sorted().compactMap { node in records[node].map { member($0) } }
+    }
+    package func member(_ node: NodeID) -> Member? { records[node].map { member($0) } }
+    /// Alive or suspect, this host included.
+    package var size: Int { 1 + records.values.count { $0.isThere } }
+
+    package mutating func step(_ event: Event, now: Duration) -> [Effect] {
+        guard !isLeaving else { return [] }
+        let time = live(now)
+        switch event {
+        case .heard(let node):
+            // The most frequent by far. What is due was due before and stays so.
+            hear(node, time)
+            if effects.isEmpty { return [] }
+        case .linked(let node): link(node, time)
+        case .unlinked(let node): unlink(node, time)
+        case .refused(let node): refuse(node, time)
+        case .received(let message, let peer): receive(message, from: peer, time)
+        case .sendFailed: worsen(by: 1)
+        case .lagged(let duration): if duration > tuning.tolerance { worsen(by: 1) }
+        case .changed(let facts):
+            if facts != own.facts {
+                own.facts = facts
+                renew()
+            }
+        case .evicted(let node): evict(node)
+        case .leaving: leave()
+        case .ticked: tick(time)
+        }
+        if !isLeaving { gossip(time) }
+        due = nextDeadline(after: time)
+        defer { effects = [] }
+        return lastChanges()
+    }
+
+    // MARK: - Time
+
+    /// Machine time. Where this step comes much later than one was due, the host was not running, and nothing may be
+    /// concluded from the silence meanwhile.
+    private mutating func live(_ now: Duration) -> Duration {
+        guard let due else {
+            nextPeriod = now + jittered(tuning.period)
+            nextSync = now + jittered(tuning.syncInterval)
+            nextResurrection = now + jittered(tuning.resurrectionInterval)
+            self.due = now
+            return now
+        }
+        let lateness = now - lost - due
+        if tuning.isLifeguard, lateness > tuning.tolerance {
+            lost += lateness
+            worsen(by: 1)
+        }
+        return now - lost
+    }
+
+    private mutating func tick(_ time: Duration) {
+        if time >= nextPeriod { beginPeriod(time) }
+        checkProbes(time)
+        checkSuspicions(time)
+        probeSilent(time)
+        if time >= nextSync { sync(time) }
+        if time >= nextResurrection { resurrect(time) }
+    }
+
+    private func nextDeadline(after time: Duration) -> Duration {
+        var next = min(nextPeriod, nextSync, nextResurrection)
+        if !news.isEmpty { next = min(next, nextGossip) }
+        for probe in probes.values { next = min(next, probe.deadline) }
+        for errand in errands { next = min(next, errand.deadline) }
+        for node in linked {
+            guard let record = records[node], record.isThere else { continue }
+            if record.state == .alive, probes[node] == nil { next = min(next, record.sign + silence) }
+        }
+        for record in records.values {
+            if let suspicion = record.suspicion { next = min(next, deadline(of: suspicion, record)) }
+        }
+        return max(next, time + .milliseconds(1))
+    }
+
+    /// Within 20 % of `duration`, so that hosts that started together do not act together.
+    mutating func jittered(_ duration: Duration) -> Duration {
+        duration * Double.random(in: 0.8...1.2, using: &random)
+    }
+
+    // MARK: - Health
+
+    var multiplier: Int { tuning.isLifeguard ? health + 1 : 1 }
+
+    mutating func worsen(by amount: Int) {
+        guard amount > 0 else { return }
+        isTroubled = true
+        health = min(health + amount, tuning.worstHealth)
+    }
+
+    mutating func improve() { health = max(0, health - 1) }
+
+    // MARK: - This host
+
+    /// A new incarnation of this host's word.
+    mutating func renew(leaving: Bool = false) {
+        own.incarnation = min(own.incarnation + 1, SignedClaim.lastIncarnation)
+        own.isLeaving = leaving
+        sign()
+        announce(.own(own), from: nil)
+    }
+
+    private mutating func sign() {
+        let signature = authority.sign(own.message)
+        own.signature = signature.count == 64 ? signature : Array(repeating: 0, count: 64)
+    }
+
+    private mutating func leave() {
+        renew(leaving: true)
+        for node in linked.sorted() { effects.append(.send(.gossip([.own(own)]), to: node)) }
+        isLeaving = true
+    }
+
+    // MARK: - Links
+
+    private mutating func link(_ node: NodeID, _ time: Duration) {
+        guard node != own.node, !denied.contains(node) else { return }
+        linked.insert(node)
+        probes[node] = nil
+        effects.append(.send(.gossip([.own(own)]), to: node))
+        guard var record = records[node] else { return }
+        record.sign = time
+        record.clearEvidence()
+        records[node] = record
+        if record.state != .alive { tell(node, time) }
+        offerTable(to: node)
+    }
+
+    private mutating func unlink(_ node: NodeID, _ time: Duration) {
+        guard linked.remove(node) != nil else { return }
+        probes[node] = nil
+        errands.removeAll { $0.requester == node }
+        for errand in errands where errand.target == node { answer(errand, isAlive: false) }
+        errands.removeAll { $0.target == node }
+        guard records[node]?.isThere == true, tuning.isLifeguard else { return }
+        probe(node, time)
+    }
+
+    private mutating func refuse(_ node: NodeID, _ time: Duration) {
+        guard tuning.isLifeguard, !linked.contains(node), records[node]?.isThere == true else { return }
+        records[node]?.isRefused = true
+        probe(node, time)
+        confirmDeath(node, time)
+    }
+
+    private mutating func evict(_ node: NodeID) {
+        guard node != own.node else { return }
+        denied.insert(node)
+        linked.remove(node)
+        forget(node)
+    }
+
+    mutating func forget(_ node: NodeID) {
+        guard records.removeValue(forKey: node) != nil else { return }
+        probes[node] = nil
+        ring.removeAll { $0 == node }
+        news = news.filter { $0.key.node != node }
+        effects.append(.forgot(node))
+    }
+
+    // MARK: - Results
+
+    func member(_ record: Record) -> Member {
+        Member(
+            node: record.claim.node, instance: record.claim.instance, incarnation: record.claim.incarnation,
+            state: record.state, facts: record.claim.facts, since: record.since + lost, heard: record.sign + lost)
+    }
+
+    mutating func changed(_ node: NodeID) {
+        if let record = records[node] { effects.append(.changed(member(record))) }
+    }
+
+    /// One event may change a member twice (a claim that it lived, then one that it died): the last counts.
+    private func lastChanges() -> [Effect] {
+        var seen: Set<NodeID> = []
+        var kept: [Effect] = []
+        for effect in effects.reversed() {
+            if case .changed(let member) = effect, !seen.insert(member.node).inserted { continue }
+            kept.append(effect)
+        }
+        return kept.reversed()
     }
 }

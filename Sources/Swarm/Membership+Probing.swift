@@ -1,0 +1,214 @@
+internal import Core
+
+/// Asking whether members live, directly and through others.
+extension Membership {
+    mutating func beginPeriod(_ time: Duration) {
+        nextPeriod = time + jittered(period * multiplier)
+        if !isTroubled { improve() }
+        isTroubled = false
+        for node in records.keys.sorted().filter({ records[$0]?.state == .suspect }).prefix(8) { probe(node, time) }
+        if let node = nextInRing(time) { probe(node, time) }
+    }
+
+    /// The next member, in an order shuffled at each round, that no keepalive vouches for. Above
+    /// ``Limits/meshHosts`` members the neighbours of each watch it, and nobody else.
+    private mutating func nextInRing(_ time: Duration) -> NodeID? {
+        let isMesh = size <= Limits.meshHosts
+        for _ in 0...records.count {
+            if ring.isEmpty { ring = records.keys.sorted().shuffled(using: &random) }
+            guard let node = ring.popLast(), let record = records[node], record.state == .alive else { continue }
+            if linked.contains(node) ? time - record.sign > silence : isMesh { return node }
+        }
+        return nil
+    }
+
+    /// Linked members from which no keepalive came when one was due.
+    mutating func probeSilent(_ time: Duration) {
+        for node in linked.sorted() {
+            guard let record = records[node], record.state == .alive, time - record.sign >= silence else { continue }
+            probe(node, time)
+        }
+    }
+
+    /// One random member that is dead, and linked all the same (frozen, or cut off without notice). Those without a
+    /// link are dialed by ``Mesh``.
+    mutating func resurrect(_ time: Duration) {
+        nextResurrection = time + jittered(tuning.resurrectionInterval)
+        let dead = linked.sorted().filter { records[$0]?.state == .dead }
+        if let node = dead.randomElement(using: &random) { tell(node, time) }
+    }
+
+    mutating func probe(_ node: NodeID, _ time: Duration) {
+        guard probes[node] == nil, let record = records[node], record.isThere else { return }
+        lastToken += 1
+        var probe = Probe(
+            token: lastToken, deadline: time + tuning.pingTimeout * multiplier, end: time + period * multiplier)
+        if linked.contains(node) {
+            effects.append(.send(.ping(probe.token, claims(for: node, about: node)), to: node))
+            probes[node] = probe
+        } else {
+            askOthers(about: node, &probe, time)
+        }
+    }
+
+    private mutating func askOthers(about node: NodeID, _ probe: inout Probe, _ time: Duration) {
+        let candidates = linked.sorted().filter { $0 != node && records[$0]?.state == .alive }
+        probe.relays = Set(candidates.shuffled(using: &random).prefix(tuning.relays))
+        guard !probe.relays.isEmpty else {
+            probes[node] = nil
+            failed(node, time)
+            return
+        }
+        probe.deadline = max(probe.end, time + tuning.pingTimeout * multiplier)
+        probes[node] = probe
+        for relay in probe.relays.sorted() {
+            effects.append(.send(.indirectPing(probe.token, node, claims(for: relay)), to: relay))
+        }
+    }
+
+    mutating func checkProbes(_ time: Duration) {
+        for errand in errands where errand.deadline <= time { answer(errand, isAlive: false) }
+        errands.removeAll { $0.deadline <= time }
+        for node in probes.keys.sorted() {
+            guard var probe = probes[node], probe.deadline <= time else { continue }
+            if probe.relays.isEmpty {
+                records[node]?.witnesses.insert(own.node)
+                askOthers(about: node, &probe, time)
+            } else {
+                probes[node] = nil
+                // Relays that said nothing at all: this host may be the one that does not hear.
+                if probe.refusals.count < probe.relays.count {
+                    worsen(by: probe.relays.count - probe.refusals.count)
+                }
+                failed(node, time)
+            }
+        }
+    }
+
+    private mutating func failed(_ node: NodeID, _ time: Duration) {
+        records[node]?.witnesses.insert(own.node)
+        suspect(node, by: own.node, from: nil, time)
+        confirmDeath(node, time)
+    }
+
+    /// A sign of life from `node` itself.
+    mutating func hear(_ node: NodeID, _ time: Duration) {
+        guard var record = records[node] else { return }
+        record.sign = time
+        if !record.witnesses.isEmpty || record.isRefused { record.clearEvidence() }
+        records[node] = record
+        if probes.removeValue(forKey: node) != nil { improve() }
+        if !errands.isEmpty {
+            for errand in errands where errand.target == node { answer(errand, isAlive: true) }
+            errands.removeAll { $0.target == node }
+        }
+        if !record.isThere || record.state == .suspect { tell(node, time) }
+    }
+
+    // MARK: - On behalf of others
+
+    mutating func run(_ token: UInt64, for requester: NodeID, to target: NodeID, _ time: Duration) {
+        guard target != own.node else { return effects.append(.send(.ack(token, []), to: requester)) }
+        lastToken += 1
+        let errand = Errand(
+            token: lastToken, target: target, requester: requester, requesterToken: token,
+            deadline: time + tuning.pingTimeout * 0.8)
+        guard linked.contains(target), errands.count < Limits.knownHosts else {
+            return answer(errand, isAlive: false)
+        }
+        errands.append(errand)
+        effects.append(.send(.ping(errand.token, claims(for: target, about: target)), to: target))
+    }
+
+    mutating func answer(_ errand: Errand, isAlive: Bool) {
+        guard linked.contains(errand.requester) else { return }
+        let token = errand.requesterToken
+        effects.append(.send(isAlive ? .ack(token, []) : .nack(token, []), to: errand.requester))
+    }
+
+    /// A relay reached the member that it was asked about.
+    mutating func vouched(_ token: UInt64, by relay: NodeID, _ time: Duration) {
+        guard let node = probes.keys.sorted().first(where: { probes[$0]?.token == token }),
+            probes[node]?.relays.contains(relay) == true
+        else { return }
+        probes[node] = nil
+        records[node]?.sign = time
+        records[node]?.clearEvidence()
+        improve()
+    }
+
+    mutating func denied(_ token: UInt64, by relay: NodeID, _ time: Duration) {
+        guard let node = probes.keys.sorted().first(where: { probes[$0]?.token == token }),
+            var probe = probes[node], probe.relays.contains(relay), probe.refusals.insert(relay).inserted
+        else { return }
+        records[node]?.witnesses.insert(relay)
+        if probe.refusals == probe.relays {
+            probes[node] = nil
+            failed(node, time)
+        } else {
+            probes[node] = probe
+            confirmDeath(node, time)
+        }
+    }
+
+    // MARK: - Conclusions
+
+    mutating func suspect(_ node: NodeID, by accuser: NodeID, from peer: NodeID?, _ time: Duration) {
+        guard var record = records[node], record.isThere else { return }
+        if var suspicion = record.suspicion {
+            guard suspicion.accusers.count < 8, suspicion.accusers.insert(accuser).inserted else { return }
+            record.suspicion = suspicion
+            records[node] = record
+        } else {
+            record.suspicion = Suspicion(began: time, accusers: [accuser], multiplier: multiplier)
+            record.state = .suspect
+            record.since = time
+            records[node] = record
+            changed(node)
+        }
+        announce(.suspect(node, incarnation: record.claim.incarnation, by: accuser), from: peer)
+    }
+
+    mutating func checkSuspicions(_ time: Duration) {
+        for node in records.keys.sorted() {
+            guard let record = records[node], let suspicion = record.suspicion,
+                deadline(of: suspicion, record) <= time
+            else { continue }
+            if hearsItself(node, time) {
+                // It lives and has not refuted yet: told again, and given the time.
+                records[node]?.suspicion?.began = time
+                tell(node, time)
+            } else {
+                bury(node, by: own.node, from: nil, time)
+            }
+        }
+    }
+
+    /// The fast path: nobody listens where it did, and two others (or all there are) could not reach it either.
+    mutating func confirmDeath(_ node: NodeID, _ time: Duration) {
+        guard tuning.isLifeguard, let record = records[node], record.isThere, record.isRefused,
+            record.witnesses.contains(own.node)
+        else { return }
+        let witnesses = record.witnesses.union(record.suspicion?.accusers ?? []).subtracting([own.node, node])
+        if witnesses.count >= min(2, max(0, size - 2)) { bury(node, by: own.node, from: nil, time) }
+    }
+
+    mutating func bury(_ node: NodeID, by accuser: NodeID, from peer: NodeID?, _ time: Duration) {
+        guard var record = records[node] else { return }
+        record.state = .dead
+        record.since = time
+        record.accuser = accuser
+        record.suspicion = nil
+        record.clearEvidence()
+        records[node] = record
+        probes[node] = nil
+        announce(.dead(node, incarnation: record.claim.incarnation, by: accuser), from: peer)
+        changed(node)
+    }
+
+    /// This host's own ears say that it lives.
+    func hearsItself(_ node: NodeID, _ time: Duration) -> Bool {
+        guard tuning.isLifeguard, linked.contains(node), let record = records[node] else { return false }
+        return time - record.sign < tuning.silence
+    }
+}
