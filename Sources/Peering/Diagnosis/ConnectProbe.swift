@@ -87,7 +87,7 @@ package enum ConnectProbe {
     private struct Failed: Error { let outcome: ConnectOutcome }
 
     private static func begin(_ address: NetworkAddress) -> Result<Int32, Failed> {
-        guard let host = IPAddress(address.host) else { return .failure(Failed(outcome: .notTried)) }
+        guard let host = ScopedAddress(address.host) else { return .failure(Failed(outcome: .notTried)) }
         let kind = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
         let descriptor = socket(host.isIPv6 ? AF_INET6 : AF_INET, kind, 0)
         guard descriptor >= 0 else { return .failure(Failed(outcome: .notTried)) }
@@ -121,7 +121,7 @@ extension PeerDoctor {
         _ question: DiagnosisQuestion, from linked: NetworkAddress, heard: [DiagnosisAnswer.Heard], version: String
     ) async -> DiagnosisAnswer {
         let tried = question.addresses.prefix(DiagnosisMessage.mostAddresses).map { address in
-            let host = IPAddress(address.host)
+            let host = ScopedAddress(address.host)
             // Loopback here is not the asker's.
             let isAllowed = host.map { ($0.isPrivate && !$0.isLoopback) || address.host == linked.host } ?? false
             return (address: address, isAllowed: isAllowed)

@@ -140,7 +140,7 @@ package enum DiagnosisMessage: Hashable, Sendable {
         let high = try reader.byte()
         let port = Int(high) << 8 | Int(try reader.byte())
         // Addresses only: nobody makes this host look up names.
-        guard port > 0, IPAddress(host) != nil else { throw RuntimeError(.corrupt, "an address is none") }
+        guard port > 0, ScopedAddress(host) != nil else { throw RuntimeError(.corrupt, "an address is none") }
         return NetworkAddress(host: host, port: port)
     }
 

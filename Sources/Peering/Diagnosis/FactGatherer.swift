@@ -80,7 +80,7 @@ struct FactGatherer: Sendable {
 
     // MARK: This machine
 
-    private static var group: IPAddress { MulticastBeacons.groups[.ipv4] ?? .unspecifiedIPv4 }
+    private static var group: ScopedAddress { MulticastBeacons.groups[.ipv4] ?? .unspecifiedIPv4 }
 
     private static func look(_ interface: NetworkInterface) -> InterfaceFacts {
         let folder = "/sys/class/net/\(interface.name)"
@@ -116,7 +116,7 @@ struct FactGatherer: Sendable {
         TextFile.read(path).flatMap { $0.split(whereSeparator: \.isWhitespace).first }.flatMap { Int($0) }
     }
 
-    private static func readMachine(group: IPAddress) -> MachineFacts {
+    private static func readMachine(group: ScopedAddress) -> MachineFacts {
         var facts = MachineFacts()
         facts.hostname = hostname()
         facts.container = container()
@@ -220,7 +220,7 @@ struct FactGatherer: Sendable {
 
     private func tryPeers() async -> [(host: HostReport, outcome: ConnectOutcome)] {
         let hosts = subject.peers.filter { [.connecting, .unreachable, .dead].contains($0.state) }
-            .filter { IPAddress($0.address.host) != nil }.prefix(Self.mostTried)
+            .filter { ScopedAddress($0.address.host) != nil }.prefix(Self.mostTried)
         let outcomes = await ConnectProbe.connect(to: hosts.map(\.address))
         return zip(hosts, outcomes).map { (host: $0, outcome: $1) }
     }

@@ -84,13 +84,13 @@ struct FirewallFacts: Hashable, Sendable {
 
 /// A socket that waits for connections.
 struct ListeningPort: Hashable, Sendable {
-    var address: IPAddress
+    var address: ScopedAddress
     var port: Int
 }
 
 struct SeedFacts: Hashable, Sendable {
     var seed: NetworkAddress
-    var addresses: [IPAddress]
+    var addresses: [ScopedAddress]
     var failure: String?
     var outcomes: [ConnectOutcome]
 }

@@ -64,7 +64,7 @@ enum SettingsChecks {
     static func allowlist(_ subject: DoctorSubject, _ facts: LocalFacts) -> DiagnosticCheck {
         let check = Finding("settings.allowlist", "The address list lets peers in")
         guard !subject.addressAllowlist.isEmpty else { return check.ok("auth.ip_allowlist is empty: all may connect") }
-        let blocks = subject.addressAllowlist.compactMap(AddressBlock.init)
+        let blocks = subject.addressAllowlist.compactMap { AddressRange($0) }
         let outside = subject.peers.filter { peer in
             guard let address = IPAddress(peer.address.host), !address.isLoopback else { return false }
             return !blocks.contains { $0.contains(address) }
@@ -75,24 +75,4 @@ enum SettingsChecks {
                 "auth.ip_allowlist leaves out \(outside.map { $0.address.host }.listed)",
                 fix: "add these addresses, or the block of your LAN, to auth.ip_allowlist")
     }
-}
-
-/// A block of addresses in CIDR notation.
-struct AddressBlock: Hashable, Sendable {
-    private let address: IPAddress
-    private let prefixLength: Int
-
-    init?(_ text: String) {
-        let parts = text.split(separator: "/", maxSplits: 1)
-        guard let first = parts.first, let address = IPAddress(String(first)) else { return nil }
-        self.address = address
-        guard parts.count == 2 else {
-            prefixLength = address.bytes.count * 8
-            return
-        }
-        guard let length = Int(parts[1]), (0...address.bytes.count * 8).contains(length) else { return nil }
-        prefixLength = length
-    }
-
-    func contains(_ other: IPAddress) -> Bool { address.shares(prefixLength, with: other) }
 }

@@ -14,7 +14,7 @@ enum SystemTables {
 
     private static func sockets(
         _ table: String
-    ) -> [(address: IPAddress, port: Int, state: Substring, inode: String)] {
+    ) -> [(address: ScopedAddress, port: Int, state: Substring, inode: String)] {
         table.split(separator: "\n").dropFirst().compactMap { line in
             let fields = line.split(separator: " ")
             guard fields.count > 9 else { return nil }
@@ -27,15 +27,15 @@ enum SystemTables {
     }
 
     /// Groups of four bytes, each as the machine's number: on all machines this runs on, backwards.
-    private static func address(_ hex: Substring) -> IPAddress? {
+    private static func address(_ hex: Substring) -> ScopedAddress? {
         guard let bytes = [UInt8](hex: hex), bytes.count == 4 || bytes.count == 16 else { return nil }
         var turned: [UInt8] = []
         for start in stride(from: 0, to: bytes.count, by: 4) { turned += bytes[start..<start + 4].reversed() }
-        return IPAddress(bytes: turned)
+        return ScopedAddress(bytes: turned)
     }
 
     /// The interfaces on which someone has joined `group`, of `/proc/net/igmp`.
-    static func members(of group: IPAddress, _ table: String) -> [String] {
+    static func members(of group: ScopedAddress, _ table: String) -> [String] {
         let wanted = group.bytes.reversed().hex.uppercased()
         var interface = ""
         var found: [String] = []
@@ -51,7 +51,7 @@ enum SystemTables {
     }
 
     /// The interfaces whose routes in `/proc/net/route` cover `address`.
-    static func routes(to address: IPAddress, _ table: String) -> [String] {
+    static func routes(to address: ScopedAddress, _ table: String) -> [String] {
         guard let target = number(address.bytes) else { return [] }
         var found: [String] = []
         for line in table.split(separator: "\n").dropFirst() {

@@ -29,7 +29,7 @@ struct Beacon: Hashable, Sendable {
     /// The server listens at the address that the datagram comes from.
     var isReachableAtSource: Bool
     /// Where else it listens: addresses of the interface the beacon left by, no link-local IPv6 ones.
-    var addresses: [IPAddress]
+    var addresses: [ScopedAddress]
 
     static let largest = 512
     static let mostAddresses = 4
@@ -90,7 +90,7 @@ struct Beacon: Hashable, Sendable {
         addresses = []
         for _ in 0..<count {
             let family = try reader.byte()
-            guard family == 4 || family == 6, let address = IPAddress(bytes: try reader.raw(family == 4 ? 4 : 16)),
+            guard family == 4 || family == 6, let address = ScopedAddress(bytes: try reader.raw(family == 4 ? 4 : 16)),
                 !address.isUnspecified
             else { throw Self.malformed }
             addresses.append(address)
@@ -111,7 +111,7 @@ struct Beacon: Hashable, Sendable {
 extension Beacon {
     init(
         kind: Kind, swarm: SwarmID, node: NodeID, instance: InstanceID, security: SwarmSecurity, port: Int,
-        clock: UInt64, version: String, isReachableAtSource: Bool, addresses: [IPAddress]
+        clock: UInt64, version: String, isReachableAtSource: Bool, addresses: [ScopedAddress]
     ) {
         self.kind = kind
         self.swarm = swarm

@@ -32,7 +32,7 @@ struct BeaconExchange: Sendable {
 
     /// `now` is monotonic, `clock` milliseconds since 1970.
     mutating func receive(
-        _ datagram: [UInt8], from source: IPAddress, as own: Announcement, at now: Duration, clock: UInt64,
+        _ datagram: [UInt8], from source: ScopedAddress, as own: Announcement, at now: Duration, clock: UInt64,
         macKey: (SwarmID) -> SymmetricKey?
     ) -> Outcome {
         guard limiter.admits(source, at: now) else { return .refused }

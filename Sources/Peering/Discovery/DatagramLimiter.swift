@@ -34,12 +34,12 @@ struct DatagramLimiter: Sendable {
     /// Sources can be forged: beyond this many all are forgotten, and the total alone stands.
     static let mostSources = 1_024
 
-    private var sources: [IPAddress: TokenBucket] = [:]
+    private var sources: [ScopedAddress: TokenBucket] = [:]
     private var all: TokenBucket
 
     init(at now: Duration) { all = TokenBucket(rate: Self.total.rate, burst: Self.total.burst, at: now) }
 
-    mutating func admits(_ source: IPAddress, at now: Duration) -> Bool {
+    mutating func admits(_ source: ScopedAddress, at now: Duration) -> Bool {
         var bucket = sources[source]
         if bucket == nil, sources.count >= Self.mostSources { sources.removeAll(keepingCapacity: true) }
         let isAdmitted =

@@ -54,7 +54,7 @@ final class DatagramSocket: Sendable {
     static func sending(_ family: Family) throws(Failure) -> DatagramSocket {
         let socket = try DatagramSocket(family)
         try socket.bind(
-            to: SocketAddress(family == .ipv4 ? IPAddress.unspecifiedIPv4 : IPAddress.unspecifiedIPv6, port: 0))
+            to: SocketAddress(family == .ipv4 ? ScopedAddress.unspecifiedIPv4 : ScopedAddress.unspecifiedIPv6, port: 0))
         // Other instances on this machine are to hear it as well; that is the default, but a system may differ.
         switch family {
         case .ipv4: try socket.set(Int32(IPPROTO_IP), IP_MULTICAST_LOOP, Int32(1))
@@ -63,16 +63,16 @@ final class DatagramSocket: Sendable {
         return socket
     }
 
-    func join(_ group: IPAddress, on interface: NetworkInterface) throws(Failure) {
+    func join(_ group: ScopedAddress, on interface: NetworkInterface) throws(Failure) {
         try membership(of: group, on: interface, IP_ADD_MEMBERSHIP, IPV6_JOIN_GROUP)
     }
 
-    func leave(_ group: IPAddress, on interface: NetworkInterface) throws(Failure) {
+    func leave(_ group: ScopedAddress, on interface: NetworkInterface) throws(Failure) {
         try membership(of: group, on: interface, IP_DROP_MEMBERSHIP, IPV6_LEAVE_GROUP)
     }
 
     /// Group datagrams leave by `interface` from now on, and over IPv4 from `address`.
-    func sendGroups(by interface: NetworkInterface, from address: IPAddress?) throws(Failure) {
+    func sendGroups(by interface: NetworkInterface, from address: ScopedAddress?) throws(Failure) {
         switch family {
         case .ipv4:
             var request = ip_mreqn()
@@ -127,7 +127,7 @@ final class DatagramSocket: Sendable {
     }
 
     private func membership(
-        of group: IPAddress, on interface: NetworkInterface, _ ipv4: Int32, _ ipv6: Int32
+        of group: ScopedAddress, on interface: NetworkInterface, _ ipv4: Int32, _ ipv6: Int32
     ) throws(Failure) {
         switch family {
         case .ipv4:
@@ -155,8 +155,8 @@ final class DatagramSocket: Sendable {
     private static let multicastAllIPv6: Int32 = 29
 }
 
-extension IPAddress {
-    static let unspecifiedIPv4 = IPAddress(known: [UInt8](repeating: 0, count: 4))
-    static let unspecifiedIPv6 = IPAddress(known: [UInt8](repeating: 0, count: 16))
-    var unspecified: IPAddress { isIPv6 ? .unspecifiedIPv6 : .unspecifiedIPv4 }
+extension ScopedAddress {
+    static let unspecifiedIPv4 = ScopedAddress(known: [UInt8](repeating: 0, count: 4))
+    static let unspecifiedIPv6 = ScopedAddress(known: [UInt8](repeating: 0, count: 16))
+    var unspecified: ScopedAddress { isIPv6 ? .unspecifiedIPv6 : .unspecifiedIPv4 }
 }

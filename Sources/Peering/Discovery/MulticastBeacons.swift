@@ -8,9 +8,9 @@ import Glibc
 /// reach any one of them.
 actor MulticastBeacons: SightingSource {
     /// IPv4 needs IGMP that works in switches which snoop; IPv6's is of the link-local scope, transient.
-    static let groups: [DatagramSocket.Family: IPAddress] = [
-        .ipv4: IPAddress(known: [239, 255, 42, 99]),
-        .ipv6: IPAddress(known: [0xFF, 0x12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x69, 0x67, 0x72, 0x69]),
+    static let groups: [DatagramSocket.Family: ScopedAddress] = [
+        .ipv4: ScopedAddress(known: [239, 255, 42, 99]),
+        .ipv6: ScopedAddress(known: [0xFF, 0x12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x69, 0x67, 0x72, 0x69]),
     ]
     /// Interfaces are looked at that often even where the kernel tells of changes.
     private static let refreshInterval = Duration.seconds(5)
@@ -274,7 +274,7 @@ actor MulticastBeacons: SightingSource {
 
 extension NetworkInterface {
     /// `address` is a neighbour there.
-    func isOnLink(_ address: IPAddress) -> Bool {
+    func isOnLink(_ address: ScopedAddress) -> Bool {
         if let zone = address.zone { return zone == name }
         return addresses.contains { $0.address.shares($0.prefixLength, with: address) }
     }

@@ -3,7 +3,7 @@ import Glibc
 /// One interface of this machine, as discovery and the doctor look at it.
 struct NetworkInterface: Hashable, Sendable {
     struct Address: Hashable, Sendable {
-        var address: IPAddress
+        var address: ScopedAddress
         var prefixLength: Int
     }
 
@@ -18,8 +18,8 @@ struct NetworkInterface: Hashable, Sendable {
     /// Sorted, IPv4 first.
     var addresses: [Address]
 
-    var ipv4: IPAddress? { addresses.first { !$0.address.isIPv6 }?.address }
-    var linkLocal: IPAddress? { addresses.first { $0.address.isIPv6 && $0.address.isLinkLocal }?.address }
+    var ipv4: ScopedAddress? { addresses.first { !$0.address.isIPv6 }?.address }
+    var linkLocal: ScopedAddress? { addresses.first { $0.address.isIPv6 && $0.address.isLinkLocal }?.address }
 
     /// Group traffic can be sent and heard there. Loopback lacks the flag and carries it all the same.
     var carriesMulticast: Bool { isUp && (hasMulticast || isLoopback) && !addresses.isEmpty }

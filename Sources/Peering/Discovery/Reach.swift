@@ -6,7 +6,7 @@ struct Reach: Hashable, Sendable {
         case ipv4
         case all
         case loopback
-        case only(IPAddress)
+        case only(ScopedAddress)
     }
 
     private let scope: Scope
@@ -14,7 +14,7 @@ struct Reach: Hashable, Sendable {
     /// `0.0.0.0`, `::`, an address, or a host name, which is taken for one of this machine's.
     init(host: String) {
         let bare = host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
-        guard let address = IPAddress(bare) else {
+        guard let address = ScopedAddress(bare) else {
             scope = bare == "localhost" ? .loopback : .all
             return
         }
@@ -28,7 +28,7 @@ struct Reach: Hashable, Sendable {
     var isLoopbackOnly: Bool { scope == .loopback }
 
     /// The addresses of `interface` that the server listens on.
-    func addresses(of interface: NetworkInterface) -> [IPAddress] {
+    func addresses(of interface: NetworkInterface) -> [ScopedAddress] {
         interface.addresses.map(\.address).filter { address in
             switch scope {
             case .ipv4: !address.isIPv6

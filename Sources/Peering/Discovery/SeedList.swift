@@ -57,9 +57,9 @@ enum HostLookup {
     private static let queue = DispatchQueue(label: "igris.lookup", attributes: .concurrent)
 
     /// In the resolver's order. Cancelled, it returns at once, and the resolver goes on alone.
-    static func addresses(of host: String) async -> Result<[IPAddress], Failure> {
-        if let address = IPAddress(host) { return .success([address]) }
-        let (stream, continuation) = AsyncStream.makeStream(of: Result<[IPAddress], Failure>.self)
+    static func addresses(of host: String) async -> Result<[ScopedAddress], Failure> {
+        if let address = ScopedAddress(host) { return .success([address]) }
+        let (stream, continuation) = AsyncStream.makeStream(of: Result<[ScopedAddress], Failure>.self)
         queue.async {
             continuation.yield(resolve(host))
             continuation.finish()
@@ -68,14 +68,14 @@ enum HostLookup {
         return .failure(Failure(description: "was not waited for"))
     }
 
-    private static func resolve(_ host: String) -> Result<[IPAddress], Failure> {
+    private static func resolve(_ host: String) -> Result<[ScopedAddress], Failure> {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         var list: UnsafeMutablePointer<addrinfo>?
         let code = getaddrinfo(host, nil, &hints, &list)
         guard code == 0 else { return .failure(Failure(description: String(cString: gai_strerror(code)))) }
         defer { freeaddrinfo(list) }
-        var found: [IPAddress] = []
+        var found: [ScopedAddress] = []
         for entry in sequence(first: list, next: { $0?.pointee.ai_next }) {
             guard let address = entry?.pointee.ai_addr.flatMap({ SocketAddress($0)?.address }),
                 !found.contains(address), found.count < mostAddresses

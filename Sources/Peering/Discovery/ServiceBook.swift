@@ -10,7 +10,7 @@ struct ServiceBook: Sendable {
         case resolved(ServiceName, ServiceRecord, target: String)
         /// It is this host's own, or nothing that concerns it.
         case dismissed(ServiceName)
-        case addressed(ServiceName, IPAddress)
+        case addressed(ServiceName, ScopedAddress)
         /// The question came to nothing.
         case failed(ServiceName)
         case ticked

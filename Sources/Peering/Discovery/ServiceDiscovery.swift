@@ -226,11 +226,11 @@ actor ServiceDiscovery: SightingSource {
         return .resolved(name, record, target: target)
     }
 
-    private func address(type: UInt16, data: [UInt8], interface: UInt32) -> IPAddress? {
+    private func address(type: UInt16, data: [UInt8], interface: UInt32) -> ScopedAddress? {
         switch Int(type) {
-        case kDNSServiceType_A where data.count == 4: IPAddress(bytes: data)
+        case kDNSServiceType_A where data.count == 4: ScopedAddress(bytes: data)
         case kDNSServiceType_AAAA where data.count == 16:
-            IPAddress(bytes: data, zone: NetworkInterface.name(of: interface))
+            ScopedAddress(bytes: data, zone: NetworkInterface.name(of: interface))
         default: nil
         }
     }

@@ -1,8 +1,8 @@
 import Core
 import Glibc
 
-/// An IPv4 or IPv6 address as bytes, with the interface where the address is a link-local one.
-struct IPAddress: Hashable, Comparable, Sendable, CustomStringConvertible {
+/// An IPv4 or IPv6 address as sockets take it: with its zone, the interface, where it is a link-local one (RFC 4007).
+struct ScopedAddress: Hashable, Comparable, Sendable, CustomStringConvertible {
     /// 4 or 16, network order.
     let bytes: [UInt8]
     /// The name of the interface; only with a link-local IPv6 address.
@@ -54,7 +54,7 @@ struct IPAddress: Hashable, Comparable, Sendable, CustomStringConvertible {
         return zone.map { "\(address)%\($0)" } ?? address
     }
 
-    func shares(_ prefixLength: Int, with other: IPAddress) -> Bool {
+    func shares(_ prefixLength: Int, with other: ScopedAddress) -> Bool {
         guard bytes.count == other.bytes.count else { return false }
         var left = max(0, min(prefixLength, bytes.count * 8))
         for (mine, its) in zip(bytes, other.bytes) where left > 0 {
@@ -66,7 +66,7 @@ struct IPAddress: Hashable, Comparable, Sendable, CustomStringConvertible {
     }
 
     /// IPv4 first, then in the order of the bytes.
-    static func < (left: IPAddress, right: IPAddress) -> Bool {
+    static func < (left: ScopedAddress, right: ScopedAddress) -> Bool {
         if left.bytes.count != right.bytes.count { return left.bytes.count < right.bytes.count }
         return left.bytes.lexicographicallyPrecedes(right.bytes)
     }
@@ -79,10 +79,10 @@ struct IPAddress: Hashable, Comparable, Sendable, CustomStringConvertible {
 
 /// An address and a port as the socket calls want it: `sockaddr_in` or `sockaddr_in6`.
 struct SocketAddress: Hashable, Sendable {
-    let address: IPAddress
+    let address: ScopedAddress
     let port: Int
 
-    init(_ address: IPAddress, port: Int) {
+    init(_ address: ScopedAddress, port: Int) {
         self.address = address
         self.port = port
     }
@@ -118,12 +118,12 @@ struct SocketAddress: Hashable, Sendable {
         switch Int32(system.pointee.sa_family) {
         case AF_INET:
             let form = UnsafeRawPointer(system).loadUnaligned(as: sockaddr_in.self)
-            guard let address = withUnsafeBytes(of: form.sin_addr, { IPAddress(bytes: $0) }) else { return nil }
+            guard let address = withUnsafeBytes(of: form.sin_addr, { ScopedAddress(bytes: $0) }) else { return nil }
             self.init(address, port: Int(UInt16(bigEndian: form.sin_port)))
         case AF_INET6:
             let form = UnsafeRawPointer(system).loadUnaligned(as: sockaddr_in6.self)
             let zone = form.sin6_scope_id == 0 ? nil : NetworkInterface.name(of: form.sin6_scope_id)
-            guard let address = withUnsafeBytes(of: form.sin6_addr, { IPAddress(bytes: $0, zone: zone) }) else {
+            guard let address = withUnsafeBytes(of: form.sin6_addr, { ScopedAddress(bytes: $0, zone: zone) }) else {
                 return nil
             }
             self.init(address, port: Int(UInt16(bigEndian: form.sin6_port)))
