@@ -156,6 +156,7 @@ final class DatagramSocket: Sendable {
 }
 
 extension ScopedAddress {
+    static let loopback = ScopedAddress(known: [127, 0, 0, 1])
     static let unspecifiedIPv4 = ScopedAddress(known: [UInt8](repeating: 0, count: 4))
     static let unspecifiedIPv6 = ScopedAddress(known: [UInt8](repeating: 0, count: 16))
     var unspecified: ScopedAddress { isIPv6 ? .unspecifiedIPv6 : .unspecifiedIPv4 }

@@ -5,7 +5,6 @@ struct Reach: Hashable, Sendable {
     private enum Scope: Hashable {
         case ipv4
         case all
-        case loopback
         case only(ScopedAddress)
     }
 
@@ -15,17 +14,15 @@ struct Reach: Hashable, Sendable {
     init(host: String) {
         let bare = host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
         guard let address = ScopedAddress(bare) else {
-            scope = bare == "localhost" ? .loopback : .all
+            scope = bare == "localhost" ? .only(.loopback) : .all
             return
         }
-        if address.isUnspecified {
-            scope = address.isIPv6 ? .all : .ipv4
-        } else {
-            scope = address.isLoopback ? .loopback : .only(address)
-        }
+        scope = address.isUnspecified ? (address.isIPv6 ? .all : .ipv4) : .only(address)
     }
 
-    var isLoopbackOnly: Bool { scope == .loopback }
+    var isLoopbackOnly: Bool {
+        if case .only(let address) = scope { address.isLoopback } else { false }
+    }
 
     /// The addresses of `interface` that the server listens on.
     func addresses(of interface: NetworkInterface) -> [ScopedAddress] {
@@ -33,7 +30,6 @@ struct Reach: Hashable, Sendable {
             switch scope {
             case .ipv4: !address.isIPv6
             case .all: true
-            case .loopback: address.isLoopback
             case .only(let only): only.bytes == address.bytes
             }
         }
