@@ -48,7 +48,7 @@ import Testing
             TestSwarm.beacon(2, addresses: [.neighbour, .neighbour]).encoded(key: TestSwarm.key),
         ]
         var read = 0
-        for round in 0..<50_000 {
+        for round in 0..<10_000 {
             var bytes = originals[round % originals.count]
             for _ in 0..<Int.random(in: 1...4, using: &random) {
                 switch Int.random(in: 0..<4, using: &random) {
