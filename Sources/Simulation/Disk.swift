@@ -1,0 +1,137 @@
+import Core
+import Cryptography
+
+/// What a host's disk holds, commit by commit, with the store's rules (``ContextStore``). The end of it may be in the
+/// system's memory only: a power cut takes that, and a killed process does not.
+struct Disk {
+    /// A state of the store's tables.
+    struct Image {
+        private(set) var operations: [Origin: [Operation]] = [:]
+        private(set) var heads: [Origin: LogHead] = [:]
+        /// All of them, ascending.
+        private(set) var seals: [Origin: [BatchSeal]] = [:]
+        private(set) var conversations: [StreamID: ConversationHeader] = [:]
+        private(set) var streams: [StreamID: [Dot]] = [:]
+        /// The last writer's epoch, and whether it said goodbye (swarm.md §1).
+        var epoch: UInt32 = 0
+        var isClean = true
+        private(set) var latest = HybridTimestamp(rawValue: 0)
+
+        /// All of the commit. False, and nothing done, for what the real store refuses: it would leave a gap.
+        mutating func apply(_ commit: Commit) -> Bool {
+            var ends: [Origin: UInt64] = [:]
+            for operation in commit.operations {
+                let origin = operation.dot.origin
+                let end = ends[origin] ?? UInt64(operations[origin]?.count ?? 0)
+                guard operation.dot.sequence == end + 1 else { return false }
+                ends[origin] = end + 1
+            }
+            for operation in commit.operations {
+                operations[operation.dot.origin, default: []].append(operation)
+                streams[operation.stream, default: []].append(operation.dot)
+                latest = max(latest, operation.timestamp)
+            }
+            for head in commit.heads { heads[head.origin] = head }
+            for seal in commit.seals where seal.sequence > seals[seal.origin]?.last?.sequence ?? 0 {
+                seals[seal.origin, default: []].append(seal)
+            }
+            for dot in commit.erasures { erase(dot) }
+            for stream in commit.removals { conversations[stream] = nil }
+            for header in commit.conversations { conversations[header.stream] = header }
+            return true
+        }
+
+        private mutating func erase(_ dot: Dot) {
+            guard var operation = self[dot], !operation.flags.contains(.erased), !operation.body.isEmpty else { return }
+            operation.body = SHA256.hash(OperationCodec.encode(operation))
+            operation.flags.insert(.erased)
+            operations[dot.origin]?[Int(dot.sequence) - 1] = operation
+        }
+
+        subscript(dot: Dot) -> Operation? {
+            guard let stream = operations[dot.origin], dot.sequence > 0, dot.sequence <= UInt64(stream.count) else {
+                return nil
+            }
+            return stream[Int(dot.sequence) - 1]
+        }
+
+        func operations(of stream: StreamID) -> [Operation] { (streams[stream] ?? []).sorted().compactMap { self[$0] } }
+
+        func operations(of origin: Origin, after sequence: UInt64, limit: Int) -> [Operation] {
+            Array((operations[origin] ?? []).dropFirst(Int(clamping: sequence)).prefix(limit))
+        }
+
+        /// As ``ContextStore/batch(of:after:)`` says.
+        func batch(of origin: Origin, after sequence: UInt64) -> OperationBatch? {
+            let above = (seals[origin] ?? []).drop { $0.sequence <= sequence }
+            let farthest = sequence + UInt64(Limits.batchOperations)
+            guard let seal = above.last(where: { $0.sequence <= farthest }) ?? above.first else { return nil }
+            let operations = operations(of: origin, after: sequence, limit: Int(seal.sequence - sequence))
+            return operations.isEmpty ? nil : OperationBatch(operations: operations, seal: seal)
+        }
+
+        var vector: VersionVector {
+            var vector = VersionVector()
+            for (origin, operations) in operations { vector[origin] = UInt64(operations.count) }
+            return vector
+        }
+    }
+
+    /// What a process sees.
+    private(set) var image = Image()
+    /// What a power cut leaves at the least.
+    private(set) var synced = Image()
+    private var unsynced: [Commit] = []
+    private(set) var copy: Image?
+
+    init() {}
+    init(_ image: Image) {
+        self.image = image
+        synced = image
+    }
+
+    /// False when it would leave a gap: nothing is written then.
+    mutating func write(_ commit: Commit) -> Bool {
+        guard image.apply(commit) else { return false }
+        unsynced.append(commit)
+        if commit.durability == .synced { sync() }
+        return true
+    }
+
+    mutating func sync() {
+        for commit in unsynced { _ = synced.apply(commit) }
+        unsynced = []
+    }
+
+    /// Notes a writer at work, or its goodbye; on disk before anything is written.
+    mutating func note(epoch: UInt32, isClean: Bool) {
+        sync()
+        image.epoch = epoch
+        image.isClean = isClean
+        synced.epoch = epoch
+        synced.isClean = isClean
+    }
+
+    /// The end that was not synced goes, but for as much of it as happened to reach the disk; a record that was only
+    /// half written counts as not there. Returns what is gone.
+    mutating func cutPower(_ chance: inout Chance) -> [Dot] {
+        let kept = chance.below(unsynced.count + 1)
+        for commit in unsynced.prefix(kept) { _ = synced.apply(commit) }
+        let lost = unsynced.dropFirst(kept).flatMap { $0.operations.map(\.dot) }
+        unsynced = []
+        image = synced
+        return lost
+    }
+
+    /// A copy as `cp` makes it of a running host's disk.
+    mutating func makeCopy() { copy = image }
+
+    /// Returns what the disk no longer holds.
+    mutating func rollBack() -> [Dot] {
+        guard let copy else { return [] }
+        let before = image
+        self = Disk(copy)
+        self.copy = copy
+        return before.operations.values.joined().map(\.dot).filter { copy[$0] == nil }.sorted()
+    }
+}

@@ -1,0 +1,51 @@
+package import Core
+
+/// What one run is made from: equal values give equal runs.
+package struct RunOptions: Sendable {
+    package var seed: UInt64
+    /// Virtual time; the last quarter of it, at least 12 s, is for the recovery.
+    package var length: Duration = .seconds(60)
+    /// Nil draws 2 to 8.
+    package var hosts: Int?
+    /// Nil draws them.
+    package var faults: Faults?
+    package var bug: Bug?
+
+    package init(seed: UInt64) { self.seed = seed }
+
+    /// The flags that make the same run again.
+    package var flags: String {
+        var flags = "--seeds 1 --start \(seed) --seconds \(length.components.seconds)"
+        if let hosts { flags += " --hosts \(hosts)" }
+        if let faults { flags += " --faults \(faults)" }
+        if let bug { flags += " --bug \(bug.rawValue)" }
+        return flags
+    }
+}
+
+/// What came of one run.
+package struct RunReport: Sendable {
+    package var seed: UInt64
+    package var faults: Faults
+    package var hosts: Int
+    /// The first of each invariant that did not hold.
+    package var violations: [Violation]
+    package var traceHash: UInt64
+    package var events: Int
+    package var operations: Int
+    package var acknowledged: Int
+    /// From the healing to equal logs everywhere; nil where that was not reached.
+    package var recovery: Duration?
+}
+
+package struct Violation: Sendable, Hashable, CustomStringConvertible {
+    /// The name that swarm.md §13 gives it: `I11`.
+    package var invariant: String
+    package var at: Duration
+    package var detail: String
+
+    package var description: String {
+        let milliseconds = Int(at / .milliseconds(1))
+        return "\(invariant) at \(milliseconds) ms: \(detail)"
+    }
+}

@@ -1,0 +1,85 @@
+import Core
+import Swarm
+
+/// What happens on the wires.
+extension World {
+    /// How long a system waits for the other's acknowledgement before it gives a connection up.
+    private static let patience = Duration.seconds(10)
+    private static let dialPatience = Duration.seconds(5)
+
+    mutating func sendItem(_ item: Network.Item, over id: Int, to side: Int) {
+        guard let connection = network.connections[id] else { return }
+        let lane = connection.lanes[side]
+        if lane.isVoid {
+            // A machine that is on again does not know this connection; one that is off says nothing.
+            let target = connection.ends[side].host
+            if hosts[target].power != .off, !network.isBlocked(target, connection.ends[1 - side].host) {
+                queue.add(.arrive(.end, connection: id, side: 1 - side), at: now + 2 * network.latency)
+            } else {
+                queue.add(.lapsed(connection: id, side: 1 - side, since: now), at: now + Self.patience)
+            }
+            return
+        }
+        let wasHeld = lane.heldSince != nil
+        if let arrival = network.send(item, over: id, to: side, at: now, &wire) {
+            queue.add(.arrive(item, connection: id, side: side), at: arrival)
+        } else if !wasHeld, let since = network.connections[id]?.lanes[side].heldSince {
+            queue.add(.lapsed(connection: id, side: 1 - side, since: since), at: now + Self.patience)
+        }
+    }
+
+    /// The sender at `side` has waited in vain since `since`.
+    mutating func lapse(_ id: Int, _ side: Int, _ since: Duration) {
+        guard let lane = network.connections[id]?.lanes[1 - side] else { return }
+        guard lane.isVoid || lane.heldSince == since else { return }
+        queue.add(.arrive(.end, connection: id, side: side), at: now)
+        if !lane.isVoid { network.void(id, lane: 1 - side) }
+    }
+
+    mutating func unblock(_ pair: Network.Pair) {
+        for (id, side) in network.unblock(pair.from, pair.to) {
+            for (item, arrival) in network.release(id, to: side, at: now, &wire) {
+                queue.add(.arrive(item, connection: id, side: side), at: arrival)
+            }
+        }
+    }
+
+    /// The shell of `host` asks for a connection.
+    mutating func dial(_ address: NetworkAddress, from host: Int) {
+        let run = hosts[host].run
+        func fail(_ world: inout World, _ reason: LinkFailure.Reason, after delay: Duration) {
+            let failure = LinkFailure(reason, reason.rawValue)
+            world.queue.add(.dialFailed(host: host, run: run, address, failure), at: world.now + delay)
+        }
+        guard let target = hosts.firstIndex(where: { $0.address == address }) else {
+            return fail(&self, .unreachable, after: .seconds(3))
+        }
+        let trip = 2 * wire.tailed(network.latency)
+        if network.isBlocked(host, target) || network.isBlocked(target, host) {
+            return fail(&self, .timedOut, after: Self.dialPatience)
+        }
+        switch hosts[target].power {
+        case .off: fail(&self, .unreachable, after: .seconds(3))
+        case .idle: fail(&self, .refused, after: trip)
+        case .frozen: fail(&self, .timedOut, after: Self.dialPatience)
+        case .running:
+            if hosts[target].swarm != hosts[host].swarm { return fail(&self, .keyMismatch, after: 2 * trip) }
+            // Two more round trips and the work of the handshake.
+            queue.add(.dialed(host: host, run: run, address), at: now + 3 * trip + .milliseconds(3))
+        }
+    }
+
+    /// The handshake is over at the dialing side: is the other one still there?
+    mutating func finishDial(_ address: NetworkAddress, from host: Int) {
+        guard let target = hosts.firstIndex(where: { $0.address == address }), hosts[target].power == .running,
+            !network.isBlocked(host, target), !network.isBlocked(target, host)
+        else {
+            let failure = LinkFailure(.closed, "closed")
+            return happen(.dialFailed(host: host, run: hosts[host].run, address, failure), at: host)
+        }
+        let id = network.connect(hosts[host].end, hosts[target].end)
+        trace.note(5, UInt64(host), UInt64(target), UInt64(id), at: now, "connection \(id): \(host) to \(target)")
+        opened(id, side: 1, at: target)
+        opened(id, side: 0, at: host)
+    }
+}

@@ -1,0 +1,255 @@
+import Core
+import Swarm
+
+/// The shell of the machines on one host: what `SwarmNode` and `LogWriter` do with sockets and a disk, done here with
+/// the world's wires and disks, effect by effect in the same order.
+extension World {
+    mutating func start(_ host: Int) {
+        hosts[host].run += 1
+        hosts[host].power = .running
+        hosts[host].deferred = []
+        let run = hosts[host].run
+        let wall = hosts[host].clock.milliseconds(at: now)
+        let recovered = hosts[host].disk.recover(hosts[host].node)
+        hosts[host].process = HostProcess(
+            hosts[host], recovered, at: now, wallClock: wall, seed: seeds.seed())
+        trace.note(6, UInt64(host), UInt64(run), at: now, "host \(host) starts as \(recovered.origin.epoch)")
+        queue.add(.beacon(host: host, run: run, number: 0), at: now + seeds.between(.zero, .milliseconds(100)))
+        queue.add(.synced(host: host, run: run), at: now + .seconds(1))
+        if run == 1 { queue.add(.client(host: host), at: now + workload.pause(&clients)) }
+        views[host] = [:]
+        perform(hosts[host].process?.mesh.step(.swarms([hosts[host].swarm]), now: .zero, wallClock: wall), at: host)
+        rearm(host)
+    }
+
+    /// What a host's process does about an event.
+    mutating func happen(_ event: Event, at host: Int) {
+        switch event {
+        case .arrive(.message(let bytes), let connection, let side):
+            network.arrived(bytes.count, over: connection, to: side)
+            guard network.connections[connection]?.isOpen[side] == true else { return }
+            received(bytes, over: connection, at: host)
+        case .arrive(.end, let connection, let side):
+            guard network.connections[connection]?.isOpen[side] == true else { return }
+            network.close(connection, side: side)
+            trace.note(7, UInt64(host), UInt64(connection), at: now, "host \(host): connection \(connection) ended")
+            tell(.closed(LinkNumber(UInt64(connection))), at: host)
+        case .dialed(_, _, let address): finishDial(address, from: host)
+        case .dialFailed(_, _, let address, let failure):
+            trace.note(8, UInt64(host), at: now, "host \(host): \(address) \(failure.reason)")
+            tell(.failed(address, failure), at: host)
+        case .tick: tick(host)
+        case .committed(_, _, let ticket): committed(ticket, at: host)
+        case .synced:
+            hosts[host].disk.sync()
+            queue.add(.synced(host: host, run: hosts[host].run), at: now + .seconds(1))
+        case .beacon(_, let run, let number): beacon(host, run, number)
+        case .sighted(_, _, let sighting): tell(.sighted(sighting), at: host)
+        case .client: clientActs(host)
+        case .answered(_, _, let question): answer(question, at: host)
+        default: break
+        }
+        rearm(host)
+    }
+
+    // MARK: - Time
+
+    /// One timer stands for all that the process waits for: the shells' own run at the same moments.
+    private mutating func rearm(_ host: Int) {
+        guard let process = hosts[host].process else { return }
+        let due = process.started + process.wake
+        if let armed = process.armed, armed <= due, armed > now { return }
+        let time = max(due, now + .microseconds(100))
+        hosts[host].process?.armed = time
+        queue.add(.tick(host: host, run: hosts[host].run), at: time)
+    }
+
+    private mutating func tick(_ host: Int) {
+        guard let process = hosts[host].process, let armed = process.armed, armed <= now else { return }
+        hosts[host].process?.armed = nil
+        let time = now - process.started
+        // What the real shell's own timer tells it of a stopped or starved process.
+        if now - armed > .milliseconds(100) {
+            perform(hosts[host].process?.membership.step(.lagged(now - armed), now: time), at: host)
+        }
+        if process.mesh.wake <= time { tell(.ticked, at: host) }
+        if process.membership.wake <= time {
+            perform(hosts[host].process?.membership.step(.ticked, now: time), at: host)
+        }
+        if process.replicationWake <= time {
+            hosts[host].process?.replicationWake = time + .milliseconds(20)
+            replicate(.ticked, at: host)
+        }
+    }
+
+    // MARK: - Links
+
+    mutating func opened(_ connection: Int, side: Int, at host: Int) {
+        guard let ends = network.connections[connection]?.ends else { return }
+        let peer = hosts[ends[1 - side].host]
+        // Of an accepted link the port is not the one that it listens on.
+        let address =
+            side == 0 ? peer.address : NetworkAddress(host: peer.address.host, port: 40_000 + connection % 20_000)
+        tell(
+            .opened(
+                LinkNumber(UInt64(connection)), node: peer.node, swarm: peer.swarm, address: address,
+                isDialed: side == 0),
+            at: host)
+        rearm(host)
+    }
+
+    private mutating func received(_ bytes: [UInt8], over connection: Int, at host: Int) {
+        guard let process = hosts[host].process, let channel = bytes.first.flatMap(LinkChannel.init(rawValue:)) else {
+            return
+        }
+        trace.mix(bytes)
+        let link = LinkNumber(UInt64(connection))
+        guard let peer = peer(of: connection, host) else { return }
+        trace.note(
+            9, UInt64(host), UInt64(connection), UInt64(channel.rawValue), at: now,
+            "host \(host) < \(peer.host): \(channel) \(described(bytes, channel))")
+        let isAdopted = process.adopted[peer.node] == link
+        if channel == .mesh {
+            do {
+                if let message = try MeshMessage.decode(Array(bytes.dropFirst())) {
+                    tell(.received(link, message), at: host)
+                }
+            } catch {
+                checker.violated("wire", "host \(host) cannot read a mesh message: \(error)", at: now)
+            }
+        }
+        guard isAdopted else { return }
+        let time = now - process.started
+        switch channel {
+        case .membership:
+            do {
+                if let message = try MembershipMessage.decode(Array(bytes.dropFirst())) {
+                    perform(
+                        hosts[host].process?.membership.step(.received(message, from: peer.node), now: time), at: host)
+                }
+            } catch {
+                checker.violated("wire", "host \(host) cannot read a membership message: \(error)", at: now)
+            }
+        case .replication:
+            perform(hosts[host].process?.membership.step(.heard(peer.node), now: time), at: host)
+            replicate(.received(bytes, from: peer.node), at: host)
+        case .mesh:
+            perform(hosts[host].process?.membership.step(.heard(peer.node), now: time), at: host)
+        case .trust, .diagnosis: break
+        }
+    }
+
+    private func peer(of connection: Int, _ host: Int) -> (host: Int, node: NodeID)? {
+        guard let ends = network.connections[connection]?.ends,
+            let other = ends.first(where: { $0 != hosts[host].end })
+        else { return nil }
+        return (other.host, hosts[other.host].node)
+    }
+
+    private func described(_ bytes: [UInt8], _ channel: LinkChannel) -> String {
+        guard trace.isRead else { return "" }
+        let body = Array(bytes.dropFirst())
+        switch channel {
+        case .mesh: return (try? MeshMessage.decode(body)).map { "\($0)" } ?? "?"
+        case .membership: return (try? MembershipMessage.decode(body)).map { "\($0)" } ?? "?"
+        default: return body.hex
+        }
+    }
+
+    private mutating func send(_ bytes: [UInt8], over link: LinkNumber, from host: Int) {
+        let connection = Int(link.rawValue)
+        guard let side = network.side(of: hosts[host].end, in: connection),
+            network.connections[connection]?.isOpen[side] == true
+        else { return }
+        sendItem(.message(bytes), over: connection, to: 1 - side)
+    }
+
+    // MARK: - Mesh
+
+    mutating func tell(_ event: Mesh.Event, at host: Int) {
+        guard let process = hosts[host].process else { return }
+        let wall = hosts[host].clock.milliseconds(at: now)
+        perform(
+            hosts[host].process?.mesh.step(event, now: now - process.started, wallClock: wall), at: host)
+    }
+
+    private mutating func perform(_ effects: [Mesh.Effect]?, at host: Int) {
+        for effect in effects ?? [] {
+            guard let process = hosts[host].process else { return }
+            let time = now - process.started
+            switch effect {
+            case .dial(let address): dial(address, from: host)
+            case .send(let link, let message):
+                send([LinkChannel.mesh.rawValue] + message.encoded, over: link, from: host)
+            case .close(let link):
+                let connection = Int(link.rawValue)
+                guard let side = network.side(of: hosts[host].end, in: connection),
+                    network.connections[connection]?.isOpen[side] == true
+                else { continue }
+                sendItem(.end, over: connection, to: 1 - side)
+                network.close(connection, side: side)
+                tell(.closed(link), at: host)
+            case .adopted(let link, let node, _):
+                trace.note(10, UInt64(host), link.rawValue, at: now, "host \(host) adopts \(link) with \(node)")
+                hosts[host].process?.adopted[node] = link
+                perform(hosts[host].process?.membership.step(.linked(node), now: time), at: host)
+                replicate(.linked(node), at: host)
+            case .lost(let link, let node):
+                trace.note(11, UInt64(host), link.rawValue, at: now, "host \(host) loses \(link) with \(node)")
+                if hosts[host].process?.adopted[node] == link { hosts[host].process?.adopted[node] = nil }
+                perform(hosts[host].process?.membership.step(.unlinked(node), now: time), at: host)
+                replicate(.unlinked(node), at: host)
+            case .refused(let node):
+                perform(hosts[host].process?.membership.step(.refused(node), now: time), at: host)
+            case .reachable(let addresses):
+                guard var facts = hosts[host].process?.facts else { continue }
+                facts.addresses = addresses
+                hosts[host].process?.facts = facts
+                perform(hosts[host].process?.membership.step(.changed(facts), now: time), at: host)
+            case .noticed(let other):
+                trace.note(12, UInt64(host), at: now, "host \(host) notices \(other.addresses) \(other.standing)")
+                if other.standing == .cloned { checker.clonesNamed += 1 }
+            }
+        }
+    }
+
+    // MARK: - Membership
+
+    private mutating func perform(_ effects: [Membership.Effect]?, at host: Int) {
+        for effect in effects ?? [] {
+            switch effect {
+            case .send(let message, let node):
+                let bytes = [LinkChannel.membership.rawValue] + message.encoded
+                guard let link = hosts[host].process?.adopted[node] else { continue }
+                send(bytes, over: link, from: host)
+            case .changed(let member):
+                trace.note(
+                    13, UInt64(host), member.node.bytes.low, member.incarnation, at: now,
+                    "host \(host): \(member.node) is \(member.state) \(member.incarnation)")
+                checker.changed(member, by: hosts[host].node, at: now)
+                tell(.member(member.node, member.state, addresses: member.facts.addresses), at: host)
+            case .forgot: break
+            case .cloned: checker.clonesNamed += 1
+            }
+        }
+    }
+
+    // MARK: - Discovery
+
+    /// Beacons as `Peering` sends them: at once a few, then one every ten seconds.
+    private mutating func beacon(_ host: Int, _ run: Int, _ number: Int) {
+        guard let process = hosts[host].process else { return }
+        let sighting = Sighting(
+            channel: .multicast, addresses: [hosts[host].address], node: hosts[host].node,
+            instance: process.instance, swarm: hosts[host].swarm, security: .key, version: "1")
+        for other in hosts.indices where other != host && hosts[other].isUp {
+            let isLost = faults.contains(.deafness) ? seeds.hits(4, of: 5) : seeds.hits(1, of: 100)
+            guard !network.isBlocked(host, other), !isLost else { continue }
+            let arrival = now + seeds.tailed(network.latency)
+            queue.add(.sighted(host: other, run: hosts[other].run, sighting), at: arrival)
+        }
+        let pauses: [Duration] = [.milliseconds(300), .milliseconds(700), .seconds(1), .seconds(2)]
+        let pause = number < pauses.count ? pauses[number] : seeds.between(.seconds(9), .seconds(11))
+        queue.add(.beacon(host: host, run: run, number: number + 1), at: now + pause)
+    }
+}

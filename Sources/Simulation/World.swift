@@ -1,0 +1,259 @@
+package import Core
+import Swarm
+
+/// The world of one seed: hosts with the shipped machines on them, wires, disks, clients, and everything that may go
+/// wrong. One thing happens after another, in an order that the seed alone decides.
+package struct World {
+    enum Event {
+        /// An item arrives at one side of a connection.
+        case arrive(Network.Item, connection: Int, side: Int)
+        /// Both sides of a dialed connection have finished their handshakes, or the dial came to nothing.
+        case dialed(host: Int, run: Int, NetworkAddress)
+        case dialFailed(host: Int, run: Int, NetworkAddress, LinkFailure)
+        /// A side's connection was held back for longer than its system waits.
+        case lapsed(connection: Int, side: Int, since: Duration)
+        case tick(host: Int, run: Int)
+        /// A commit has come back from the disk.
+        case committed(host: Int, run: Int, ticket: Int)
+        /// The disk's own background sync.
+        case synced(host: Int, run: Int)
+        case beacon(host: Int, run: Int, number: Int)
+        case sighted(host: Int, run: Int, Sighting)
+        case client(host: Int)
+        case answered(host: Int, run: Int, Question)
+        case thaw(host: Int)
+        case doze(host: Int)
+        case nemesis(Nemesis)
+        case check
+    }
+
+    /// A client's turn that waits for the model's answer.
+    struct Question {
+        var stream: StreamID
+        var dot: Dot
+    }
+
+    let options: RunOptions
+    let faults: Faults
+    var now: Duration = .zero
+    var queue = EventQueue<Event>()
+    var network: Network
+    var hosts: [Host] = []
+    var checker = Checker()
+    var workload: Workload
+    var trace: Trace
+    /// When everything was repaired.
+    var healed: Duration?
+
+    // A stream of chance for each part of the world.
+    var seeds: Chance
+    var wire: Chance
+    var disks: Chance
+    var clients: Chance
+    var fate: Chance
+
+    package static func run(_ options: RunOptions, print: (@Sendable (String) -> Void)? = nil) -> RunReport {
+        var world = World(options, print: print)
+        return world.run()
+    }
+
+    init(_ options: RunOptions, print: (@Sendable (String) -> Void)?) {
+        self.options = options
+        trace = Trace(print: print)
+        seeds = Chance(seed: options.seed, stream: 1)
+        wire = Chance(seed: options.seed, stream: 2)
+        disks = Chance(seed: options.seed, stream: 3)
+        clients = Chance(seed: options.seed, stream: 4)
+        fate = Chance(seed: options.seed, stream: 5)
+        faults = options.faults ?? Faults.draw(&fate)
+        let count = options.hosts ?? 2 + fate.below(7)
+        network = Network(latency: .microseconds([150, 400, 2_000, 10_000][fate.below(4)]))
+        workload = Workload(&fate, deletes: faults.contains(.deletions))
+        for index in 0..<count { addHost(isForeign: false, copying: nil, index: index) }
+        if faults.contains(.foreign) { addHost(isForeign: true, copying: nil, index: count) }
+        let end = faultsEnd
+        for (time, nemesis) in Nemesis.plan(faults, hosts: count, until: end, &fate) {
+            queue.add(.nemesis(nemesis), at: time)
+        }
+        // The last one may come late, to a log that is long by then.
+        let latecomer = faults.contains(.latecomer) && count > 2 ? count - 1 : nil
+        for index in hosts.indices {
+            let start = index == latecomer ? fate.between(.seconds(10), end) : fate.between(.zero, .seconds(2))
+            queue.add(.nemesis(.start(index)), at: start)
+        }
+        queue.add(.check, at: .seconds(1))
+    }
+
+    /// From here on nothing is broken any more.
+    private var faultsEnd: Duration { options.length - max(options.length / 4, .seconds(12)) }
+
+    private mutating func addHost(isForeign: Bool, copying original: Int?, index: Int) {
+        let number = UInt64(original ?? index) + 1
+        // Far apart and not in the order of the indices, as hashes of keys are.
+        var mixer = SplitMix64(seed: options.seed &+ number &* 0x1234_5678_9ABC_DEF1)
+        let id = Bytes16(high: mixer.next(), low: mixer.next())
+        var clock = WallClock()
+        if faults.contains(.clocks) {
+            clock.offset = Int64(fate.below(120_000)) - 60_000
+            clock.drift = Int64(fate.below(400)) - 200
+        }
+        hosts.append(
+            Host(
+                index: index, node: NodeID(id), publicKey: id.bytes + id.bytes,
+                swarm: SwarmID(Bytes16(high: 1, low: isForeign ? 2 : 1)),
+                address: NetworkAddress(host: "10.0.0.\(index + 1)", port: 8080), isForeign: isForeign,
+                isClone: original != nil, disk: original.map { Disk(hosts[$0].disk.image) } ?? Disk(), clock: clock))
+    }
+
+    // MARK: - The loop
+
+    private mutating func run() -> RunReport {
+        while let (time, event) = queue.removeFirst(), time <= options.length, checker.violations.count < 4 {
+            now = time
+            handle(event)
+        }
+        now = options.length
+        finish()
+        return RunReport(
+            seed: options.seed, faults: faults, hosts: hosts.count, violations: checker.violations,
+            traceHash: trace.hash, events: trace.events, operations: checker.operations,
+            acknowledged: checker.acknowledged.count,
+            recovery: checker.recovered.flatMap { end in healed.map { end - $0 } })
+    }
+
+    private mutating func handle(_ event: Event) {
+        switch event {
+        case .nemesis(let nemesis): strike(nemesis)
+        case .check:
+            check()
+            queue.add(.check, at: now + (healed == nil ? .seconds(1) : .milliseconds(100)))
+        case .client(let host):
+            queue.add(.client(host: host), at: now + workload.pause(&clients))
+            deliver(event, to: host)
+        case .doze(let host): doze(host)
+        case .thaw(let host): thaw(host)
+        case .lapsed(let connection, let side, let since): lapse(connection, side, since)
+        case .arrive(_, let connection, let side):
+            guard let end = network.connections[connection]?.ends[side] else { return }
+            deliver(event, to: end.host, run: end.run)
+        case .dialed(let host, let run, _), .dialFailed(let host, let run, _, _), .tick(let host, let run),
+            .beacon(let host, let run, _), .sighted(let host, let run, _), .answered(let host, let run, _):
+            deliver(event, to: host, run: run)
+        case .committed(let host, let run, _), .synced(let host, let run):
+            deliver(event, to: host, run: run)
+        }
+    }
+
+    /// Hands an event to a host's process; a frozen one gets it later, a dead one never.
+    private mutating func deliver(_ event: Event, to host: Int, run: Int? = nil) {
+        if let run, hosts[host].run != run { return }
+        switch hosts[host].power {
+        case .off, .idle: return
+        case .frozen: hosts[host].deferred.append(event)
+        case .running: happen(event, at: host)
+        }
+    }
+
+    private mutating func thaw(_ host: Int) {
+        guard hosts[host].power == .frozen else { return }
+        hosts[host].power = .running
+        trace.note(1, UInt64(host), at: now, "host \(host) goes on")
+        let events = hosts[host].deferred
+        hosts[host].deferred = []
+        for event in events where hosts[host].power == .running { happen(event, at: host) }
+    }
+
+    /// A starved host gets the processor in slices: half of the time it stands still.
+    private mutating func doze(_ host: Int) {
+        guard hosts[host].isStarved else { return }
+        let sleep = fate.tailed(.milliseconds(150))
+        freeze(host, until: now + sleep)
+        queue.add(.doze(host: host), at: now + sleep + fate.tailed(.milliseconds(150)))
+    }
+
+    mutating func freeze(_ host: Int, until end: Duration) {
+        guard hosts[host].power == .running else { return }
+        hosts[host].power = .frozen
+        trace.note(2, UInt64(host), at: now, "host \(host) stands still")
+        queue.add(.thaw(host: host), at: end)
+    }
+
+    // MARK: - Faults
+
+    private mutating func strike(_ nemesis: Nemesis) {
+        trace.note(3, 0, at: now, "nemesis: \(nemesis)")
+        switch nemesis {
+        case .block(let pairs): for pair in pairs { network.block(pair.from, pair.to) }
+        case .unblock(let pairs): for pair in pairs { unblock(pair) }
+        case .reset(let first, let second):
+            for id in network.connections.keys.sorted() {
+                guard let ends = network.connections[id]?.ends,
+                    Set(ends.map(\.host)) == [first, second]
+                else { continue }
+                for side in 0..<2 { queue.add(.arrive(.end, connection: id, side: side), at: now) }
+            }
+        case .freeze(let host, let end): freeze(host, until: end)
+        case .kill(let host): stop(host, losingPower: false)
+        case .powerCut(let host): stop(host, losingPower: true)
+        case .start(let host): if !hosts[host].isUp { start(host) }
+        case .copyDisk(let host): hosts[host].disk.makeCopy()
+        case .rollBack(let host):
+            guard !hosts[host].isUp else { return }
+            checker.forgave(hosts[host].disk.rollBack())
+            start(host)
+        case .clone(let original):
+            guard hosts[original].run > 0 else { return }
+            addHost(isForeign: false, copying: original, index: hosts.count)
+            start(hosts.count - 1)
+        case .removeClone: for host in hosts.indices where hosts[host].isClone { remove(host) }
+        case .slowDisk(let host, let delay): hosts[host].diskDelay = delay
+        case .fullDisk(let host, let isFull): hosts[host].isDiskFull = isFull
+        case .jumpClock(let host, let milliseconds): hosts[host].clock.offset += milliseconds
+        case .slowReader(let host, let rate): network.bandwidth[host] = rate
+        case .starve(let host, let isOn):
+            hosts[host].isStarved = isOn
+            if isOn { queue.add(.doze(host: host), at: now) }
+        case .heal: heal()
+        }
+    }
+
+    private mutating func heal() {
+        healed = now
+        for pair in network.blockedPairs { unblock(pair) }
+        network.bandwidth = [:]
+        for host in hosts.indices {
+            hosts[host].diskDelay = .milliseconds(4)
+            hosts[host].isDiskFull = false
+            hosts[host].isStarved = false
+            if hosts[host].isMember || hosts[host].isForeign {
+                thaw(host)
+                if !hosts[host].isUp { start(host) }
+            }
+        }
+    }
+
+    private mutating func remove(_ host: Int) {
+        stop(host, losingPower: true)
+        hosts[host].run += 1
+    }
+
+    private mutating func stop(_ host: Int, losingPower: Bool) {
+        guard hosts[host].isUp else { return }
+        let end = hosts[host].end
+        for id in network.connections(of: end) {
+            guard let side = network.side(of: end, in: id) else { continue }
+            if losingPower {
+                network.void(id, side: side)
+            } else {
+                // The system says goodbye for it.
+                sendItem(.end, over: id, to: 1 - side)
+                network.close(id, side: side)
+            }
+        }
+        hosts[host].process = nil
+        hosts[host].deferred = []
+        hosts[host].power = losingPower ? .off : .idle
+        if losingPower { checker.lost(hosts[host].disk.cutPower(&disks), by: host) }
+        trace.note(4, UInt64(host), losingPower ? 1 : 0, at: now, "host \(host) stops")
+    }
+}

@@ -1,0 +1,77 @@
+import Core
+import Glibc
+import Simulation
+
+/// The command line.
+struct Command: Sendable {
+    static let usage = """
+        usage: swarm-simulator [--seeds N] [--start SEED] [--seconds S] [--hosts N] [--faults NAMES] [--bug NAME] [--trace]
+          --faults  names with commas between them, "all" or "none"; each seed draws its own otherwise
+          --bug     plants one of: \(Bug.allCases.map(\.rawValue).joined(separator: " "))
+          --trace   prints what happens; for one seed
+
+        """
+
+    private var seeds = 100
+    private var start: UInt64 = 1
+    private var template = RunOptions(seed: 0)
+    private var isTraced = false
+
+    /// Nil for anything that is not understood.
+    init?(_ arguments: some Sequence<String>) {
+        var rest = Array(arguments)[...]
+        while let flag = rest.popFirst() {
+            if flag == "--trace" {
+                isTraced = true
+                continue
+            }
+            guard let value = rest.popFirst() else { return nil }
+            switch flag {
+            case "--seeds":
+                guard let number = Int(value), number > 0 else { return nil }
+                seeds = number
+            case "--start":
+                guard let number = UInt64(value) else { return nil }
+                start = number
+            case "--seconds":
+                guard let number = Int(value), (20...86_400).contains(number) else { return nil }
+                template.length = .seconds(number)
+            case "--hosts":
+                guard let number = Int(value), (2...128).contains(number) else { return nil }
+                template.hosts = number
+            case "--faults":
+                guard let faults = Faults(names: value) else { return nil }
+                template.faults = faults
+            case "--bug":
+                guard let bug = Bug(rawValue: value) else { return nil }
+                template.bug = bug
+            default: return nil
+            }
+        }
+    }
+
+    func options(_ seed: UInt64) -> RunOptions {
+        var options = template
+        options.seed = seed
+        return options
+    }
+
+    /// All seeds, ascending.
+    func run() async -> [RunReport] {
+        let lines: (@Sendable (String) -> Void)? = isTraced ? { print($0) } : nil
+        let workers = isTraced ? 1 : max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+        let command = self
+        return await withTaskGroup(of: [RunReport].self) { group in
+            for worker in 0..<workers {
+                group.addTask {
+                    stride(from: worker, to: command.seeds, by: workers).map { index in
+                        World.run(command.options(command.start &+ UInt64(index)), print: lines)
+                    }
+                }
+            }
+            var reports: [RunReport] = []
+            for await some in group { reports += some }
+            return reports.sorted { $0.seed < $1.seed }
+        }
+    }
+}

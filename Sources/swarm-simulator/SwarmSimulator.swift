@@ -1,0 +1,39 @@
+import Core
+import Glibc
+import Simulation
+
+/// Runs seeds of the simulated swarm on all processors and says which of them broke an invariant (docs/simulation.md).
+///
+///     swarm-simulator [--seeds N] [--start SEED] [--seconds S] [--hosts N] [--faults NAMES] [--bug NAME] [--trace]
+@main
+enum SwarmSimulator {
+    static func main() async {
+        guard let command = Command(CommandLine.arguments.dropFirst()) else {
+            fputs(Command.usage, stderr)
+            exit(64)
+        }
+        let start = ContinuousClock.now
+        let reports = await command.run()
+        let seconds = (ContinuousClock.now - start) / .seconds(1)
+        for report in reports where !report.violations.isEmpty {
+            print("seed \(report.seed): \(report.hosts) hosts, faults \(report.faults)")
+            for violation in report.violations { print("  \(violation)") }
+            print("  replay: \(CommandLine.arguments[0]) \(command.options(report.seed).flags) --trace")
+        }
+        print(Self.summary(reports, seconds: seconds))
+        exit(reports.contains { !$0.violations.isEmpty } ? 1 : 0)
+    }
+
+    private static func summary(_ reports: [RunReport], seconds: Double) -> String {
+        let broken = reports.count { !$0.violations.isEmpty }
+        let recoveries = reports.compactMap(\.recovery).sorted()
+        let slowest = recoveries.last.map { "\(Int($0 / .milliseconds(1))) ms" } ?? "none"
+        let median = recoveries.isEmpty ? "none" : "\(Int(recoveries[recoveries.count / 2] / .milliseconds(1))) ms"
+        let hash = reports.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ $1.traceHash) &* 0x100_0000_01B3 }
+        let tenths = Int(seconds * 10)
+        return "\(reports.count) seeds, \(broken) with violations, \(reports.reduce(0) { $0 + $1.operations }) operations, "
+            + "\(reports.reduce(0) { $0 + $1.acknowledged }) acknowledged, \(reports.reduce(0) { $0 + $1.events }) events; "
+            + "recovery p50 \(median), slowest \(slowest); "
+            + "\(tenths / 10).\(tenths % 10) s; trace \(String(hash, radix: 16))"
+    }
+}
