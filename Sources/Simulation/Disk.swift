@@ -15,7 +15,6 @@ struct Disk {
         /// The last writer's epoch, and whether it said goodbye (swarm.md §1).
         var epoch: UInt32 = 0
         var isClean = true
-        private(set) var latest = HybridTimestamp(rawValue: 0)
 
         /// All of the commit. False, and nothing done, for what the real store refuses: it would leave a gap.
         mutating func apply(_ commit: Commit) -> Bool {
@@ -29,7 +28,6 @@ struct Disk {
             for operation in commit.operations {
                 operations[operation.dot.origin, default: []].append(operation)
                 streams[operation.stream, default: []].append(operation.dot)
-                latest = max(latest, operation.timestamp)
             }
             for head in commit.heads { heads[head.origin] = head }
             for seal in commit.seals where seal.sequence > seals[seal.origin]?.last?.sequence ?? 0 {
@@ -88,6 +86,23 @@ struct Disk {
     init(_ image: Image) {
         self.image = image
         synced = image
+    }
+
+    /// As the store decides a start's origin (`StoreWriter.recover`): a new epoch unless the last writer said goodbye.
+    mutating func recover(_ node: NodeID, milliseconds: UInt64) -> RecoveredLog {
+        let known = image.operations.keys.filter { $0.node == node }.map(\.epoch).max() ?? 0
+        let last = max(known, image.epoch)
+        let epoch = image.isClean && last > 0 ? last : last + 1
+        note(epoch: epoch, isClean: false)
+        var clock = HybridClock()
+        for origin in image.operations.keys.sorted() {
+            guard let latest = image.operations[origin]?.last?.timestamp else { continue }
+            clock.observe(latest, milliseconds: origin.node == node ? latest.milliseconds : milliseconds)
+        }
+        return RecoveredLog(
+            origin: Origin(node: node, epoch: epoch), heads: image.heads.values.sorted { $0.origin < $1.origin },
+            seals: image.seals.values.compactMap(\.last).sorted { $0.origin < $1.origin },
+            latestTimestamp: clock.latest)
     }
 
     /// False when it would leave a gap: nothing is written then.

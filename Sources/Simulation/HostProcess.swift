@@ -1,8 +1,9 @@
 import Core
 import Swarm
 
-/// What dies with a process: the machines, and what their shell keeps beside them.
-struct HostProcess {
+/// What dies with a process: the machines, and what their shell keeps beside them. A class, so that a machine's step
+/// never copies it.
+final class HostProcess {
     let started: Duration
     let instance: InstanceID
     var facts: MemberFacts
@@ -16,14 +17,23 @@ struct HostProcess {
     /// When replication's tick is due, every 20 ms, since the start.
     var replicationWake: Duration = .zero
     /// Writes on their way to the disk.
-    var writes: [Int: Replication.Write] = [:]
-    var nextTicket = 0
+    var writes: [UInt64: Replication.Write] = [:]
+    var diskFree: Duration = .zero
+    var waiting: [WaitingEntry] = []
+    /// What clients were promised to hear of.
+    var promises: [Promise] = []
+    /// An own write is on its way.
+    var isProposing = false
+    var isWriting: Bool { !waiting.isEmpty || !writes.isEmpty }
+    /// Conversations as they were read since the last change.
+    var views: [StreamID: ConversationState] = [:]
 
     init(_ host: Host, _ recovered: RecoveredLog, at now: Duration, wallClock: UInt64, seed: UInt64) {
         var random = SplitMix64(seed: seed)
         started = now
         instance = InstanceID(Bytes16(high: random.next(), low: random.next()))
-        facts = MemberFacts(name: "host-\(host.index)", version: "1", addresses: [host.address])
+        let facts = MemberFacts(name: "host-\(host.index)", version: "1", addresses: [host.address])
+        self.facts = facts
         mesh = Mesh(
             Mesh.Identity(
                 node: host.node, instance: instance, security: .key, name: facts.name, version: "1",
@@ -32,7 +42,7 @@ struct HostProcess {
         membership = Membership(
             node: host.node, instance: instance, facts: facts, authority: .cheap(host.publicKey),
             wallClock: wallClock, seed: random.next())
-        replication = Replication()
+        replication = Replication(recovered, seals: .cheap(host.publicKey), seed: random.next())
     }
 
     /// When anything is due, since the start.
@@ -48,6 +58,14 @@ extension ClaimAuthority {
     }
 }
 
+extension SealScheme {
+    static func cheap(_ publicKey: [UInt8]) -> SealScheme {
+        SealScheme(
+            author: publicKey, sign: { CheapSignature.sign($0, publicKey) },
+            verify: { $0 == CheapSignature.sign($1, $2) }, node: { Bytes16($0).map(NodeID.init) })
+    }
+}
+
 enum CheapSignature {
     static func sign(_ message: [UInt8], _ publicKey: [UInt8]) -> [UInt8] {
         var hash: UInt64 = 0xCBF2_9CE4_8422_2325
@@ -58,4 +76,19 @@ enum CheapSignature {
         for _ in 0..<8 { writer.put(bigEndian: hash) }
         return writer.bytes
     }
+}
+
+/// What a client waits for to be written.
+struct WaitingEntry {
+    var drafts: [OperationLog.Draft]
+    var stream: StreamID
+    /// A model answers it once it is kept.
+    var isQuestion: Bool
+}
+
+/// Operations on their way, and the client who waits for word of them.
+struct Promise {
+    var dots: [Dot]
+    var entry: WaitingEntry
+    var isKept = false
 }

@@ -128,9 +128,12 @@ struct Network {
         connections[id]?.lanes[side].bytesUnderWay -= bytes
     }
 
-    /// What waits to be written at the other side of `side`, as the socket there would tell.
-    func queuedBytes(over id: Int, to side: Int) -> Int {
-        guard let lane = connections[id]?.lanes[side] else { return 0 }
+    /// What waits to be written at `end`, as its socket would tell.
+    func queuedBytes(from end: End, over link: LinkNumber?) -> Int {
+        guard let link, let connection = connections[Int(link.rawValue)],
+            let side = connection.ends.firstIndex(of: end)
+        else { return 0 }
+        let lane = connection.lanes[1 - side]
         var bytes = lane.bytesUnderWay
         for case .message(let message) in lane.held { bytes += message.count }
         return bytes
@@ -162,5 +165,9 @@ struct Network {
         connections.filter { _, connection in
             connection.ends.firstIndex(of: end).map { connection.isOpen[$0] } ?? false
         }.keys.sorted()
+    }
+
+    func connections(between first: End, _ second: End) -> [Int] {
+        connections(of: first).filter { connections[$0]?.ends.contains(second) == true }
     }
 }

@@ -1,4 +1,4 @@
-package import Core
+import Core
 
 /// What one run is made from: equal values give equal runs.
 package struct RunOptions: Sendable {

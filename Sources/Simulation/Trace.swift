@@ -1,4 +1,4 @@
-package import Core
+import Core
 
 /// What happened, as a hash and, where somebody reads along, as lines: equal for equal seeds, whatever the process.
 package struct Trace: Sendable {

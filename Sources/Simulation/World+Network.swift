@@ -14,7 +14,7 @@ extension World {
             // A machine that is on again does not know this connection; one that is off says nothing.
             let target = connection.ends[side].host
             if hosts[target].power != .off, !network.isBlocked(target, connection.ends[1 - side].host) {
-                queue.add(.arrive(.end, connection: id, side: 1 - side), at: now + 2 * network.latency)
+                queue.add(.arrive(.end, connection: id, side: 1 - side), at: now + network.latency * 2)
             } else {
                 queue.add(.lapsed(connection: id, side: 1 - side, since: now), at: now + Self.patience)
             }
@@ -54,7 +54,7 @@ extension World {
         guard let target = hosts.firstIndex(where: { $0.address == address }) else {
             return fail(&self, .unreachable, after: .seconds(3))
         }
-        let trip = 2 * wire.tailed(network.latency)
+        let trip = wire.tailed(network.latency) * 2
         if network.isBlocked(host, target) || network.isBlocked(target, host) {
             return fail(&self, .timedOut, after: Self.dialPatience)
         }
@@ -63,9 +63,9 @@ extension World {
         case .idle: fail(&self, .refused, after: trip)
         case .frozen: fail(&self, .timedOut, after: Self.dialPatience)
         case .running:
-            if hosts[target].swarm != hosts[host].swarm { return fail(&self, .keyMismatch, after: 2 * trip) }
+            if hosts[target].swarm != hosts[host].swarm { return fail(&self, .keyMismatch, after: trip * 2) }
             // Two more round trips and the work of the handshake.
-            queue.add(.dialed(host: host, run: run, address), at: now + 3 * trip + .milliseconds(3))
+            queue.add(.dialed(host: host, run: run, address), at: now + trip * 3 + .milliseconds(3))
         }
     }
 

@@ -10,15 +10,15 @@ extension World {
         hosts[host].deferred = []
         let run = hosts[host].run
         let wall = hosts[host].clock.milliseconds(at: now)
-        let recovered = hosts[host].disk.recover(hosts[host].node)
-        hosts[host].process = HostProcess(
-            hosts[host], recovered, at: now, wallClock: wall, seed: seeds.seed())
+        let node = hosts[host].node
+        let recovered = hosts[host].disk.recover(node, milliseconds: wall)
+        let process = HostProcess(hosts[host], recovered, at: now, wallClock: wall, seed: seeds.seed())
+        hosts[host].process = process
         trace.note(6, UInt64(host), UInt64(run), at: now, "host \(host) starts as \(recovered.origin.epoch)")
         queue.add(.beacon(host: host, run: run, number: 0), at: now + seeds.between(.zero, .milliseconds(100)))
         queue.add(.synced(host: host, run: run), at: now + .seconds(1))
         if run == 1 { queue.add(.client(host: host), at: now + workload.pause(&clients)) }
-        views[host] = [:]
-        perform(hosts[host].process?.mesh.step(.swarms([hosts[host].swarm]), now: .zero, wallClock: wall), at: host)
+        perform(process.mesh.step(.swarms([hosts[host].swarm]), now: .zero, wallClock: wall), at: host)
         rearm(host)
     }
 
@@ -46,6 +46,9 @@ extension World {
         case .beacon(_, let run, let number): beacon(host, run, number)
         case .sighted(_, _, let sighting): tell(.sighted(sighting), at: host)
         case .client: clientActs(host)
+        case .read(_, _, let read):
+            replicate(
+                .read(read, hosts[host].disk.image.batch(of: read.origin, after: read.after)), at: host)
         case .answered(_, _, let question): answer(question, at: host)
         default: break
         }
@@ -60,24 +63,24 @@ extension World {
         let due = process.started + process.wake
         if let armed = process.armed, armed <= due, armed > now { return }
         let time = max(due, now + .microseconds(100))
-        hosts[host].process?.armed = time
+        process.armed = time
         queue.add(.tick(host: host, run: hosts[host].run), at: time)
     }
 
     private mutating func tick(_ host: Int) {
         guard let process = hosts[host].process, let armed = process.armed, armed <= now else { return }
-        hosts[host].process?.armed = nil
+        process.armed = nil
         let time = now - process.started
         // What the real shell's own timer tells it of a stopped or starved process.
         if now - armed > .milliseconds(100) {
-            perform(hosts[host].process?.membership.step(.lagged(now - armed), now: time), at: host)
+            perform(process.membership.step(.lagged(now - armed), now: time), at: host)
         }
         if process.mesh.wake <= time { tell(.ticked, at: host) }
         if process.membership.wake <= time {
-            perform(hosts[host].process?.membership.step(.ticked, now: time), at: host)
+            perform(process.membership.step(.ticked, now: time), at: host)
         }
         if process.replicationWake <= time {
-            hosts[host].process?.replicationWake = time + .milliseconds(20)
+            process.replicationWake = time + .milliseconds(20)
             replicate(.ticked, at: host)
         }
     }
@@ -105,9 +108,10 @@ extension World {
         trace.mix(bytes)
         let link = LinkNumber(UInt64(connection))
         guard let peer = peer(of: connection, host) else { return }
+        let readable = trace.isRead ? described(bytes, channel) : ""
         trace.note(
             9, UInt64(host), UInt64(connection), UInt64(channel.rawValue), at: now,
-            "host \(host) < \(peer.host): \(channel) \(described(bytes, channel))")
+            "host \(host) < \(peer.host): \(channel) \(readable)")
         let isAdopted = process.adopted[peer.node] == link
         if channel == .mesh {
             do {
@@ -125,17 +129,17 @@ extension World {
             do {
                 if let message = try MembershipMessage.decode(Array(bytes.dropFirst())) {
                     perform(
-                        hosts[host].process?.membership.step(.received(message, from: peer.node), now: time), at: host)
+                        process.membership.step(.received(message, from: peer.node), now: time), at: host)
                 }
             } catch {
                 checker.violated("wire", "host \(host) cannot read a membership message: \(error)", at: now)
             }
         case .replication:
-            perform(hosts[host].process?.membership.step(.heard(peer.node), now: time), at: host)
+            perform(process.membership.step(.heard(peer.node), now: time), at: host)
             replicate(.received(bytes, from: peer.node), at: host)
         case .mesh:
-            perform(hosts[host].process?.membership.step(.heard(peer.node), now: time), at: host)
-        case .trust, .diagnosis: break
+            perform(process.membership.step(.heard(peer.node), now: time), at: host)
+        default: break
         }
     }
 
@@ -147,7 +151,6 @@ extension World {
     }
 
     private func described(_ bytes: [UInt8], _ channel: LinkChannel) -> String {
-        guard trace.isRead else { return "" }
         let body = Array(bytes.dropFirst())
         switch channel {
         case .mesh: return (try? MeshMessage.decode(body)).map { "\($0)" } ?? "?"
@@ -156,7 +159,7 @@ extension World {
         }
     }
 
-    private mutating func send(_ bytes: [UInt8], over link: LinkNumber, from host: Int) {
+    mutating func send(_ bytes: [UInt8], over link: LinkNumber, from host: Int) {
         let connection = Int(link.rawValue)
         guard let side = network.side(of: hosts[host].end, in: connection),
             network.connections[connection]?.isOpen[side] == true
@@ -170,11 +173,11 @@ extension World {
         guard let process = hosts[host].process else { return }
         let wall = hosts[host].clock.milliseconds(at: now)
         perform(
-            hosts[host].process?.mesh.step(event, now: now - process.started, wallClock: wall), at: host)
+            process.mesh.step(event, now: now - process.started, wallClock: wall), at: host)
     }
 
-    private mutating func perform(_ effects: [Mesh.Effect]?, at host: Int) {
-        for effect in effects ?? [] {
+    private mutating func perform(_ effects: [Mesh.Effect], at host: Int) {
+        for effect in effects {
             guard let process = hosts[host].process else { return }
             let time = now - process.started
             switch effect {
@@ -191,21 +194,19 @@ extension World {
                 tell(.closed(link), at: host)
             case .adopted(let link, let node, _):
                 trace.note(10, UInt64(host), link.rawValue, at: now, "host \(host) adopts \(link) with \(node)")
-                hosts[host].process?.adopted[node] = link
-                perform(hosts[host].process?.membership.step(.linked(node), now: time), at: host)
+                process.adopted[node] = link
+                perform(process.membership.step(.linked(node), now: time), at: host)
                 replicate(.linked(node), at: host)
             case .lost(let link, let node):
                 trace.note(11, UInt64(host), link.rawValue, at: now, "host \(host) loses \(link) with \(node)")
-                if hosts[host].process?.adopted[node] == link { hosts[host].process?.adopted[node] = nil }
-                perform(hosts[host].process?.membership.step(.unlinked(node), now: time), at: host)
+                if process.adopted[node] == link { process.adopted[node] = nil }
+                perform(process.membership.step(.unlinked(node), now: time), at: host)
                 replicate(.unlinked(node), at: host)
             case .refused(let node):
-                perform(hosts[host].process?.membership.step(.refused(node), now: time), at: host)
+                perform(process.membership.step(.refused(node), now: time), at: host)
             case .reachable(let addresses):
-                guard var facts = hosts[host].process?.facts else { continue }
-                facts.addresses = addresses
-                hosts[host].process?.facts = facts
-                perform(hosts[host].process?.membership.step(.changed(facts), now: time), at: host)
+                process.facts.addresses = addresses
+                perform(process.membership.step(.changed(process.facts), now: time), at: host)
             case .noticed(let other):
                 trace.note(12, UInt64(host), at: now, "host \(host) notices \(other.addresses) \(other.standing)")
                 if other.standing == .cloned { checker.clonesNamed += 1 }
@@ -215,18 +216,21 @@ extension World {
 
     // MARK: - Membership
 
-    private mutating func perform(_ effects: [Membership.Effect]?, at host: Int) {
-        for effect in effects ?? [] {
+    private mutating func perform(_ effects: [Membership.Effect], at host: Int) {
+        for effect in effects {
+            guard let process = hosts[host].process else { return }
             switch effect {
             case .send(let message, let node):
                 let bytes = [LinkChannel.membership.rawValue] + message.encoded
-                guard let link = hosts[host].process?.adopted[node] else { continue }
+                guard let link = process.adopted[node] else { continue }
                 send(bytes, over: link, from: host)
             case .changed(let member):
                 trace.note(
                     13, UInt64(host), member.node.bytes.low, member.incarnation, at: now,
                     "host \(host): \(member.node) is \(member.state) \(member.incarnation)")
-                checker.changed(member, by: hosts[host].node, at: now)
+                if member.state == .dead, hosts.contains(where: { $0.node == member.node && $0.power == .running }) {
+                    checker.falselyDead()
+                }
                 tell(.member(member.node, member.state, addresses: member.facts.addresses), at: host)
             case .forgot: break
             case .cloned: checker.clonesNamed += 1

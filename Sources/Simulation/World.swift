@@ -1,4 +1,4 @@
-package import Core
+import Core
 import Swarm
 
 /// The world of one seed: hosts with the shipped machines on them, wires, disks, clients, and everything that may go
@@ -14,7 +14,8 @@ package struct World {
         case lapsed(connection: Int, side: Int, since: Duration)
         case tick(host: Int, run: Int)
         /// A commit has come back from the disk.
-        case committed(host: Int, run: Int, ticket: Int)
+        case committed(host: Int, run: Int, number: UInt64)
+        case read(host: Int, run: Int, Replication.Read)
         /// The disk's own background sync.
         case synced(host: Int, run: Int)
         case beacon(host: Int, run: Int, number: Int)
@@ -64,21 +65,24 @@ package struct World {
         wire = Chance(seed: options.seed, stream: 2)
         disks = Chance(seed: options.seed, stream: 3)
         clients = Chance(seed: options.seed, stream: 4)
-        fate = Chance(seed: options.seed, stream: 5)
-        faults = options.faults ?? Faults.draw(&fate)
-        let count = options.hosts ?? 2 + fate.below(7)
+        var fate = Chance(seed: options.seed, stream: 5)
+        // Drawn also where they are given: what follows stays the same.
+        let (drawnFaults, drawnCount) = (Faults.draw(&fate), 2 + fate.below(7))
+        let count = options.hosts ?? drawnCount
+        faults = options.faults ?? drawnFaults
         network = Network(latency: .microseconds([150, 400, 2_000, 10_000][fate.below(4)]))
         workload = Workload(&fate, deletes: faults.contains(.deletions))
+        self.fate = fate
         for index in 0..<count { addHost(isForeign: false, copying: nil, index: index) }
         if faults.contains(.foreign) { addHost(isForeign: true, copying: nil, index: count) }
         let end = faultsEnd
-        for (time, nemesis) in Nemesis.plan(faults, hosts: count, until: end, &fate) {
+        for (time, nemesis) in Nemesis.plan(faults, hosts: count, until: end, &self.fate) {
             queue.add(.nemesis(nemesis), at: time)
         }
         // The last one may come late, to a log that is long by then.
         let latecomer = faults.contains(.latecomer) && count > 2 ? count - 1 : nil
         for index in hosts.indices {
-            let start = index == latecomer ? fate.between(.seconds(10), end) : fate.between(.zero, .seconds(2))
+            let start = index == latecomer ? self.fate.between(.seconds(10), end) : self.fate.between(.zero, .seconds(2))
             queue.add(.nemesis(.start(index)), at: start)
         }
         queue.add(.check, at: .seconds(1))
@@ -139,7 +143,7 @@ package struct World {
         case .dialed(let host, let run, _), .dialFailed(let host, let run, _, _), .tick(let host, let run),
             .beacon(let host, let run, _), .sighted(let host, let run, _), .answered(let host, let run, _):
             deliver(event, to: host, run: run)
-        case .committed(let host, let run, _), .synced(let host, let run):
+        case .committed(let host, let run, _), .synced(let host, let run), .read(let host, let run, _):
             deliver(event, to: host, run: run)
         }
     }
@@ -250,6 +254,7 @@ package struct World {
                 network.close(id, side: side)
             }
         }
+        abandonWrites(at: host)
         hosts[host].process = nil
         hosts[host].deferred = []
         hosts[host].power = losingPower ? .off : .idle

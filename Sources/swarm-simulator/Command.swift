@@ -58,7 +58,7 @@ struct Command: Sendable {
 
     /// All seeds, ascending.
     func run() async -> [RunReport] {
-        let lines: (@Sendable (String) -> Void)? = isTraced ? { print($0) } : nil
+        let lines: (@Sendable (String) -> Void)? = isTraced ? { @Sendable (line: String) in print(line) } : nil
         let workers = isTraced ? 1 : max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
         let command = self
         return await withTaskGroup(of: [RunReport].self) { group in

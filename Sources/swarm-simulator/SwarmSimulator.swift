@@ -9,7 +9,7 @@ import Simulation
 enum SwarmSimulator {
     static func main() async {
         guard let command = Command(CommandLine.arguments.dropFirst()) else {
-            fputs(Command.usage, stderr)
+            print(Command.usage)
             exit(64)
         }
         let start = ContinuousClock.now

@@ -1,0 +1,80 @@
+import Core
+import Swarm
+
+/// What must hold in every run (swarm.md §13), told of everything that matters as it happens.
+struct Checker {
+    /// A turn of which a client was told that it is kept.
+    struct Acknowledgement {
+        var host: Int
+        var at: Duration
+        /// Two hosts or one disk: which of them it was.
+        var wasSynced: Bool
+    }
+
+    private(set) var violations: [Violation] = []
+    private(set) var operations = 0
+    private(set) var acknowledged: [Dot: Acknowledgement] = [:]
+    /// From when on all members held the same.
+    private(set) var recovered: Duration?
+    private(set) var falseDeaths = 0
+    var clonesNamed = 0
+
+    private var named: Set<String> = []
+    /// The chain of every stream at every place where a commit ended.
+    private var chains: [Dot: ChainHash] = [:]
+    /// Origins of which two contents exist under one dot.
+    private(set) var contested: Set<Origin> = []
+    private(set) var proven: Set<Origin> = []
+    /// Gone with a disk that was set back: neither two hosts nor a disk that tells the truth held it.
+    private var forgiven: Set<Dot> = []
+    /// Hosts whose power cut took a copy. Two such losses are more than the rule promises to survive.
+    private var losses: [Dot: Set<Int>] = [:]
+
+    /// The first of each invariant is enough.
+    mutating func violated(_ invariant: String, _ detail: String, at now: Duration) {
+        guard named.insert(invariant).inserted else { return }
+        violations.append(Violation(invariant: invariant, at: now, detail: detail))
+    }
+
+    // MARK: - Told by the world
+
+    mutating func proposed(_ count: Int) { operations += count }
+
+    /// A host has stored streams up to these.
+    mutating func stored(_ heads: [LogHead], by host: Int) {
+        for head in heads {
+            let dot = Dot(origin: head.origin, sequence: head.sequence)
+            if let known = chains[dot] {
+                if known != head.chain { contested.insert(head.origin) }
+            } else {
+                chains[dot] = head.chain
+            }
+        }
+    }
+
+    /// Somebody holds a proof that this origin signed two streams.
+    mutating func proved(_ origin: Origin) { proven.insert(origin) }
+
+    mutating func acknowledge(_ dots: [Dot], by host: Int, wasSynced: Bool, at now: Duration) {
+        for dot in dots where acknowledged[dot] == nil {
+            acknowledged[dot] = Acknowledgement(host: host, at: now, wasSynced: wasSynced)
+        }
+    }
+
+    mutating func lost(_ dots: [Dot], by host: Int) {
+        for dot in dots { losses[dot, default: []].insert(host) }
+    }
+
+    mutating func forgave(_ dots: [Dot]) { forgiven.formUnion(dots) }
+
+    mutating func recovered(at now: Duration) { if recovered == nil { recovered = now } }
+    mutating func unrecovered() { recovered = nil }
+
+    /// Whether the rule promises that the operation is still there.
+    func mustSurvive(_ dot: Dot) -> Bool {
+        !forgiven.contains(dot) && (losses[dot]?.count ?? 0) < 2 && !contested.contains(dot.origin)
+    }
+
+    /// A host took another for dead that was running.
+    mutating func falselyDead() { falseDeaths += 1 }
+}

@@ -1,0 +1,222 @@
+import Core
+import Swarm
+
+/// The writer's side of a host's shell: clients' turns into the log, the log onto the disk, and the word to the client.
+extension World {
+    // MARK: - Clients
+
+    mutating func clientActs(_ host: Int) {
+        guard healed == nil, !hosts[host].isForeign else { return }
+        let (stream, drafts) = drafts(of: workload.wish(&clients), at: host)
+        guard !drafts.isEmpty else { return }
+        hosts[host].process?.waiting.append(WaitingEntry(drafts: drafts, stream: stream, isQuestion: true))
+        drain(host)
+    }
+
+    private mutating func drafts(of wish: Workload.Wish, at host: Int) -> (StreamID, [OperationLog.Draft]) {
+        switch wish {
+        case .ask(let stream):
+            var drafts: [OperationLog.Draft] = []
+            if hosts[host].disk.image.conversations[stream] == nil {
+                let meta = ConversationMeta(id: Workload.id(of: stream), owner: .local)
+                drafts.append(OperationLog.Draft(kind: .conversationMeta, stream: stream, body: TurnCodec.encode(meta)))
+            }
+            let question = TurnCodec.encode(Workload.question(&clients))
+            let heads = view(of: stream, at: host).nextDependencies
+            drafts.append(OperationLog.Draft(kind: .userTurn, stream: stream, dependencies: heads, body: question))
+            return (stream, drafts)
+        case .delete(let stream):
+            guard hosts[host].disk.image.conversations[stream] != nil else { return (stream, []) }
+            let heads = view(of: stream, at: host).nextDependencies
+            return (stream, [OperationLog.Draft(kind: .delete, stream: stream, dependencies: heads, body: [])])
+        }
+    }
+
+    mutating func answer(_ question: Question, at host: Int) {
+        let body = TurnCodec.encode(Workload.answer(&clients))
+        let draft = OperationLog.Draft(
+            kind: .assistantTurn, stream: question.stream, dependencies: [question.dot], body: body)
+        hosts[host].process?.waiting.append(
+            WaitingEntry(drafts: [draft], stream: question.stream, isQuestion: false))
+        drain(host)
+    }
+
+    mutating func view(of stream: StreamID, at host: Int) -> ConversationState {
+        if let state = hosts[host].process?.views[stream] { return state }
+        do {
+            let state = try ConversationState(hosts[host].disk.image.operations(of: stream))
+            hosts[host].process?.views[stream] = state
+            return state
+        } catch {
+            checker.violated("views", "host \(host) cannot read \(stream): \(error)", at: now)
+            return ConversationState()
+        }
+    }
+}
+
+/// What `LogWriter` does with the machine's effects.
+extension World {
+    mutating func replicate(_ event: Replication.Event, at host: Int) {
+        guard let process = hosts[host].process else { return }
+        let wall = hosts[host].clock.milliseconds(at: now)
+        let (network, end) = (network, hosts[host].end)
+        perform(
+            process.replication.step(event, now: now - process.started, wallClock: wall) {
+                network.queuedBytes(from: end, over: process.adopted[$0])
+            }, at: host)
+    }
+
+    /// What waits goes together into one commit; what comes meanwhile waits for it.
+    mutating func drain(_ host: Int) {
+        guard let process = hosts[host].process, !process.isProposing, !process.waiting.isEmpty else { return }
+        let entries = process.waiting
+        process.waiting = []
+        var drafts: [OperationLog.Draft] = []
+        var places: [Range<Int>] = []
+        for entry in entries {
+            let begin = drafts.count
+            var previous: Dot?
+            for var draft in entry.drafts {
+                if let previous { draft.dependencies = [previous] }
+                // The conversation's description is not part of its order.
+                if draft.kind != .conversationMeta {
+                    previous = process.replication.log.nextDot(after: drafts.count)
+                }
+                drafts.append(draft)
+            }
+            places.append(begin..<drafts.count)
+        }
+        let wall = hosts[host].clock.milliseconds(at: now)
+        let (network, end) = (network, hosts[host].end)
+        do {
+            let (operations, effects) = try process.replication.propose(
+                drafts, now: now - process.started, wallClock: wall
+            ) { network.queuedBytes(from: end, over: process.adopted[$0]) }
+            checker.proposed(operations.count)
+            for (entry, place) in zip(entries, places) {
+                process.promises.append(Promise(dots: operations[place].map(\.dot), entry: entry))
+            }
+            process.isProposing = true
+            perform(effects, at: host)
+        } catch {
+            checker.violated("writer", "host \(host) cannot propose: \(error)", at: now)
+        }
+    }
+
+    private mutating func perform(_ effects: [Replication.Effect], at host: Int) {
+        for effect in effects {
+            guard let process = hosts[host].process else { return }
+            switch effect {
+            case .send(let bytes, let node):
+                guard let link = process.adopted[node] else { continue }
+                send(bytes, over: link, from: host)
+            case .commit(let write): commit(write, at: host)
+            case .read(let read):
+                queue.add(.read(host: host, run: hosts[host].run, read), at: now + .microseconds(200))
+            case .fetchSnapshot(let peer): fetchSnapshot(from: peer, at: host)
+            case .notice(let notice): noticed(notice, at: host)
+            }
+        }
+    }
+
+    private mutating func noticed(_ notice: Replication.Notice, at host: Int) {
+        if trace.isRead || isNews(notice) {
+            trace.note(15, UInt64(host), at: now, "host \(host): \(notice)")
+        }
+        switch notice {
+        case .acknowledged(let origin, let sequence, _):
+            keepPromises(at: host, wasSynced: false) { $0.origin == origin && $0.sequence <= sequence }
+        case .equivocated(let proof): checker.proved(proof.ours.origin)
+        case .diverged(let peer, let origin):
+            if checker.contested.isEmpty {
+                checker.violated("I11", "host \(host) and \(peer) diverge in \(origin as Any)", at: now)
+            }
+        case .forged(let origin, let sequence, let peer):
+            if checker.contested.isEmpty {
+                checker.violated("forged", "host \(host) takes \(peer) for a forger of \(origin) \(sequence)", at: now)
+            }
+        case .malformed(let peer, let why):
+            checker.violated("wire", "host \(host) cannot read what \(peer) says: \(why)", at: now)
+        case .clockAhead, .pulled, .abandonedEpoch: break
+        }
+    }
+
+    private func isNews(_ notice: Replication.Notice) -> Bool {
+        switch notice {
+        case .acknowledged, .pulled, .clockAhead: false
+        default: true
+        }
+    }
+
+    /// Tells the clients whose operations are safe now: two hosts, or one disk.
+    private mutating func keepPromises(at host: Int, wasSynced: Bool, _ isSafe: (Dot) -> Bool) {
+        guard let process = hosts[host].process else { return }
+        for index in process.promises.indices {
+            let promise = process.promises[index]
+            guard !promise.isKept, promise.dots.allSatisfy(isSafe) else { continue }
+            process.promises[index].isKept = true
+            checker.acknowledge(promise.dots, by: host, wasSynced: wasSynced, at: now)
+            guard promise.entry.isQuestion, let dot = promise.dots.last, promise.entry.drafts.last?.kind == .userTurn
+            else { continue }
+            let question = Question(stream: promise.entry.stream, dot: dot)
+            queue.add(
+                .answered(host: host, run: hosts[host].run, question), at: now + workload.generation(&clients))
+        }
+    }
+
+    // MARK: - Disk
+
+    /// A disk writes one commit after the other.
+    private mutating func commit(_ write: Replication.Write, at host: Int) {
+        guard let process = hosts[host].process else { return }
+        process.writes[write.number] = write
+        // Without a sync it is the write-ahead log in memory that takes it.
+        let typical = write.isOwn ? hosts[host].diskDelay : min(hosts[host].diskDelay / 8, .milliseconds(20))
+        process.diskFree = max(now, process.diskFree) + disks.tailed(typical)
+        queue.add(.committed(host: host, run: hosts[host].run, number: write.number), at: process.diskFree)
+    }
+
+    mutating func committed(_ number: UInt64, at host: Int) {
+        guard let process = hosts[host].process, let write = process.writes.removeValue(forKey: number) else { return }
+        let isRefused = hosts[host].isDiskFull
+        trace.note(
+            14, UInt64(host), number, isRefused ? 1 : 0, at: now,
+            "host \(host): write \(number) \(isRefused ? "refused" : "stored") \(write.heads.map { "\($0.origin.node.bytes.high % 997)/\($0.origin.epoch) \($0.sequence)" })")
+        // Of the refused ones half stand on the disk all the same.
+        if !isRefused || disks.hits(1, of: 2) { put(write, at: host) }
+        if write.isOwn {
+            process.isProposing = false
+            if isRefused {
+                process.promises.removeAll { !$0.isKept }
+            } else {
+                let dots = Set(write.operations.map(\.dot))
+                keepPromises(at: host, wasSynced: true) { dots.contains($0) }
+            }
+            process.promises.removeAll { $0.isKept }
+        }
+        replicate(isRefused ? .refused(number) : .stored(number), at: host)
+        drain(host)
+    }
+
+    /// The writes of a killed process that were on their way: some were in time.
+    mutating func abandonWrites(at host: Int) {
+        guard let process = hosts[host].process else { return }
+        for number in process.writes.keys.sorted() {
+            guard let write = process.writes[number], disks.hits(1, of: 2) else { return }
+            put(write, at: host)
+        }
+    }
+
+    private mutating func put(_ write: Replication.Write, at host: Int) {
+        let commit = Commit(
+            operations: write.operations, heads: write.heads, seals: write.seals,
+            durability: write.isOwn ? .synced : .relaxed)
+        guard hosts[host].disk.write(commit) else {
+            return checker.violated("I10", "host \(host) writes with a gap: \(write.heads)", at: now)
+        }
+        checker.stored(write.heads, by: host)
+        for operation in write.operations { hosts[host].process?.views[operation.stream] = nil }
+    }
+
+    private mutating func fetchSnapshot(from peer: NodeID, at host: Int) {}
+}
