@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test build release format lint bench soak clean setup setup-tests
+.PHONY: help run test build release format lint bench soak sim clean setup setup-tests
 
 # One form for every release build: switching the static library on or off compiles everything anew.
 RELEASE_FLAGS := -c release --static-swift-stdlib
@@ -37,6 +37,12 @@ bench: release setup-tests ## Prints the figures beside their goals.
 soak: release setup-tests ## 600 kill -9 in a loop; no acknowledged turn may be lost.
 	@IGRIS_KILLS=$${IGRIS_KILLS:-600} $(PYTHON) -m pytest -c Tests/EndToEnd/pytest.ini -s --timeout 7200 \
 	    Tests/EndToEnd/test_restart.py -k kills
+
+sim: setup ## Simulated swarms (docs/simulation.md): SEEDS=1000 START=1 SECONDS=60, also HOSTS, FAULTS, BUG.
+	@swift build $(RELEASE_FLAGS) --product swarm-simulator
+	@exec .build/release/swarm-simulator --seeds $(or $(SEEDS),1000) --start $(or $(START),1) \
+	    --seconds $(or $(SECONDS),60) $(if $(HOSTS),--hosts $(HOSTS)) $(if $(FAULTS),--faults $(FAULTS)) \
+	    $(if $(BUG),--bug $(BUG)) $(ARGS)
 
 clean: ## Removes what was built (not .venv, not .tools).
 	@rm -rf .build

@@ -14,10 +14,14 @@ final class HostProcess {
     var adopted: [NodeID: LinkNumber] = [:]
     /// When the next tick is in the queue.
     var armed: Duration?
+    // When the machines want their next tick, since the start.
+    private(set) var meshWake: Duration = .zero
+    private(set) var membershipWake: Duration = .zero
     /// When replication's tick is due, every 20 ms, since the start.
     var replicationWake: Duration = .zero
     /// Writes on their way to the disk.
-    var writes: [UInt64: Replication.Write] = [:]
+    var writes: [UInt64: (write: Replication.Write, commit: Commit)] = [:]
+    var ledger = ConversationLedger()
     var diskFree: Duration = .zero
     var waiting: [WaitingEntry] = []
     /// What clients were promised to hear of.
@@ -25,8 +29,15 @@ final class HostProcess {
     /// An own write is on its way.
     var isProposing = false
     var isWriting: Bool { !waiting.isEmpty || !writes.isEmpty }
+    var transfer: World.SnapshotTransfer?
     /// Conversations as they were read since the last change.
-    var views: [StreamID: ConversationState] = [:]
+    var views: [StreamID: View] = [:]
+
+    struct View {
+        var state: ConversationState
+        /// Written since it was looked at.
+        var fresh: [Operation] = []
+    }
 
     init(_ host: Host, _ recovered: RecoveredLog, at now: Duration, wallClock: UInt64, seed: UInt64) {
         var random = SplitMix64(seed: seed)
@@ -46,7 +57,17 @@ final class HostProcess {
     }
 
     /// When anything is due, since the start.
-    var wake: Duration { min(mesh.wake, membership.wake, replicationWake) }
+    var wake: Duration { min(meshWake, membershipWake, replicationWake) }
+
+    func step(_ event: Mesh.Event, now: Duration, wallClock: UInt64) -> [Mesh.Effect] {
+        defer { meshWake = mesh.wake }
+        return mesh.step(event, now: now, wallClock: wallClock)
+    }
+
+    func step(_ event: Membership.Event, now: Duration) -> [Membership.Effect] {
+        defer { membershipWake = membership.wake }
+        return membership.step(event, now: now)
+    }
 }
 
 extension ClaimAuthority {

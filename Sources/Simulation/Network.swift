@@ -41,6 +41,10 @@ struct Network {
     var bandwidth: [Int: Int] = [:]
     private(set) var connections: [Int: Connection] = [:]
     private var nextID = 1
+    /// Connections on which much was under way at some time.
+    private var busy: Set<Int> = []
+    private static let much = 16 * 1024
+    var isBusy: Bool { !busy.isEmpty }
     /// Directed pairs over which nothing passes.
     private var blocked: Set<Pair> = []
 
@@ -87,6 +91,7 @@ struct Network {
         guard !lane.isVoid else { return nil }
         if !lane.held.isEmpty || isBlocked(connection.ends[1 - side].host, connection.ends[side].host) {
             connections[id]?.lanes[side].held.append(item)
+            busy.insert(id)
             if lane.heldSince == nil { connections[id]?.lanes[side].heldSince = now }
             return nil
         }
@@ -104,6 +109,7 @@ struct Network {
                 arrival = max(arrival, lane.lastArrival + .microseconds(bytes.count * 1_000_000 / max(1, rate)))
             }
             lane.bytesUnderWay += bytes.count
+            if lane.bytesUnderWay > Self.much { busy.insert(id) }
         }
         lane.lastArrival = arrival
         connections[id]?.lanes[side] = lane
@@ -142,7 +148,9 @@ struct Network {
     /// A side's own process has closed it, or died.
     mutating func close(_ id: Int, side: Int) {
         connections[id]?.isOpen[side] = false
-        if connections[id]?.isOpen == [false, false] { connections[id] = nil }
+        guard connections[id]?.isOpen == [false, false] else { return }
+        connections[id] = nil
+        busy.remove(id)
     }
 
     /// The machine at `side` lost its power: it says no goodbye, and nothing reaches it.

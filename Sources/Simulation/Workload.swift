@@ -13,7 +13,7 @@ struct Workload {
     }
 
     init(_ chance: inout Chance, deletes: Bool) {
-        interval = .milliseconds([150, 500, 1_500][chance.below(3)])
+        interval = .milliseconds([300, 1_000, 3_000][chance.below(3)])
         conversations = 1 + chance.below(6)
         self.deletes = deletes
     }
@@ -21,8 +21,10 @@ struct Workload {
     /// Until the host's next client comes.
     func pause(_ chance: inout Chance) -> Duration { chance.tailed(interval) }
 
-    func wish(_ chance: inout Chance) -> Wish {
-        let stream = StreamID(Bytes16(high: 0xC0, low: UInt64(chance.below(conversations))))
+    func wish(_ chance: inout Chance, at now: Duration) -> Wish {
+        // New ones every ten seconds: a conversation of hundreds of turns costs more than it shows.
+        let generation = UInt64(now / .seconds(10))
+        let stream = StreamID(Bytes16(high: 0xC000 + generation, low: UInt64(chance.below(conversations))))
         return deletes && chance.hits(1, of: 12) ? .delete(stream) : .ask(stream)
     }
 

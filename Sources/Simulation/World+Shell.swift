@@ -18,7 +18,7 @@ extension World {
         queue.add(.beacon(host: host, run: run, number: 0), at: now + seeds.between(.zero, .milliseconds(100)))
         queue.add(.synced(host: host, run: run), at: now + .seconds(1))
         if run == 1 { queue.add(.client(host: host), at: now + workload.pause(&clients)) }
-        perform(process.mesh.step(.swarms([hosts[host].swarm]), now: .zero, wallClock: wall), at: host)
+        perform(process.step(.swarms([hosts[host].swarm]), now: .zero, wallClock: wall), at: host)
         rearm(host)
     }
 
@@ -27,7 +27,10 @@ extension World {
         switch event {
         case .arrive(.message(let bytes), let connection, let side):
             network.arrived(bytes.count, over: connection, to: side)
-            guard network.connections[connection]?.isOpen[side] == true else { return }
+            guard network.connections[connection]?.isOpen[side] == true else {
+                // Nobody reads there any more: the system says so to the sender.
+                return sendItem(.end, over: connection, to: 1 - side)
+            }
             received(bytes, over: connection, at: host)
         case .arrive(.end, let connection, let side):
             guard network.connections[connection]?.isOpen[side] == true else { return }
@@ -49,6 +52,7 @@ extension World {
         case .read(_, _, let read):
             replicate(
                 .read(read, hosts[host].disk.image.batch(of: read.origin, after: read.after)), at: host)
+        case .snapshotPart: snapshotPart(at: host)
         case .answered(_, _, let question): answer(question, at: host)
         default: break
         }
@@ -60,9 +64,8 @@ extension World {
     /// One timer stands for all that the process waits for: the shells' own run at the same moments.
     private mutating func rearm(_ host: Int) {
         guard let process = hosts[host].process else { return }
-        let due = process.started + process.wake
-        if let armed = process.armed, armed <= due, armed > now { return }
-        let time = max(due, now + .microseconds(100))
+        let time = max(process.started + process.wake, now + .microseconds(100))
+        if let armed = process.armed, armed <= time, armed > now { return }
         process.armed = time
         queue.add(.tick(host: host, run: hosts[host].run), at: time)
     }
@@ -73,11 +76,11 @@ extension World {
         let time = now - process.started
         // What the real shell's own timer tells it of a stopped or starved process.
         if now - armed > .milliseconds(100) {
-            perform(process.membership.step(.lagged(now - armed), now: time), at: host)
+            perform(process.step(.lagged(now - armed), now: time), at: host)
         }
-        if process.mesh.wake <= time { tell(.ticked, at: host) }
-        if process.membership.wake <= time {
-            perform(process.membership.step(.ticked, now: time), at: host)
+        if process.meshWake <= time { tell(.ticked, at: host) }
+        if process.membershipWake <= time {
+            perform(process.step(.ticked, now: time), at: host)
         }
         if process.replicationWake <= time {
             process.replicationWake = time + .milliseconds(20)
@@ -129,16 +132,16 @@ extension World {
             do {
                 if let message = try MembershipMessage.decode(Array(bytes.dropFirst())) {
                     perform(
-                        process.membership.step(.received(message, from: peer.node), now: time), at: host)
+                        process.step(.received(message, from: peer.node), now: time), at: host)
                 }
             } catch {
                 checker.violated("wire", "host \(host) cannot read a membership message: \(error)", at: now)
             }
         case .replication:
-            perform(process.membership.step(.heard(peer.node), now: time), at: host)
+            perform(process.step(.heard(peer.node), now: time), at: host)
             replicate(.received(bytes, from: peer.node), at: host)
         case .mesh:
-            perform(process.membership.step(.heard(peer.node), now: time), at: host)
+            perform(process.step(.heard(peer.node), now: time), at: host)
         default: break
         }
     }
@@ -167,13 +170,23 @@ extension World {
         sendItem(.message(bytes), over: connection, to: 1 - side)
     }
 
+    mutating func close(_ link: LinkNumber, at host: Int) {
+        let connection = Int(link.rawValue)
+        guard let side = network.side(of: hosts[host].end, in: connection),
+            network.connections[connection]?.isOpen[side] == true
+        else { return }
+        sendItem(.end, over: connection, to: 1 - side)
+        network.close(connection, side: side)
+        tell(.closed(link), at: host)
+    }
+
     // MARK: - Mesh
 
     mutating func tell(_ event: Mesh.Event, at host: Int) {
         guard let process = hosts[host].process else { return }
         let wall = hosts[host].clock.milliseconds(at: now)
         perform(
-            process.mesh.step(event, now: now - process.started, wallClock: wall), at: host)
+            process.step(event, now: now - process.started, wallClock: wall), at: host)
     }
 
     private mutating func perform(_ effects: [Mesh.Effect], at host: Int) {
@@ -184,29 +197,22 @@ extension World {
             case .dial(let address): dial(address, from: host)
             case .send(let link, let message):
                 send([LinkChannel.mesh.rawValue] + message.encoded, over: link, from: host)
-            case .close(let link):
-                let connection = Int(link.rawValue)
-                guard let side = network.side(of: hosts[host].end, in: connection),
-                    network.connections[connection]?.isOpen[side] == true
-                else { continue }
-                sendItem(.end, over: connection, to: 1 - side)
-                network.close(connection, side: side)
-                tell(.closed(link), at: host)
+            case .close(let link): close(link, at: host)
             case .adopted(let link, let node, _):
                 trace.note(10, UInt64(host), link.rawValue, at: now, "host \(host) adopts \(link) with \(node)")
                 process.adopted[node] = link
-                perform(process.membership.step(.linked(node), now: time), at: host)
+                perform(process.step(.linked(node), now: time), at: host)
                 replicate(.linked(node), at: host)
             case .lost(let link, let node):
                 trace.note(11, UInt64(host), link.rawValue, at: now, "host \(host) loses \(link) with \(node)")
                 if process.adopted[node] == link { process.adopted[node] = nil }
-                perform(process.membership.step(.unlinked(node), now: time), at: host)
+                perform(process.step(.unlinked(node), now: time), at: host)
                 replicate(.unlinked(node), at: host)
             case .refused(let node):
-                perform(process.membership.step(.refused(node), now: time), at: host)
+                perform(process.step(.refused(node), now: time), at: host)
             case .reachable(let addresses):
                 process.facts.addresses = addresses
-                perform(process.membership.step(.changed(process.facts), now: time), at: host)
+                perform(process.step(.changed(process.facts), now: time), at: host)
             case .noticed(let other):
                 trace.note(12, UInt64(host), at: now, "host \(host) notices \(other.addresses) \(other.standing)")
                 if other.standing == .cloned { checker.clonesNamed += 1 }

@@ -7,7 +7,7 @@ extension World {
 
     mutating func clientActs(_ host: Int) {
         guard healed == nil, !hosts[host].isForeign else { return }
-        let (stream, drafts) = drafts(of: workload.wish(&clients), at: host)
+        let (stream, drafts) = drafts(of: workload.wish(&clients, at: now), at: host)
         guard !drafts.isEmpty else { return }
         hosts[host].process?.waiting.append(WaitingEntry(drafts: drafts, stream: stream, isQuestion: true))
         drain(host)
@@ -41,16 +41,18 @@ extension World {
         drain(host)
     }
 
+    /// A conversation, as the cache of the real node keeps it: what is new is put in its place when somebody looks.
     mutating func view(of stream: StreamID, at host: Int) -> ConversationState {
-        if let state = hosts[host].process?.views[stream] { return state }
-        do {
-            let state = try ConversationState(hosts[host].disk.image.operations(of: stream))
-            hosts[host].process?.views[stream] = state
-            return state
-        } catch {
-            checker.violated("views", "host \(host) cannot read \(stream): \(error)", at: now)
-            return ConversationState()
+        guard let process = hosts[host].process else { return ConversationState() }
+        if var view = process.views.removeValue(forKey: stream) {
+            view.state.apply(view.fresh)
+            view.fresh = []
+            process.views[stream] = view
+            return view.state
         }
+        let state = ConversationState(hosts[host].disk.image.operations(of: stream))
+        process.views[stream] = HostProcess.View(state: state)
+        return state
     }
 }
 
@@ -59,11 +61,10 @@ extension World {
     mutating func replicate(_ event: Replication.Event, at host: Int) {
         guard let process = hosts[host].process else { return }
         let wall = hosts[host].clock.milliseconds(at: now)
-        let (network, end) = (network, hosts[host].end)
         perform(
-            process.replication.step(event, now: now - process.started, wallClock: wall) {
-                network.queuedBytes(from: end, over: process.adopted[$0])
-            }, at: host)
+            process.replication.step(
+                event, now: now - process.started, wallClock: wall, queues: queues(of: host, process)),
+            at: host)
     }
 
     /// What waits goes together into one commit; what comes meanwhile waits for it.
@@ -87,11 +88,12 @@ extension World {
             places.append(begin..<drafts.count)
         }
         let wall = hosts[host].clock.milliseconds(at: now)
-        let (network, end) = (network, hosts[host].end)
         do {
             let (operations, effects) = try process.replication.propose(
-                drafts, now: now - process.started, wallClock: wall
-            ) { network.queuedBytes(from: end, over: process.adopted[$0]) }
+                drafts, now: now - process.started, wallClock: wall, queues: queues(of: host, process))
+            guard operations.count == drafts.count else {
+                return checker.violated("writer", "\(drafts.count) drafts became \(operations.count) operations", at: now)
+            }
             checker.proposed(operations.count)
             for (entry, place) in zip(entries, places) {
                 process.promises.append(Promise(dots: operations[place].map(\.dot), entry: entry))
@@ -101,6 +103,13 @@ extension World {
         } catch {
             checker.violated("writer", "host \(host) cannot propose: \(error)", at: now)
         }
+    }
+
+    /// What waits on the links, where that is much.
+    private func queues(of host: Int, _ process: HostProcess) -> [NodeID: Int] {
+        guard network.isBusy else { return [:] }
+        let end = hosts[host].end
+        return process.adopted.mapValues { network.queuedBytes(from: end, over: $0) }
     }
 
     private mutating func perform(_ effects: [Replication.Effect], at host: Int) {
@@ -131,19 +140,20 @@ extension World {
             if checker.contested.isEmpty {
                 checker.violated("I11", "host \(host) and \(peer) diverge in \(origin as Any)", at: now)
             }
-        case .forged(let origin, let sequence, let peer):
+        case .rejected(let origin, let sequence, let peer):
             if checker.contested.isEmpty {
                 checker.violated("forged", "host \(host) takes \(peer) for a forger of \(origin) \(sequence)", at: now)
             }
         case .malformed(let peer, let why):
             checker.violated("wire", "host \(host) cannot read what \(peer) says: \(why)", at: now)
-        case .clockAhead, .pulled, .abandonedEpoch: break
+            if let link = hosts[host].process?.adopted[peer] { close(link, at: host) }
+        case .clockAhead, .abandonedEpoch: break
         }
     }
 
     private func isNews(_ notice: Replication.Notice) -> Bool {
         switch notice {
-        case .acknowledged, .pulled, .clockAhead: false
+        case .acknowledged, .clockAhead: false
         default: true
         }
     }
@@ -169,7 +179,11 @@ extension World {
     /// A disk writes one commit after the other.
     private mutating func commit(_ write: Replication.Write, at host: Int) {
         guard let process = hosts[host].process else { return }
-        process.writes[write.number] = write
+        for stream in process.ledger.unknown(write.operations) {
+            let hasDelete = write.operations.contains { $0.stream == stream && $0.kind == .delete }
+            process.ledger.load(stream, hosts[host].disk.image.operations(of: stream), withHistory: hasDelete)
+        }
+        process.writes[write.number] = (write, process.ledger.commit(write))
         // Without a sync it is the write-ahead log in memory that takes it.
         let typical = write.isOwn ? hosts[host].diskDelay : min(hosts[host].diskDelay / 8, .milliseconds(20))
         process.diskFree = max(now, process.diskFree) + disks.tailed(typical)
@@ -177,13 +191,14 @@ extension World {
     }
 
     mutating func committed(_ number: UInt64, at host: Int) {
-        guard let process = hosts[host].process, let write = process.writes.removeValue(forKey: number) else { return }
+        guard let process = hosts[host].process, let (write, commit) = process.writes.removeValue(forKey: number)
+        else { return }
         let isRefused = hosts[host].isDiskFull
         trace.note(
             14, UInt64(host), number, isRefused ? 1 : 0, at: now,
             "host \(host): write \(number) \(isRefused ? "refused" : "stored") \(write.heads.map { "\($0.origin.node.bytes.high % 997)/\($0.origin.epoch) \($0.sequence)" })")
         // Of the refused ones half stand on the disk all the same.
-        if !isRefused || disks.hits(1, of: 2) { put(write, at: host) }
+        if !isRefused || disks.hits(1, of: 2) { put(commit, at: host) }
         if write.isOwn {
             process.isProposing = false
             if isRefused {
@@ -194,7 +209,16 @@ extension World {
             }
             process.promises.removeAll { $0.isKept }
         }
-        replicate(isRefused ? .refused(number) : .stored(number), at: host)
+        if isRefused {
+            process.ledger.refused(number)
+            let image = hosts[host].disk.image
+            let heads = Set(write.operations.map(\.dot.origin)).sorted().compactMap { image.heads[$0] }
+            // Half of the times the disk cannot be read at that moment either.
+            replicate(.refused(number, heads: disks.hits(1, of: 2) ? heads : nil), at: host)
+        } else {
+            process.ledger.settled(number)
+            replicate(.stored(number), at: host)
+        }
         drain(host)
     }
 
@@ -202,21 +226,23 @@ extension World {
     mutating func abandonWrites(at host: Int) {
         guard let process = hosts[host].process else { return }
         for number in process.writes.keys.sorted() {
-            guard let write = process.writes[number], disks.hits(1, of: 2) else { return }
-            put(write, at: host)
+            guard let (_, commit) = process.writes[number], disks.hits(1, of: 2) else { return }
+            put(commit, at: host)
         }
     }
 
-    private mutating func put(_ write: Replication.Write, at host: Int) {
-        let commit = Commit(
-            operations: write.operations, heads: write.heads, seals: write.seals,
-            durability: write.isOwn ? .synced : .relaxed)
+    private mutating func put(_ commit: Commit, at host: Int) {
         guard hosts[host].disk.write(commit) else {
-            return checker.violated("I10", "host \(host) writes with a gap: \(write.heads)", at: now)
+            return checker.violated("I10", "host \(host) writes with a gap: \(commit.heads)", at: now)
         }
-        checker.stored(write.heads, by: host)
-        for operation in write.operations { hosts[host].process?.views[operation.stream] = nil }
+        checker.stored(commit.heads, by: host)
+        guard let process = hosts[host].process else { return }
+        for dot in commit.erasures {
+            // What a conversation in use shows of it goes with its next reading.
+            if let stream = hosts[host].disk.image[dot]?.stream { process.views[stream] = nil }
+        }
+        for operation in commit.operations {
+            process.views[operation.stream]?.fresh.append(operation)
+        }
     }
-
-    private mutating func fetchSnapshot(from peer: NodeID, at host: Int) {}
 }

@@ -16,6 +16,7 @@ package struct World {
         /// A commit has come back from the disk.
         case committed(host: Int, run: Int, number: UInt64)
         case read(host: Int, run: Int, Replication.Read)
+        case snapshotPart(host: Int, run: Int)
         /// The disk's own background sync.
         case synced(host: Int, run: Int)
         case beacon(host: Int, run: Int, number: Int)
@@ -143,7 +144,8 @@ package struct World {
         case .dialed(let host, let run, _), .dialFailed(let host, let run, _, _), .tick(let host, let run),
             .beacon(let host, let run, _), .sighted(let host, let run, _), .answered(let host, let run, _):
             deliver(event, to: host, run: run)
-        case .committed(let host, let run, _), .synced(let host, let run), .read(let host, let run, _):
+        case .committed(let host, let run, _), .synced(let host, let run), .read(let host, let run, _),
+            .snapshotPart(let host, let run):
             deliver(event, to: host, run: run)
         }
     }
