@@ -43,7 +43,9 @@ struct Chance {
         bytes.reserveCapacity(count)
         while bytes.count < count {
             let word = generator.next()
-            for shift in 0..<8 where bytes.count < count { bytes.append(UInt8(truncatingIfNeeded: word >> (8 * shift))) }
+            for shift in 0..<8 where bytes.count < count {
+                bytes.append(UInt8(truncatingIfNeeded: word >> (8 * shift)))
+            }
         }
         return bytes
     }

@@ -85,7 +85,8 @@ struct Network {
     }
 
     /// Puts an item on its way to `side`. Returns when it arrives; nil when it is held back or goes nowhere.
-    mutating func send(_ item: Item, over id: Int, to side: Int, at now: Duration, _ chance: inout Chance) -> Duration? {
+    mutating func send(_ item: Item, over id: Int, to side: Int, at now: Duration, _ chance: inout Chance) -> Duration?
+    {
         guard let connection = connections[id] else { return nil }
         let lane = connection.lanes[side]
         guard !lane.isVoid else { return nil }

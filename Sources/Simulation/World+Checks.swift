@@ -178,7 +178,8 @@ extension World {
                 let ours = hosts[host].process?.adopted[hosts[other].node]
                 let theirs = hosts[other].process?.adopted[hosts[host].node]
                 if ours == nil || ours != theirs {
-                    checker.violated("links", "hosts \(host) and \(other) use \(ours as Any) and \(theirs as Any)", at: now)
+                    checker.violated(
+                        "links", "hosts \(host) and \(other) use \(ours as Any) and \(theirs as Any)", at: now)
                 }
                 let open = network.connections(between: hosts[host].end, hosts[other].end)
                 if open.count > 1 {

@@ -92,7 +92,8 @@ extension World {
             let (operations, effects) = try process.replication.propose(
                 drafts, now: now - process.started, wallClock: wall, queues: queues(of: host, process))
             guard operations.count == drafts.count else {
-                return checker.violated("writer", "\(drafts.count) drafts became \(operations.count) operations", at: now)
+                return checker.violated(
+                    "writer", "\(drafts.count) drafts became \(operations.count) operations", at: now)
             }
             checker.proposed(operations.count)
             for (entry, place) in zip(entries, places) {
@@ -196,7 +197,8 @@ extension World {
         let isRefused = hosts[host].isDiskFull
         trace.note(
             14, UInt64(host), number, isRefused ? 1 : 0, at: now,
-            "host \(host): write \(number) \(isRefused ? "refused" : "stored") \(write.heads.map { "\($0.origin.node.bytes.high % 997)/\($0.origin.epoch) \($0.sequence)" })")
+            "host \(host): write \(number) \(isRefused ? "refused" : "stored") \(write.heads.map { "\($0.origin.node.bytes.high % 997)/\($0.origin.epoch) \($0.sequence)" })"
+        )
         // Of the refused ones half stand on the disk all the same.
         if !isRefused || disks.hits(1, of: 2) { put(commit, at: host) }
         if write.isOwn {

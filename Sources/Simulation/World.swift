@@ -83,7 +83,8 @@ package struct World {
         // The last one may come late, to a log that is long by then.
         let latecomer = faults.contains(.latecomer) && count > 2 ? count - 1 : nil
         for index in hosts.indices {
-            let start = index == latecomer ? self.fate.between(.seconds(10), end) : self.fate.between(.zero, .seconds(2))
+            let start =
+                index == latecomer ? self.fate.between(.seconds(10), end) : self.fate.between(.zero, .seconds(2))
             queue.add(.nemesis(.start(index)), at: start)
         }
         queue.add(.check, at: .seconds(1))

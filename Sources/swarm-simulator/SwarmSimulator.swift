@@ -31,7 +31,8 @@ enum SwarmSimulator {
         let median = recoveries.isEmpty ? "none" : "\(Int(recoveries[recoveries.count / 2] / .milliseconds(1))) ms"
         let hash = reports.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ $1.traceHash) &* 0x100_0000_01B3 }
         let tenths = Int(seconds * 10)
-        return "\(reports.count) seeds, \(broken) with violations, \(reports.reduce(0) { $0 + $1.operations }) operations, "
+        return
+            "\(reports.count) seeds, \(broken) with violations, \(reports.reduce(0) { $0 + $1.operations }) operations, "
             + "\(reports.reduce(0) { $0 + $1.acknowledged }) acknowledged, \(reports.reduce(0) { $0 + $1.events }) events; "
             + "recovery p50 \(median), slowest \(slowest); "
             + "\(tenths / 10).\(tenths % 10) s; trace \(String(hash, radix: 16))"
