@@ -131,7 +131,7 @@ package final class SQLiteContextStore: ContextStore {
         if case .open(let threads) = access { await threads.close() }
     }
 
-    private var threads: StoreThreads {
+    var threads: StoreThreads {
         get throws {
             switch access {
             case .open(let threads): return threads

@@ -19,6 +19,15 @@ extension Limits {
     static let storeLag = Duration.milliseconds(500)
     /// So long after the last commit the write-ahead log is moved into the database and emptied.
     static let storeIdle = Duration.milliseconds(500)
+    /// Snapshots kept for peers; the one that was used the longest ago goes first.
+    static let snapshots = 4
+    /// One that nobody has asked for goes after so long.
+    static let snapshotLife = Duration.seconds(600)
+    /// A younger one is given out again; what it lacks is fetched as operations.
+    static let snapshotYouth = Duration.seconds(30)
+    static let snapshotReadBytes = 4 * 1024 * 1024
+    /// An idle writer looks around so often.
+    static let storeRound = Duration.seconds(60)
     /// A key seals so many records, or for so long; then new records get a fresh one (swarm.md §12).
     static let recordsPerKey: UInt64 = 1 << 30
     static let secondsPerKey: UInt64 = 90 * 86_400

@@ -19,6 +19,7 @@ final class StoreThreads: Sendable {
     private typealias ReadJob = @Sendable (Result<StoreReader, RuntimeError>) -> Void
 
     let ring: KeyRing
+    let snapshots = SnapshotShelf()
     private let path: String?
     private let log: LogSync?
     private let writes: Inbox<WriteJob>
@@ -84,6 +85,9 @@ final class StoreThreads: Sendable {
 
     // MARK: - From tasks
 
+    /// Where the store's files lie; nil in memory.
+    var folder: String? { path.map(Folder.parent) }
+
     /// Returns once the commit is on disk, or, where it is relaxed, once it would outlive the process.
     func commit(_ commit: Commit) async throws {
         try await withCheckedThrowingContinuation { result in
@@ -141,6 +145,7 @@ final class StoreThreads: Sendable {
 
     /// The readers go first; the last of them sends the writer after them.
     func finish() {
+        snapshots.removeAll()
         reads.finish()
         if path == nil { writes.finish() }
     }
@@ -182,15 +187,16 @@ final class StoreThreads: Sendable {
         var isResting = false
         var lastGroup = 1
         while true {
-            let patience = isResting ? nil : idle
+            let patience = isResting ? Limits.storeRound : idle
             switch writes.take(atMost: Limits.storeGroup, patience: patience, gathering: lastGroup) {
             case .jobs(let jobs):
                 isResting = false
                 lastGroup = jobs.count
                 perform(jobs, writer)
             case .idle:
+                if !isResting { writer.rest() }
                 isResting = true
-                writer.rest()
+                snapshots.expire()
             case .end:
                 writer.close()
                 return
