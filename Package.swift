@@ -124,6 +124,9 @@ let package = Package(
         .executableTarget(
             name: "append-benchmark", dependencies: ["Core", "Cryptography", "Node", "Store", "Swarm"],
             path: "Benchmarks/Append", swiftSettings: strict),
+        .executableTarget(
+            name: "store-benchmark", dependencies: ["Core", "Cryptography", "Store", "Swarm"],
+            path: "Benchmarks/Store", swiftSettings: strict),
 
         tests(of: "Core"),
         tests(of: "Cryptography"),
