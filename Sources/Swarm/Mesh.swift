@@ -1,3 +1,20 @@
+// Whom to dial, and which link to keep (swarm.md §5, §11). Everyone dials everyone up to Limits.meshHosts; above, the
+// neighbours that Overlay chose.
+//
+// Both sides may dial at once, and dial again when only one of them knows that a link is gone. Exactly one link
+// survives, the same on both sides, by these rules:
+//
+// - The dialing side speaks first, and only when it holds no link with that host (otherwise it merely inquires). It
+//   takes the link into use with the answer, the accepting side with sending it.
+// - Two greetings cross: the link that the lower id dialed wins. The other side takes it and closes its own.
+// - A greeting where there is a link: it comes from before that link, or from after its end. Attempts are numbered and
+//   a greeting tells the latest of the receiver's that the sender took: that decides.
+// - Another instance with an id that is linked is let in only when the old one does not answer a ping within a second:
+//   else it is a clone, refused and named.
+//
+// Bounds: Limits.knownHosts, Limits.meshHosts links, Limits.memberAddresses a host, 16 dials at once; a host that
+// cannot be linked with is tried after 0.1 s, then ever later up to 30 s.
+
 package import Core
 
 package struct Mesh: Sendable {
@@ -52,6 +69,7 @@ package struct Mesh: Sendable {
         /// Answered by `opened` or `failed`.
         case dial(NetworkAddress)
         case send(LinkNumber, MeshMessage)
+        /// What was sent before still goes out. No `closed` need follow.
         case close(LinkNumber)
         /// From now on this link, and no other, carries all channels with `node`. Any earlier one was `lost`.
         case adopted(LinkNumber, NodeID, Greeting)
@@ -59,52 +77,87 @@ package struct Mesh: Sendable {
         case lost(LinkNumber, NodeID)
         /// Nobody listens any more where `node` did: for ``Membership``.
         case refused(NodeID)
-        /// This host is reached at addresses that it did not know: for ``MemberFacts``.
+        /// All addresses at which this host is reached, for ``MemberFacts``: a new one became known.
         case reachable([NetworkAddress])
         /// Something an operator should know changed with this host: it is foreign, cloned, …
         case noticed(MeshHost)
     }
 
-    package init(_ identity: Identity, swarms: [SwarmID], seed: UInt64) {}
-    /// When the next `ticked` is due.
-    package var wake: Duration { .seconds(3600) }
-    /// Everyone this host knows of, itself left out.
-    package var hosts: [MeshHost] { [] }
-    /// - Parameter wallClock: milliseconds since 1970.
-    package mutating func step(_ event: Event, now: Duration, wallClock: UInt64) -> [Effect] { [] }
-}
+    var identity: Identity
+    var swarms: Set<SwarmID>
+    var denied: Set<NodeID> = []
+    var neighbours: Set<NodeID>?
+    var random: SplitMix64
 
-/// One host, as ``Mesh`` knows it.
-package struct MeshHost: Hashable, Sendable {
-    package enum Standing: String, Hashable, Sendable, CaseIterable {
-        case linked
-        /// Heard of, being tried.
-        case connecting
-        case unreachable
-        case foreign
-        case evicted
-        case incompatible
-        case cloned
+    /// By a number of their own: hosts are known before their ids are.
+    var entries: [Int: Entry] = [:]
+    var lastEntry = 0
+    var byNode: [NodeID: Int] = [:]
+    /// Of those whose id is not known.
+    var byAddress: [NetworkAddress: Int] = [:]
+    /// Of those that may be a second run of a host that is linked, or of this one.
+    var doubles: [InstanceID: Int] = [:]
+
+    var links: [LinkNumber: Link] = [:]
+    var dials: [NetworkAddress: Int] = [:]
+    /// Where this host itself answered.
+    var mirrors: Set<NetworkAddress> = []
+    var lastAttempt: UInt64
+    var lastToken: UInt64 = 0
+    var nextResurrection: Duration?
+    var effects: [Effect] = []
+    package private(set) var wake: Duration = .zero
+
+    package init(_ identity: Identity, swarms: [SwarmID], seed: UInt64) {
+        self.identity = identity
+        self.swarms = Set(swarms)
+        random = SplitMix64(seed: seed)
+        // Above those of every earlier run.
+        lastAttempt = identity.started
     }
 
-    /// Nil until a handshake or a sighting told.
-    package var node: NodeID?
-    package var instance: InstanceID?
-    package var swarm: SwarmID?
-    package var security: SwarmSecurity?
-    package var name: String
-    package var version: String
-    /// The best first; never empty.
-    package var addresses: [NetworkAddress]
-    package var channels: [DiscoveryChannel]
-    package var standing: Standing
-    /// The reason and the next step, where it is not linked.
-    package var whyNot: String?
-    /// Since this host's start.
-    package var lastSeen: Duration
-    package var roundTrip: Duration?
-    /// Its clock minus ours.
-    package var clockSkew: Duration?
-    package var started: UInt64?
-    package var link: LinkNumber?
+    /// Everyone this host knows of, itself left out; the first that became known comes first.
+    package var hosts: [MeshHost] { entries.keys.sorted().compactMap { entries[$0]?.host } }
+    package func host(_ node: NodeID) -> MeshHost? { byNode[node].flatMap { entries[$0]?.host } }
+
+    /// - Parameter wallClock: milliseconds since 1970.
+    package mutating func step(_ event: Event, now: Duration, wallClock: UInt64) -> [Effect] {
+        switch event {
+        case .sighted(let sighting): sight(sighting, now)
+        case .opened(let number, let node, let swarm, let address, let isDialed):
+            let link = Link(node: node, swarm: swarm, address: address, isDialed: isDialed, opened: now)
+            open(number, link, now, wallClock)
+        case .failed(let address, let failure): fail(address, failure, now)
+        case .received(let number, let message): receive(number, message, now, wallClock)
+        case .closed(let number): closed(number, now, wallClock)
+        case .member(let node, let state, let addresses): member(node, state, addresses, now)
+        case .swarms(let accepted): accept(Set(accepted), now)
+        case .denied(let nodes): deny(nodes, now)
+        case .moved(let addresses): identity.addresses = addresses
+        case .neighbours(let nodes): neighbours = nodes.map { Set($0) }
+        case .ticked: break
+        }
+        checkLinks(now, wallClock)
+        resurrect(now)
+        dialDue(now)
+        wake = nextDeadline(after: now)
+        defer { effects = [] }
+        return effects
+    }
+
+    /// How many links are in use.
+    var linkCount: Int { links.values.count { $0.stage == .used } }
+
+    private func nextDeadline(after now: Duration) -> Duration {
+        var next = nextResurrection ?? now
+        for link in links.values {
+            if let deadline = link.deadline { next = min(next, deadline) }
+        }
+        if dials.count < Self.dialsAtOnce {
+            for entry in entries.values {
+                if let due = entry.nextDial, isWanted(entry) { next = min(next, due) }
+            }
+        }
+        return max(next, now + .milliseconds(1))
+    }
 }
