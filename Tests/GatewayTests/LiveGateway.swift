@@ -10,15 +10,15 @@ import Testing
 
 /// Runs a gateway on a free loopback port for as long as `work` takes; `stop` begins its graceful shutdown.
 func withGateway<Value: Sendable>(
-    _ node: any NodeServices, configuration: GatewayConfiguration = GatewayConfiguration(host: "127.0.0.1", port: 0),
-    door: PeerDoor? = nil,
+    _ node: any NodeServices, swarm: (any SwarmServices)? = nil,
+    configuration: GatewayConfiguration = GatewayConfiguration(host: "127.0.0.1", port: 0), door: PeerDoor? = nil,
     work: @escaping @Sendable (_ port: Int, _ stop: @escaping @Sendable () async -> Void) async throws -> Value
 ) async throws -> Value {
     let (ports, announce) = AsyncStream<Int>.makeStream()
     var log = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
     log.logLevel = .critical
     let gateway = Gateway(
-        configuration: configuration, node: node, door: door, metricsPage: { "igris_up 1\n" }, log: log,
+        configuration: configuration, node: node, swarm: swarm, door: door, metricsPage: { "igris_up 1\n" }, log: log,
         onListening: { _, port in
             announce.yield(port)
             announce.finish()
