@@ -13,10 +13,14 @@ struct IgrisRuntime: AsyncParsableCommand {
             igris-runtime <subcommand>
             """,
         discussion: """
-            Exit codes: 0 done, 1 failed, 64 wrong usage, 69 no daemon answers, 77 not permitted, 78 wrong settings.
+            Exit codes: 0 done, 1 failed, 64 wrong usage, 69 no daemon answers, 75 not done yet, 77 not permitted, \
+            78 wrong settings; of doctor 0 nothing, 1 warnings, 2 failures.
             """,
         version: version,
-        subcommands: [Serve.self, Check.self, Chat.self, Status.self, ModelList.self, RunEngine.self],
+        subcommands: [
+            Serve.self, Check.self, Chat.self, Status.self, Peers.self, Doctor.self, SwarmVerbs.self,
+            ConversationVerbs.self, ModelList.self, RunEngine.self,
+        ],
         defaultSubcommand: Serve.self)
 }
 
@@ -25,6 +29,7 @@ enum Exit {
     static let failure = ExitCode(1)
     static let usage = ExitCode(64)
     static let unavailable = ExitCode(69)
+    static let tryAgain = ExitCode(75)
     static let denied = ExitCode(77)
     static let settings = ExitCode(78)
 }

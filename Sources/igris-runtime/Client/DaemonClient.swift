@@ -3,11 +3,37 @@ import Core
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import Settings
 
 /// Where the commands find a daemon. The API key comes from $IGRIS_API_KEY: an argument could be read by every user.
 struct DaemonOptions: ParsableArguments {
-    @Option(help: "The daemon's address; also $IGRIS_URL.")
+    @Option(help: "The daemon's address, http://HOST:PORT; also $IGRIS_URL.")
     var url: String?
+
+    @Option(help: "The port of a daemon on this machine.")
+    var port: String?
+
+    @Option(help: "The settings file of a daemon on this machine, which names its port.")
+    var config: String?
+
+    /// The settings of the daemon on this machine, as it would read them. Throws ``ExitCode`` 78, all told.
+    func settings() throws -> Settings {
+        var options = SettingsOptions()
+        options.config = config
+        options.port = port
+        return try options.load()
+    }
+
+    /// `--url`, else what `--port` and `--config` say, else the environment, else the port that all have by default.
+    func address(environment: [String: String]) throws -> String {
+        if let url { return url }
+        if port == nil, config == nil, let url = environment["IGRIS_URL"], !url.isEmpty { return url }
+        // Also for neither: IGRIS_SERVER_PORT may have moved the daemon.
+        let server = try settings().server
+        let isEverywhere = ["0.0.0.0", "::", "localhost"].contains(server.host)
+        let host = isEverywhere ? "127.0.0.1" : server.host
+        return "http://\(NetworkAddress(host: host, port: server.port))"
+    }
 }
 
 /// Speaks HTTP/1.1 with a daemon: one request, one connection.
@@ -15,6 +41,7 @@ struct DaemonClient {
     enum Method {
         case get
         case post
+        case delete
     }
 
     struct Reply {
@@ -30,7 +57,7 @@ struct DaemonClient {
 
     /// Throws ``RuntimeError`` `.configuration` when the address is none.
     init(_ options: DaemonOptions, environment: [String: String]) throws {
-        let url = options.url ?? environment["IGRIS_URL"] ?? "http://127.0.0.1:8080"
+        let url = try options.address(environment: environment)
         key = environment["IGRIS_API_KEY"]
         guard let (host, port) = Self.parts(of: url) else {
             throw RuntimeError(.configuration, "'\(url)' is no address of a daemon; write http://HOST:PORT")
@@ -112,8 +139,25 @@ struct DaemonClient {
         }
     }
 
+    private static func word(_ method: Method) -> HTTPMethod {
+        switch method {
+        case .get: .GET
+        case .post: .POST
+        case .delete: .DELETE
+        }
+    }
+
+    /// `text` as one part of a path.
+    static func escaped(_ text: String) -> String {
+        text.utf8.map { byte in
+            let isPlain = Character(Unicode.Scalar(byte)).isLetter || (0x30...0x39).contains(byte)
+            return isPlain && byte < 0x80 || byte == UInt8(ascii: "-") ? String(Unicode.Scalar(byte)) : "%\([byte].hex)"
+        }
+        .joined()
+    }
+
     private func requestHead(_ method: Method, _ path: String, _ length: Int) -> HTTPRequestHead {
-        var head = HTTPRequestHead(version: .http1_1, method: method == .get ? .GET : .POST, uri: path)
+        var head = HTTPRequestHead(version: .http1_1, method: Self.word(method), uri: path)
         head.headers.add(name: "host", value: "\(host.contains(":") ? "[\(host)]" : host):\(port)")
         head.headers.add(name: "user-agent", value: "igris-runtime/\(IgrisRuntime.version)")
         head.headers.add(name: "connection", value: "close")
@@ -140,6 +184,7 @@ extension DaemonClient.Reply {
     static func error(status: Int, _ json: JSON?) -> RuntimeError {
         let message = json?["error"]?["message"]?.string ?? "the daemon answered with status \(status)"
         switch status {
+        case 400: return RuntimeError(.invalidRequest, message)
         case 401, 403: return RuntimeError(.unauthenticated, message)
         case 400..<500: return RuntimeError(.notFound, message)
         default: return RuntimeError(.unavailable, message)

@@ -21,13 +21,15 @@ struct Status: AsyncParsableCommand {
 
     private static func page(_ status: JSON) -> String {
         let reasons = status["reasons"]?.array?.compactMap(\.string) ?? []
+        let troubles = reasons + (status["swarm"].map(SwarmSummary.troubles) ?? [])
         let isReady = status["ready"]?.bool == true
-        var lines = [isReady ? (reasons.isEmpty ? "ok" : "ok, but:") : "not ready:"]
-        lines += reasons.map { "  \($0)" }
+        var lines = [isReady ? (troubles.isEmpty ? "ok" : "ok, but:") : "not ready:"]
+        lines += troubles.map { "  \($0)" }
         let facts = ["id", "version", "uptime_seconds"].compactMap { name in
             status[name].map { "\(name) \($0.string ?? $0.text)" }
         }
         lines.append(facts.joined(separator: "  "))
+        if let swarm = status["swarm"] { lines.append(SwarmSummary.line(swarm)) }
         if let store = status["store"]?.object {
             let sizes = store.members.map { "\($0.key) \($0.value.string ?? $0.value.text)" }
             lines.append("store  " + sizes.joined(separator: "  "))
@@ -35,6 +37,6 @@ struct Status: AsyncParsableCommand {
         for model in status["models"]?.array ?? [] {
             lines.append("model  " + ModelList.line(model))
         }
-        return lines.joined(separator: "\n") + "\n"
+        return lines.map { $0.shownOnTerminal + "\n" }.joined()
     }
 }

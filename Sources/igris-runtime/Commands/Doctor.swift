@@ -1,0 +1,84 @@
+import ArgumentParser
+import Core
+import Peering
+import Settings
+
+/// `igris-runtime doctor`: finds out what is wrong, and says what to do.
+struct Doctor: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Find out what is wrong; exit code 0 for nothing, 1 for warnings, 2 for failures.",
+        subcommands: [DoctorPeers.self], defaultSubcommand: DoctorPeers.self)
+}
+
+/// `igris-runtime doctor peers`: why do hosts not see one another?
+struct DoctorPeers: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "peers", abstract: "Find out why hosts do not see one another; takes up to 10 seconds.",
+        discussion: "Asks the daemon, and looks by itself where none answers.")
+
+    @OptionGroup var daemon: DaemonOptions
+
+    @Flag(name: .shortAndLong, help: "Show what is in order, too.")
+    var verbose = false
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func run() async throws {
+        var worst = DiagnosticCheck.Verdict.ok
+        try await reporting {
+            let report = try await examine()
+            Terminal.write(json ? report.text + "\n" : page(report))
+            worst = report["verdict"]?.string.flatMap { DiagnosticCheck.Verdict(rawValue: $0) } ?? .fail
+        }
+        if worst == .warn { throw ExitCode(1) }
+        if worst == .fail { throw ExitCode(2) }
+    }
+
+    private func examine() async throws -> JSON {
+        let client = try DaemonClient(daemon, environment: Environment.variables)
+        do {
+            return try await client.send(.get, "/v1/mcp/diagnostics").json()
+        } catch let error as RuntimeError where error.code == .unavailable {
+            let settings = try daemon.settings()
+            let folder = try StateFolder(environment: Environment.variables)
+            let absence = DiagnosticCheck(
+                id: "daemon.answers", title: "Daemon", verdict: .fail, finding: "none answers at \(client.address)",
+                fix: "start one with: igris-runtime --config config.json5")
+            let checks = [absence] + (await PeerDoctor.examine(DoctorSubject(settings, folder: folder)))
+            return [
+                "verdict": .string((checks.map(\.verdict).max() ?? .fail).rawValue),
+                "checks": .array(checks.map(Self.json)),
+            ]
+        }
+    }
+
+    /// As the daemon's page has it.
+    private static func json(_ check: DiagnosticCheck) -> JSON {
+        [
+            "id": .string(check.id), "title": .string(check.title), "verdict": .string(check.verdict.rawValue),
+            "finding": .string(check.finding), "fix": check.fix.map { .string($0) } ?? .null,
+        ]
+    }
+
+    /// What is wrong first in words, then each finding with what to do.
+    private func page(_ report: JSON) -> String {
+        let checks = report["checks"]?.array ?? []
+        let counts = ["fail", "warn", "ok", "skipped"].map { verdict in
+            (verdict, checks.filter { $0["verdict"]?.string == verdict }.count)
+        }
+        var lines = [
+            counts.filter { $0.1 > 0 }.map { "\($0.1) \($0.0)" }.joined(separator: ", ")
+                + (verbose || counts.allSatisfy { $0.1 == 0 || $0.0 == "fail" || $0.0 == "warn" }
+                    ? "" : " (-v shows all)")
+        ]
+        for (verdict, _) in counts where verbose || verdict == "fail" || verdict == "warn" {
+            for check in checks where check["verdict"]?.string == verdict {
+                let finding = check["finding"]?.string ?? ""
+                lines.append("\(verdict)  \(check["title"]?.string ?? "?"): \(finding)".shownOnTerminal)
+                if let fix = check["fix"]?.string { lines.append("      -> \(fix)".shownOnTerminal) }
+            }
+        }
+        return lines.joined(separator: "\n") + "\n"
+    }
+}

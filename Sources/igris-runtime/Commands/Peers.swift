@@ -1,0 +1,55 @@
+import ArgumentParser
+import Core
+
+/// `igris-runtime peers`: who is in my swarm, and who is not and why?
+struct Peers: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "List the hosts that this one knows, and why one of them does not share.")
+
+    @OptionGroup var daemon: DaemonOptions
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func run() async throws {
+        try await reporting {
+            let client = try DaemonClient(daemon, environment: Environment.variables)
+            let page = try await client.send(.get, "/v1/mcp/peers?self=1").json()
+            Terminal.write(json ? page.text + "\n" : Self.page(page))
+        }
+    }
+
+    static func page(_ page: JSON) -> String {
+        let hosts = (page["peers"]?.array ?? []) + (page["others"]?.array ?? [])
+        var table = Table(
+            "NAME", "ID", "ADDRESS", "STATE", "RTT", "VERSION", "ROLE", "MODELS", "LAG", "VIA", "WHY NOT")
+        for host in hosts {
+            let isSelf = host["self"]?.bool == true
+            table.add(
+                (host["name"]?.string ?? "") + (isSelf ? " (this host)" : ""), host["id"]?.string.map(Self.short),
+                host["address"]?.string, host["state"]?.string, host["rtt_ms"]?.number.map(Self.milliseconds),
+                host["version"]?.string, host["role"]?.string, Self.words(host["models"]),
+                host["lag"]?.integer.map { String($0) }, Self.words(host["via"]), host["why_not"]?.string)
+        }
+        guard hosts.contains(where: { $0["self"]?.bool != true }) else {
+            return table.text + "no other host is known; igris-runtime doctor peers finds out why\n"
+        }
+        return table.text
+    }
+
+    /// Enough of an id to tell hosts apart, and taken wherever a host is named.
+    static func short(_ id: String) -> String { String(id.prefix(12)) }
+
+    /// `0.25ms`
+    static func milliseconds(_ value: Double) -> String {
+        let hundredths = (value * 100).rounded()
+        guard hundredths.magnitude < 1e15 else { return "?" }
+        let number = Int(hundredths)
+        let fraction = String(number % 100 + 100).dropFirst()
+        return "\(number / 100).\(fraction)ms"
+    }
+
+    private static func words(_ list: JSON?) -> String {
+        (list?.array ?? []).compactMap(\.string).joined(separator: ",")
+    }
+}
