@@ -77,7 +77,8 @@ struct Information: Sendable {
             "id": .string(node.id.description), "version": .string(node.version),
             "uptime_seconds": .integer(lifecycle.uptime.components.seconds),
             "ready": .bool(readiness.isReady), "draining": .bool(lifecycle.draining.isOpen),
-            "reasons": readiness.reasons.json, "models": .array(models), "store": store, "swarm": await swarm?.swarmStatus().json ?? .null,
+            "reasons": readiness.reasons.json, "models": .array(models), "store": store,
+            "swarm": await swarm?.swarmStatus().json ?? .null,
         ])
     }
 

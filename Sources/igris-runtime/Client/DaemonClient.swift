@@ -184,7 +184,6 @@ extension DaemonClient.Reply {
     static func error(status: Int, _ json: JSON?) -> RuntimeError {
         let message = json?["error"]?["message"]?.string ?? "the daemon answered with status \(status)"
         switch status {
-        case 400: return RuntimeError(.invalidRequest, message)
         case 401, 403: return RuntimeError(.unauthenticated, message)
         case 400..<500: return RuntimeError(.notFound, message)
         default: return RuntimeError(.unavailable, message)

@@ -64,7 +64,9 @@ struct ConversationRemove: AsyncParsableCommand {
             let nodes = try await client.send(.get, "/v1/swarm/nodes").json()["nodes"]?.array ?? []
             let (done, pending) = (Self.names(report["confirmed"], nodes), Self.names(report["pending"], nodes))
             var lines = ["deleted \(id) on \(done.joined(separator: ", "))"]
-            if !pending.isEmpty { lines.append("not yet on \(pending.joined(separator: ", ")): as soon as it hears of it") }
+            if !pending.isEmpty {
+                lines.append("not yet on \(pending.joined(separator: ", ")): as soon as it hears of it")
+            }
             Terminal.write(lines.map { $0.shownOnTerminal + "\n" }.joined())
         }
     }

@@ -64,7 +64,7 @@ struct DoctorPeers: AsyncParsableCommand {
     /// What is wrong first in words, then each finding with what to do.
     private func page(_ report: JSON) -> String {
         let checks = report["checks"]?.array ?? []
-        let counts = ["fail", "warn", "ok", "skipped"].map { verdict in
+        let counts = ["fail", "warn", "ok", "skipped"].map { (verdict: String) in
             (verdict, checks.filter { $0["verdict"]?.string == verdict }.count)
         }
         var lines = [

@@ -57,7 +57,8 @@ struct SwarmKey: ParsableCommand {
 extension SwarmKeyRing {
     /// The key that the settings give this host, or its user's own, which is made where there is none.
     static func resolve(_ settings: Settings, folder: StateFolder) throws -> SwarmKeyRing {
-        let configured = try settings.mcp.open ? nil : settings.mcp.encryptionKey.map { try SwarmKeyText.parse($0.reveal()) }
+        let configured =
+            try settings.mcp.open ? nil : settings.mcp.encryptionKey.map { try SwarmKeyText.parse($0.reveal()) }
         return try resolve(directory: folder.path, configured: configured, isOpen: settings.mcp.open)
     }
 
