@@ -18,10 +18,7 @@ struct DaemonOptions: ParsableArguments {
 
     /// The settings of the daemon on this machine, as it would read them. Throws ``ExitCode`` 78, all told.
     func settings() throws -> Settings {
-        var options = SettingsOptions()
-        options.config = config
-        options.port = port
-        return try options.load()
+        try SettingsOptions.load(config: config, port: port)
     }
 
     /// `--url`, else what `--port` and `--config` say, else the environment, else the port that all have by default.

@@ -32,7 +32,9 @@ struct SettingsOptions: ParsableArguments {
     var host: String?
 
     /// Prints every problem and ends with exit code 78 when there is one.
-    func load() throws -> Settings {
+    func load() throws -> Settings { try Self.load(config: config, port: port, host: host) }
+
+    static func load(config: String?, port: String?, host: String? = nil) throws -> Settings {
         var overrides = Overrides()
         overrides.set("server.port", to: port, by: "--port")
         overrides.set("server.host", to: host, by: "--host")

@@ -15,6 +15,9 @@ struct SwarmJoin: ParsableCommand {
 
     @OptionGroup var settings: SettingsOptions
 
+    @Flag(help: "Print JSON.")
+    var json = false
+
     @Argument(help: "The key, or - for standard input.")
     var key: String
 
@@ -47,6 +50,13 @@ struct SwarmJoin: ParsableCommand {
             throw RuntimeError(.internal, "the swarm's keys could not be derived", cause: error)
         }
         try SwarmKeyRing.join(parsed, directory: folder.path)
+        if json {
+            let report: JSON = [
+                "swarm": .string(keys.tag.hex), "file": .string("\(folder.path)/\(SwarmKeyRing.fileName)"),
+            ]
+            Terminal.write(report.text + "\n")
+            return
+        }
         Terminal.write(
             """
             swarm  \(keys.tag.hex)
