@@ -116,10 +116,10 @@ extension Mesh {
     }
 
     mutating func dialDue(_ now: Duration) {
-        for id in entries.keys.sorted() {
+        let due = entries.filter { _, entry in entry.nextDial.map { $0 <= now } ?? false }
+        for id in due.keys.sorted() {
             guard dials.count < Self.dialsAtOnce else { return }
-            guard let entry = entries[id], let due = entry.nextDial, due <= now, isWanted(entry) else { continue }
-            dial(id, now)
+            if let entry = entries[id], isWanted(entry) { dial(id, now) }
         }
     }
 
