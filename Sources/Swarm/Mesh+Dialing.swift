@@ -56,7 +56,7 @@ extension Mesh {
     private mutating func consider(_ id: Int, hasNews: Bool, _ now: Duration) {
         guard let entry = entries[id], entry.host.link == nil else { return }
         if let reason = reasonAgainst(entry) {
-            entries[id]?.nextDial = nil
+            nextDials[id] = nil
             return stand(id, reason.standing, reason.whyNot)
         }
         if hasNews {
@@ -64,7 +64,7 @@ extension Mesh {
             entries[id]?.untried = []
             stand(id, .connecting, nil)
             schedule(id, after: courtesy(entry.host.node), now)
-        } else if entry.isCold || entry.nextDial == nil {
+        } else if entry.isCold || nextDials[id] == nil {
             schedule(id, after: courtesy(entry.host.node), now)
         }
     }
@@ -79,7 +79,7 @@ extension Mesh {
     mutating func schedule(_ id: Int, after pause: Duration, _ now: Duration) {
         guard let entry = entries[id], !entry.isDialing else { return }
         let due = max(now + pause, entry.lastDial.map { $0 + Self.leastPause } ?? now)
-        entries[id]?.nextDial = min(entry.nextDial ?? due, due)
+        nextDials[id] = min(nextDials[id] ?? due, due)
     }
 
     /// What an announcement says that rules a link out. It is not authenticated, so of a member it is not believed.
@@ -116,8 +116,7 @@ extension Mesh {
     }
 
     mutating func dialDue(_ now: Duration) {
-        let due = entries.filter { _, entry in entry.nextDial.map { $0 <= now } ?? false }
-        for id in due.keys.sorted() {
+        for id in nextDials.filter({ $0.value <= now }).keys.sorted() {
             guard dials.count < Self.dialsAtOnce else { return }
             if let entry = entries[id], isWanted(entry) { dial(id, now) }
         }
@@ -125,7 +124,7 @@ extension Mesh {
 
     private mutating func dial(_ id: Int, _ now: Duration) {
         guard var entry = entries[id] else { return }
-        entry.nextDial = nil
+        nextDials[id] = nil
         if entry.untried.isEmpty {
             entry.failure = nil
             entry.untried = entry.host.addresses.filter { !isOwn($0) }
@@ -136,7 +135,7 @@ extension Mesh {
         let free = entry.untried.firstIndex { dials[$0] == nil }
         guard let free else {
             // All are being dialed on another's account; or there are none but this host's own.
-            if !entry.untried.isEmpty { entry.nextDial = now + Self.leastPause }
+            if !entry.untried.isEmpty { nextDials[id] = now + Self.leastPause }
             entry.untried = []
             entries[id] = entry
             return
@@ -160,7 +159,7 @@ extension Mesh {
             effects.append(.refused(node))
         }
         if !entry.untried.isEmpty {
-            entry.nextDial = now
+            nextDials[id] = now
             entries[id] = entry
             return
         }
@@ -176,7 +175,7 @@ extension Mesh {
             // An announcement that outlived its host.
             return remove(id)
         }
-        entry.nextDial = entry.isCold ? nil : now + backoff(entry.failures)
+        nextDials[id] = entry.isCold ? nil : now + backoff(entry.failures)
         entries[id] = entry
         switch failure.reason {
         case .keyMismatch: stand(id, .foreign, failure.message.isEmpty ? Self.foreignAdvice : failure.message)
@@ -202,7 +201,7 @@ extension Mesh {
         entry.isMember = true
         entry.isCold = state == .dead || state == .left
         if !entry.host.channels.contains(.peer), entry.host.channels.isEmpty { entry.host.channels = [.peer] }
-        if entry.isCold { entry.nextDial = nil }
+        if entry.isCold { nextDials[id] = nil }
         entries[id] = entry
         if entry.isCold {
             if let link = entry.host.link { close(link, now) }
@@ -234,7 +233,7 @@ extension Mesh {
         for id in entries.keys.sorted() {
             guard let entry = entries[id], let node = entry.host.node else { continue }
             if nodes.contains(node) {
-                entries[id]?.nextDial = nil
+                nextDials[id] = nil
                 stand(id, .evicted, "This host was evicted from the swarm.")
             } else if entry.host.standing == .evicted {
                 stand(id, .connecting, nil)

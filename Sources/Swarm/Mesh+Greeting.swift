@@ -149,7 +149,7 @@ extension Mesh {
         entries[id]?.failures += 1
         let pause = refusal == .redundant ? backoff(entries[id]?.failures ?? 1) : Self.backoff.last
         let isCold = entries[id]?.isCold == true
-        entries[id]?.nextDial = isCold ? nil : now + pause
+        nextDials[id] = isCold ? nil : now + pause
         switch refusal {
         case .redundant: break
         case .cloned:
@@ -186,7 +186,7 @@ extension Mesh {
         guard var entry = entries[id] else { return }
         entry.listened = address
         entry.taken = link.isDialed ? entry.taken : max(entry.taken, greeting.attempt)
-        entry.nextDial = nil
+        nextDials[id] = nil
         entry.untried = []
         entry.isCold = false
         entry.host.link = number
@@ -266,7 +266,7 @@ extension Mesh {
         entries[id]?.host.security = greeting.security
         entries[id]?.host.started = greeting.started
         entries[id]?.host.lastSeen = now
-        entries[id]?.nextDial = nil
+        nextDials[id] = nil
         let whose = link.node == identity.node ? "this host's identity" : "the identity of a host that is linked"
         stand(
             id, .cloned,
@@ -342,11 +342,11 @@ extension Mesh {
         if now - link.opened >= Self.stability {
             entries[id]?.failures = 0
             // At once: whether somebody listens there tells if it died.
-            entries[id]?.nextDial = now + .milliseconds(Int.random(in: 0...10, using: &random))
+            nextDials[id] = now + .milliseconds(Int.random(in: 0...10, using: &random))
         } else {
             entries[id]?.failures += 1
             let pause = backoff(entries[id]?.failures ?? 1)
-            entries[id]?.nextDial = now + pause
+            nextDials[id] = now + pause
         }
     }
 

@@ -27,8 +27,6 @@ extension Mesh {
         var isDouble = false
         /// Rounds through all addresses that came to nothing.
         var failures = 0
-        /// Nil: not by itself.
-        var nextDial: Duration?
         var lastDial: Duration?
         /// Addresses left in this round.
         var untried: [NetworkAddress] = []
@@ -113,6 +111,7 @@ extension Mesh {
 
     mutating func remove(_ id: Int) {
         guard let entry = entries.removeValue(forKey: id) else { return }
+        nextDials[id] = nil
         if let node = entry.host.node, byNode[node] == id { byNode[node] = nil }
         for address in entry.host.addresses where byAddress[address] == id { byAddress[address] = nil }
         if let instance = entry.host.instance, doubles[instance] == id { doubles[instance] = nil }

@@ -92,6 +92,8 @@ package struct Mesh: Sendable {
     /// By a number of their own: hosts are known before their ids are.
     var entries: [Int: Entry] = [:]
     var lastEntry = 0
+    /// When each is dialed next; who is not here is not dialed by itself.
+    var nextDials: [Int: Duration] = [:]
     var byNode: [NodeID: Int] = [:]
     /// Of those whose id is not known.
     var byAddress: [NetworkAddress: Int] = [:]
@@ -154,8 +156,8 @@ package struct Mesh: Sendable {
             if let deadline = link.deadline { next = min(next, deadline) }
         }
         if dials.count < Self.dialsAtOnce {
-            for entry in entries.values {
-                if let due = entry.nextDial, isWanted(entry) { next = min(next, due) }
+            for (id, due) in nextDials where due < next {
+                if let entry = entries[id], isWanted(entry) { next = due }
             }
         }
         return max(next, now + .milliseconds(1))

@@ -202,7 +202,8 @@ struct MeshWorld {
         let opening = now + delay()
         arrivals[here] = opening + delay()
         arrivals[there] = opening + delay()
-        queue.put(.opened(to, there, of: from, address: hosts[from].address, isDialed: false), at: arrivals[there] ?? now)
+        queue.put(
+            .opened(to, there, of: from, address: hosts[from].address, isDialed: false), at: arrivals[there] ?? now)
         queue.put(.opened(from, here, of: to, address: address, isDialed: true), at: arrivals[here] ?? now)
     }
 

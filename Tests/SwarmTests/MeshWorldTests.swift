@@ -3,7 +3,8 @@ import Swarm
 import Testing
 
 @Suite struct MeshWorldTests {
-    @Test("Two that dial one another at once keep one link, the same on both sides", arguments: 0..<200 as Range<UInt64>)
+    @Test(
+        "Two that dial one another at once keep one link, the same on both sides", arguments: 0..<200 as Range<UInt64>)
     func doubleDial(seed: UInt64) {
         var world = MeshWorld(hosts: 2, seed: seed)
         // By address alone: nobody is polite to somebody of whom he knows no id.
