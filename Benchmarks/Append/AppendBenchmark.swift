@@ -27,10 +27,11 @@ enum AppendBenchmark {
         let conversations = number(3, 1_000)
         let writers = number(4, 32)
 
+        let identity = NodeIdentity(key: try Ed25519.PrivateKey())
         let store = try await SQLiteContextStore.open(
-            .file("\(arguments[1])/append.db"), key: .custom(try SymmetricKey(random: 32)),
-            node: NodeID(Bytes16(high: 1, low: 1)), hostname: "benchmark")
-        let writer = LogWriter(store: store, wallClock: { UInt64(clamping: time(nil)) * 1_000 })
+            .file("\(arguments[1])/append.db"), key: .custom(try SymmetricKey(random: 32)), node: identity.node,
+            hostname: "benchmark")
+        let writer = LogWriter(store: store, seals: .ed25519(identity.key), wallClock: { UInt64(clamping: time(nil)) * 1_000 })
         await writer.recover()
         let start = ContinuousClock.now
         try await withThrowingTaskGroup(of: Void.self) { group in

@@ -19,6 +19,8 @@ actor AnswerSession {
     private var text = ""
     private var question: Dot?
     private var isOver = false
+    /// How many stores have what was written last of this exchange.
+    private(set) var replicas = 0
 
     init(
         choices: Int, conversations: Conversations, destination: ConversationPlan.Destination?, model: String,
@@ -42,7 +44,7 @@ actor AnswerSession {
             throw RuntimeError(.engineFailed, "the engine ended without an answer; try again")
         }
         guard let destination else { return }
-        question = try await conversations.recordQuestion(destination)
+        (question, replicas) = try await conversations.recordQuestion(destination)
     }
 
     /// The next event for the client; nil after the last.
@@ -107,7 +109,7 @@ actor AnswerSession {
 
     private func keep(_ reason: FinishReason, _ usage: TokenUsage) async throws {
         guard let destination, let question else { return }
-        try await conversations.recordAnswer(
+        replicas = try await conversations.recordAnswer(
             text, outcome: Turn.Outcome(finishReason: reason, usage: usage, model: model), to: question,
             of: destination)
     }

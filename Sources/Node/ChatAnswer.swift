@@ -42,10 +42,14 @@ package struct ChatAnswer: Sendable {
     /// Single pass. Ending the iteration early (the client has gone) stops the engine; what was written is kept as
     /// an aborted turn. Throws ``RuntimeError`` when the engine fails in mid-answer.
     package var events: AsyncThrowingStream<ChatEvent, any Error>
+    /// How many stores have what was written last of this exchange; 0 where nothing is written. Asked before the first
+    /// event it is the question that counts, after the last one the answer.
+    package var replicas: @Sendable () async -> Int
 
     package init(
         conversation: ConversationID?, created: Int64, model: String, fingerprint: String, servedBy: NodeID,
-        context: ContextReport, events: AsyncThrowingStream<ChatEvent, any Error>
+        context: ContextReport, events: AsyncThrowingStream<ChatEvent, any Error>,
+        replicas: @escaping @Sendable () async -> Int = { 0 }
     ) {
         self.conversation = conversation
         self.created = created
@@ -54,5 +58,6 @@ package struct ChatAnswer: Sendable {
         self.servedBy = servedBy
         self.context = context
         self.events = events
+        self.replicas = replicas
     }
 }

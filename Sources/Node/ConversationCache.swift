@@ -20,11 +20,10 @@ struct ConversationCache {
     private var bytes = 0
     private var uses: UInt64 = 0
 
-    /// Throws ``RuntimeError`` `.corrupt` for a turn that cannot be read; the conversation is forgotten then.
-    mutating func state(of stream: StreamID) throws(RuntimeError) -> ConversationState? {
+    mutating func state(of stream: StreamID) -> ConversationState? {
         guard var entry = take(stream) else { return nil }
         if !entry.added.isEmpty {
-            try entry.state.apply(entry.added)
+            entry.state.apply(entry.added)
             entry.added = []
             entry.addedBytes = 0
         }

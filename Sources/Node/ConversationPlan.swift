@@ -11,6 +11,8 @@ package struct ConversationPlan: Sendable {
         package var isNew: Bool
         /// What the first new turn follows.
         package var dependencies: [Dot]
+        /// Of a conversation that was deleted and begins anew: its deletes.
+        package var deletes: [Dot] = []
         /// Turns to write before the answer: client's turns, and of a history that was not known the answers in it.
         package var turns: [Turn]
         /// For each of `turns`, the hash of the history that ends with it.

@@ -21,6 +21,10 @@ package actor Conversations {
     private var cache = ConversationCache()
     private var reads: [StreamID: Read] = [:]
     private var unwritten = UnwrittenRequests()
+    /// What the store took is known up to here.
+    private var newsNumber: UInt64 = 0
+    /// Rises when some of it was missed.
+    private var generation = 0
 
     /// A conversation being read from the store, and what is written to it meanwhile: the rows may be older.
     private struct Read {
@@ -89,14 +93,19 @@ package actor Conversations {
             destination: nil, instructions: instructions, history: dialogue.dropLast(), new: [last], replay: nil)
     }
 
-    /// Writes the client's turns of a plan. Returns the question's dot once it is on disk.
-    package func recordQuestion(_ destination: ConversationPlan.Destination) async throws -> Dot {
-        if let question = destination.question { return question }
+    /// Writes the client's turns of a plan. Returns the question's dot once it is safe, and how many stores have it;
+    /// 0 for one that was written before.
+    package func recordQuestion(
+        _ destination: ConversationPlan.Destination
+    ) async throws -> (question: Dot, replicas: Int) {
+        if let question = destination.question { return (question, 0) }
         var drafts: [OperationLog.Draft] = []
         if destination.isNew {
             let meta = ConversationMeta(id: destination.id, owner: destination.owner)
             drafts.append(
-                OperationLog.Draft(kind: .conversationMeta, stream: destination.stream, body: TurnCodec.encode(meta)))
+                OperationLog.Draft(
+                    kind: .conversationMeta, stream: destination.stream, dependencies: destination.deletes,
+                    body: TurnCodec.encode(meta)))
         }
         let offset = drafts.count
         for turn in destination.turns {
@@ -107,33 +116,50 @@ package actor Conversations {
                     body: TurnCodec.encode(turn)))
         }
         let prefixes = [PrefixHash?](repeating: nil, count: offset) + destination.prefixes
-        let operations = try await write(LogWriter.Entry(drafts: drafts, prefixes: prefixes), to: destination.stream)
-        guard let question = operations.last else {
+        let written = try await write(LogWriter.Entry(drafts: drafts, prefixes: prefixes), to: destination.stream)
+        guard let question = written.operations.last else {
             throw RuntimeError(.internal, "a request had nothing to write")
         }
-        return question.dot
+        return (question.dot, written.replicas)
     }
 
-    /// Writes the answer to `question`. Returns once it is on disk.
+    /// Writes the answer to `question`. Returns once it is safe, with how many stores have it.
     package func recordAnswer(
         _ text: String, outcome: Turn.Outcome, to question: Dot, of destination: ConversationPlan.Destination
-    ) async throws {
+    ) async throws -> Int {
         let message = Message(.assistant, text)
         var chain = destination.chain
         let draft = OperationLog.Draft(
             kind: .assistantTurn, stream: destination.stream, dependencies: [question],
             body: TurnCodec.encode(Turn(message: message, outcome: outcome)))
         let prefix = chain.advance(over: message)
-        _ = try await write(LogWriter.Entry(drafts: [draft], prefixes: [prefix]), to: destination.stream)
+        return try await write(LogWriter.Entry(drafts: [draft], prefixes: [prefix]), to: destination.stream).replicas
     }
+
+    /// Removes all that was said in a conversation, here and on every host that hears of it; what others say in it at
+    /// the same time goes too. Returns the delete's dot once it is safe: who holds that has done it.
+    ///
+    /// Throws ``RuntimeError`` `.notFound` also for a conversation of someone else.
+    package func delete(_ id: ConversationID, of owner: Owner) async throws -> Dot {
+        try requireKeeping()
+        let stream = Self.stream(of: id, owner: owner)
+        guard try await writer.header(of: stream) != nil else { throw Self.unknownConversation }
+        let heads = try await state(of: stream).nextDependencies
+        let draft = OperationLog.Draft(kind: .delete, stream: stream, dependencies: heads, body: [])
+        guard let delete = try await write(LogWriter.Entry(drafts: [draft]), to: stream).operations.last else {
+            throw RuntimeError(.internal, "a delete was not written")
+        }
+        return delete.dot
+    }
+
+    private static let unknownConversation = RuntimeError(
+        .notFound, "there is no conversation of that id for this caller")
 
     /// Throws ``RuntimeError`` `.notFound` also for a conversation of someone else.
     package func view(_ id: ConversationID, of owner: Owner) async throws -> ConversationView {
         try requireKeeping()
         let stream = Self.stream(of: id, owner: owner)
-        guard let header = try await writer.header(of: stream) else {
-            throw RuntimeError(.notFound, "there is no conversation of that id for this caller")
-        }
+        guard let header = try await writer.header(of: stream) else { throw Self.unknownConversation }
         let state = try await state(of: stream)
         let turns = state.dots.compactMap { dot in
             state.turn(dot).map { ConversationTurn(dot: dot, timestamp: $0.timestamp, turn: $0.turn) }
@@ -168,7 +194,7 @@ package actor Conversations {
     ) async throws -> ConversationPlan {
         let stream = Self.stream(of: id, owner: caller)
         let isNew = try await writer.header(of: stream) == nil
-        let state = isNew ? ConversationState() : try await state(of: stream)
+        let state = try await state(of: stream)
         let transcript = state.transcript
         // Instructions stay with a conversation that was named. The default one is shared by whatever talks bare: there
         // they hold for their own request only.
@@ -208,8 +234,8 @@ package actor Conversations {
         var chain = PrefixChain(owner: caller, key: prefixKey)
         let hashes = Self.recognisable(dialogue.map { chain.advance(over: $0) })
         var destination = ConversationPlan.Destination(
-            id: id, stream: stream, owner: caller, isNew: isNew, dependencies: dependencies, turns: [],
-            prefixes: [], chain: chain, question: nil)
+            id: id, stream: stream, owner: caller, isNew: isNew, dependencies: dependencies, deletes: state.deletes,
+            turns: [], prefixes: [], chain: chain, question: nil)
         if request.continuation != .automatic, let given, given != standing {
             destination.turns.append(Turn(message: given))
             destination.prefixes.append(nil)
@@ -316,22 +342,46 @@ package actor Conversations {
     }
 
     private func state(of stream: StreamID) async throws -> ConversationState {
-        if let state = try cache.state(of: stream) { return state }
-        reads[stream, default: Read()].readers += 1
-        let stored: [Operation]
-        do {
-            stored = try await store.operations(of: stream)
-        } catch {
-            _ = endRead(of: stream)
-            throw error
+        while true {
+            await catchUp()
+            if let state = cache.state(of: stream) { return state }
+            let generation = generation
+            reads[stream, default: Read()].readers += 1
+            let stored: [Operation]
+            do {
+                stored = try await store.operations(of: stream)
+            } catch {
+                _ = endRead(of: stream)
+                throw error
+            }
+            await catchUp()
+            let written = endRead(of: stream)
+            // Something was missed meanwhile: the rows may lack it.
+            guard generation == self.generation else { continue }
+            // Another reader was first, and what was written since has been added to what it left.
+            if let state = cache.state(of: stream) { return state }
+            var state = ConversationState(stored)
+            state.apply(written)
+            cache.keep(state, for: stream)
+            return state
         }
-        let written = endRead(of: stream)
-        // Another reader was first, and what was written since has been added to what it left.
-        if let state = try cache.state(of: stream) { return state }
-        var state = try ConversationState(stored)
-        try state.apply(written)
-        cache.keep(state, for: stream)
-        return state
+    }
+
+    /// Takes what was written since the last look, here or elsewhere.
+    private func catchUp() async {
+        let news = await writer.news(since: newsNumber)
+        // Somebody else has looked meanwhile.
+        guard news.next > newsNumber else { return }
+        newsNumber = news.next
+        guard let operations = news.operations else {
+            cache = ConversationCache()
+            generation += 1
+            return
+        }
+        for operation in operations {
+            reads[operation.stream]?.written.append(operation)
+            cache.add([operation], to: operation.stream)
+        }
     }
 
     /// What was written since the first of the present readers began.
@@ -342,12 +392,12 @@ package actor Conversations {
         return read.written
     }
 
-    private func write(_ entry: LogWriter.Entry, to stream: StreamID) async throws -> [Operation] {
+    private func write(_ entry: LogWriter.Entry, to stream: StreamID) async throws -> LogWriter.Appended {
         do {
-            let operations = try await writer.append(entry)
-            reads[stream]?.written += operations
-            cache.add(operations, to: stream)
-            return operations
+            let written = try await writer.append(entry)
+            reads[stream]?.written += written.operations
+            cache.add(written.operations, to: stream)
+            return written
         } catch {
             // It may have reached the disk all the same: the next use reads it again.
             cache.forget(stream)

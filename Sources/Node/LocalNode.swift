@@ -55,6 +55,7 @@ package struct LocalNode: NodeServices {
             messages: window.messages, maximumTokens: window.maximumTokens, stop: request.stop,
             sampling: request.sampling)
         let events: AsyncThrowingStream<ChatEvent, any Error>
+        var replicas: @Sendable () async -> Int = { 0 }
         // One answer is stored: a client that wants several gets new ones.
         if let replay = plan.replay, request.choices == 1 {
             events = Self.replaying(replay)
@@ -72,10 +73,12 @@ package struct LocalNode: NodeServices {
             await answers.begin()
             let guardian = AnswerGuard(session, answers)
             events = AsyncThrowingStream { try await guardian.next() }
+            replicas = { await session.replicas }
         }
         return ChatAnswer(
             conversation: plan.destination?.id, created: Int64(wallClock() / 1000), model: entry.name,
-            fingerprint: engine.fingerprint, servedBy: id, context: window.report, events: events)
+            fingerprint: engine.fingerprint, servedBy: id, context: window.report, events: events,
+            replicas: replicas)
     }
 
     /// Returns once every answer that had begun is kept, or given up: the store may be closed then. An answer whose

@@ -1,10 +1,13 @@
 package import Core
-internal import Logging
+package import Logging
 internal import Metrics
 package import Swarm
 
-/// The shell of ``OperationLog``: the one writer of this host's stream. What is asked while a commit is on its way to
-/// disk goes together into the next one.
+/// The shell of ``Replication``: numbers and signs what this host writes, pushes it to the peers before the disk has
+/// it, writes it, and tells when it is safe; takes what peers send, and answers them.
+///
+/// What is asked while a commit is on its way to disk goes together into the next one. Commits of others' operations
+/// go beside those of this host's own: neither waits for the other's turn.
 package actor LogWriter {
     /// What one caller wants written, all of it or nothing.
     package struct Entry: Sendable {
@@ -19,39 +22,102 @@ package actor LogWriter {
         }
     }
 
-    private struct Waiting {
-        var entry: Entry
-        var result: CheckedContinuation<[Operation], any Error>
+    package struct Appended: Sendable {
+        package var operations: [Operation]
+        /// Stores that hold them by now, this host's included.
+        package var replicas: Int
     }
 
-    private let store: any ContextStore
-    private let wallClock: @Sendable () -> UInt64
-    private var log: OperationLog?
+    /// When a turn counts as safe (`context.durability`).
+    package enum Durability: String, Hashable, Sendable, CaseIterable {
+        /// One peer's store or this host's disk, whichever comes first (swarm.md §4).
+        case first
+        /// This host's disk.
+        case fsync
+        /// The stores of more than half of the members alive.
+        case quorum
+    }
+
+    let store: any ContextStore
+    private let seals: SealScheme
+    private let durability: Durability
+    private let seed: UInt64
+    let wallClock: @Sendable () -> UInt64
+    let log: Logger
+    let start = ContinuousClock.now
+    let metrics = LogMetrics()
+
+    var machine: Replication?
+    var ledger = ConversationLedger()
+    var links: [NodeID: Link] = [:]
+    var news = LogNews()
+    var listeners: [Int: AsyncStream<LogNotice>.Continuation] = [:]
+    var listenerNumbers = 0
+    var backlogged: [CheckedContinuation<Void, Never>] = []
+    var prefixes: [Dot: PrefixHash] = [:]
     private var unavailable: RuntimeError?
-    private var waiting: [Waiting] = []
-    private var isWriting = false
-    private var headers = HeaderCache()
+    private var pending: [Int: Pending] = [:]
+    private var ticket = 0
+    /// The last operation of this host's that is on its way to disk.
+    private var writing: Dot?
     private var refusal: (error: RuntimeError, at: ContinuousClock.Instant)?
+    /// Members alive, this host included.
+    private var alive = 1
 
-    private let commitSeconds = Timer(label: "igris_store_commit_duration_seconds")
-    private let written = Counter(label: "igris_store_operations_total")
-    private let failures = Counter(label: "igris_store_commit_failures_total")
+    /// An entry that is numbered and not safe yet.
+    private struct Pending {
+        let operations: [Operation]
+        let last: Dot
+        var onDisk: Result<Void, RuntimeError>?
+        var replicas: Set<NodeID> = []
+        let result: CheckedContinuation<Appended, any Error>
+    }
 
-    /// - Parameter wallClock: milliseconds since 1970.
-    package init(store: any ContextStore, wallClock: @escaping @Sendable () -> UInt64) {
+    struct Link {
+        let send: @Sendable ([UInt8]) -> Void
+        let queued: @Sendable () -> Int
+    }
+
+    /// - Parameters:
+    ///   - seals: this host's key; its node must be the store's.
+    ///   - seed: for the jitter of keepalives.
+    ///   - wallClock: milliseconds since 1970.
+    package init(
+        store: any ContextStore, seals: SealScheme, durability: Durability = .first, seed: UInt64 = 0,
+        log: Logger = Logger(label: "igris.log"), wallClock: @escaping @Sendable () -> UInt64
+    ) {
         self.store = store
+        self.seals = seals
+        self.durability = durability
+        self.seed = seed
+        self.log = log
         self.wallClock = wallClock
     }
 
     /// Reads where the log stands. A store that cannot be read stays as it is; ``failure`` tells why.
     package func recover() async {
         do {
-            log = OperationLog(try await store.recover())
+            let recovered = try await store.recover()
+            let unsealed = try Self.missingSeals(recovered, seals)
+            if !unsealed.isEmpty { try await store.commit(Commit(seals: unsealed)) }
+            machine = Replication(recovered, seals: seals, seed: seed)
             unavailable = nil
         } catch {
             unavailable =
                 error as? RuntimeError ?? RuntimeError(.system, "the store could not be read", cause: error)
         }
+    }
+
+    /// This host's word for what it wrote before there was a swarm.
+    private static func missingSeals(
+        _ recovered: RecoveredLog, _ scheme: SealScheme
+    ) throws(RuntimeError) -> [BatchSeal] {
+        var missing: [BatchSeal] = []
+        for head in recovered.heads where head.origin.node == recovered.origin.node && head.sequence > 0 {
+            let sealed = recovered.seals.first { $0.origin == head.origin }?.sequence ?? 0
+            if sealed < head.sequence { missing.append(try scheme.sealed(head)) }
+        }
+        return missing
     }
 
     /// Why nothing can be written, if so.
@@ -68,148 +134,174 @@ package actor LogWriter {
     }
 
     /// Entries that wait for the commit before them.
-    package var queued: Int { waiting.count }
+    package var queued: Int {
+        guard let writing else { return pending.count }
+        return pending.values.count { $0.last.origin != writing.origin || $0.last.sequence > writing.sequence }
+    }
 
-    /// Gives the drafts their places and returns the operations once they are on disk.
-    package func append(_ entry: Entry) async throws -> [Operation] {
+    // MARK: - Appending
+
+    /// Gives the drafts their places and returns once they are safe, as ``Durability`` says.
+    package func append(_ entry: Entry) async throws -> Appended {
         if let unavailable { throw unavailable }
+        try await prepare(entry.drafts)
+        guard machine != nil else { throw RuntimeError(.unavailable, "the store is not open") }
         return try await withCheckedThrowingContinuation { result in
-            waiting.append(Waiting(entry: entry, result: result))
-            if !isWriting {
-                isWriting = true
-                // The actor's own writer: it ends when nothing waits.
-                Task { await self.drain() }
+            do {
+                try propose(entry, result)
+            } catch {
+                result.resume(throwing: error)
             }
         }
+    }
+
+    /// Numbers, signs and pushes; from here on the entry is under way.
+    private func propose(_ entry: Entry, _ result: CheckedContinuation<Appended, any Error>) throws(RuntimeError) {
+        guard let drafts = machine.map({ Self.chained(entry.drafts, in: $0.log) }),
+            let (operations, effects) = try machine?.propose(drafts, now: now, wallClock: wallClock(), queues: queues)
+        else { throw RuntimeError(.unavailable, "the store is not open") }
+        guard let last = operations.last else {
+            result.resume(returning: Appended(operations: [], replicas: 0))
+            return
+        }
+        for (operation, prefix) in zip(operations, entry.prefixes) {
+            if let prefix { prefixes[operation.dot] = prefix }
+        }
+        ticket += 1
+        pending[ticket] = Pending(operations: operations, last: last.dot, result: result)
+        perform(effects)
+        if durability == .quorum { expire(ticket) }
+    }
+
+    /// Each turn follows the one before it.
+    private static func chained(_ drafts: [OperationLog.Draft], in log: OperationLog) -> [OperationLog.Draft] {
+        var drafts = drafts
+        var previous: Dot?
+        for index in drafts.indices {
+            // The conversation's description is not part of its order.
+            guard drafts[index].kind != .conversationMeta else { continue }
+            if let previous { drafts[index].dependencies = [previous] }
+            previous = log.nextDot(after: index)
+        }
+        return drafts
+    }
+
+    /// Reads what there is of the drafts' conversations: a damaged one fails its own entry and no other.
+    private func prepare(_ drafts: [OperationLog.Draft]) async throws {
+        for stream in Set(drafts.map(\.stream)).sorted() {
+            _ = try await header(of: stream)
+            let deletes = drafts.contains { $0.stream == stream && $0.kind == .delete }
+            try await load(stream, withHistory: deletes)
+        }
+    }
+
+    func load(_ stream: StreamID, withHistory: Bool) async throws {
+        guard !ledger.isLoaded(stream) || withHistory else { return }
+        ledger.load(stream, try await store.operations(of: stream), withHistory: withHistory)
     }
 
     package func header(of stream: StreamID) async throws -> ConversationHeader? {
         if let unavailable { throw unavailable }
-        if let header = headers[stream] { return header }
+        if ledger.isLoaded(stream) { return ledger.header(of: stream) }
         return try await store.conversation(stream)
     }
 
-    private func drain() async {
-        while !waiting.isEmpty {
-            let batch = waiting
-            waiting = []
-            await write(batch)
-        }
-        isWriting = false
-    }
+    // MARK: - When an entry is safe
 
-    private func write(_ batch: [Waiting]) async {
-        guard let before = log else {
-            for member in batch { member.result.resume(throwing: RuntimeError(.unavailable, "the store is not open")) }
-            return
-        }
-        var (members, known) = await withHeaders(batch)
-        guard !members.isEmpty else { return }
-        var after = before
-        var commit = Commit()
-        var operations: [[Operation]] = []
-        do {
-            for member in members {
-                let own = Self.number(member.entry, in: &after, milliseconds: wallClock())
-                for (index, operation) in own.enumerated() {
-                    known[operation.stream] = try Self.header(known[operation.stream], after: operation)
-                    if index < member.entry.prefixes.count, let prefix = member.entry.prefixes[index] {
-                        commit.prefixes.append(
-                            PrefixMatch(prefix: prefix, stream: operation.stream, dot: operation.dot))
-                    }
-                }
-                commit.operations += own
-                operations.append(own)
-            }
-        } catch {
-            for member in members { member.result.resume(throwing: error) }
-            return
-        }
-        commit.heads = [after.head(of: after.origin)]
-        commit.conversations = known.values.sorted { $0.stream < $1.stream }
-        log = after
-        do {
-            let start = ContinuousClock.now
-            try await store.commit(commit)
-            commitSeconds.record(duration: ContinuousClock.now - start)
+    /// The disk has, or refused, a write of this host's.
+    func settle(_ write: Replication.Write, _ result: Result<Void, RuntimeError>) {
+        writing = nil
+        if case .failure(let error) = result {
+            refusal = (error, ContinuousClock.now)
+        } else {
             refusal = nil
-            written.increment(by: commit.operations.count)
-            for header in known.values { headers[header.stream] = header }
-            for (member, own) in zip(members, operations) { member.result.resume(returning: own) }
-        } catch {
-            failures.increment()
-            let reason = error as? RuntimeError ?? RuntimeError(.system, "the store refused a commit", cause: error)
-            refusal = (reason, ContinuousClock.now)
-            var fresh = before
-            // Whether they reached the disk is not known: the numbers are never used again, the rows are read again.
-            fresh.abandonEpoch()
-            log = fresh
-            for stream in known.keys { headers[stream] = nil }
-            for member in members { member.result.resume(throwing: error) }
+        }
+        let origins = Set(write.operations.map(\.dot.origin))
+        for (ticket, entry) in pending.sorted(by: { $0.key < $1.key }) where entry.onDisk == nil {
+            switch result {
+            case .success:
+                guard write.heads.contains(where: { $0.origin == entry.last.origin && $0.sequence >= entry.last.sequence })
+                else { continue }
+            case .failure:
+                // All that was to follow goes with it.
+                guard origins.contains(entry.last.origin) else { continue }
+            }
+            pending[ticket]?.onDisk = result
+            resolve(ticket)
         }
     }
 
-    /// The members whose conversations' rows can be read, and these rows; the others fail, each by itself.
-    private func withHeaders(
-        _ batch: [Waiting]
-    ) async -> (members: [Waiting], known: [StreamID: ConversationHeader]) {
-        var members: [Waiting] = []
-        var known: [StreamID: ConversationHeader] = [:]
-        for member in batch {
-            do {
-                for stream in Set(member.entry.drafts.map(\.stream)) where known[stream] == nil {
-                    known[stream] = try await header(of: stream)
-                }
-                members.append(member)
-            } catch {
-                member.result.resume(throwing: error)
+    func isWriting(_ write: Replication.Write) { writing = write.operations.last?.dot }
+
+    /// A peer's store has this host's stream up to `sequence`.
+    func acknowledged(_ origin: Origin, upTo sequence: UInt64, by peer: NodeID) {
+        for (ticket, entry) in pending.sorted(by: { $0.key < $1.key })
+        where entry.last.origin == origin && entry.last.sequence <= sequence {
+            pending[ticket]?.replicas.insert(peer)
+            resolve(ticket)
+        }
+    }
+
+    /// How many members are alive, this host included: what ``Durability/quorum`` counts against.
+    package func members(alive count: Int) { alive = max(1, count) }
+
+    private func resolve(_ ticket: Int) {
+        guard let entry = pending[ticket] else { return }
+        var isOnDisk = false
+        var refused: RuntimeError?
+        switch entry.onDisk {
+        case .success: isOnDisk = true
+        case .failure(let error): refused = error
+        case nil: break
+        }
+        let replicas = entry.replicas.count + (isOnDisk ? 1 : 0)
+        let isSafe =
+            switch durability {
+            case .first: replicas > 0
+            case .fsync: isOnDisk
+            case .quorum: replicas > alive / 2
+            }
+        if isSafe {
+            pending[ticket] = nil
+            entry.result.resume(returning: Appended(operations: entry.operations, replicas: replicas))
+        } else if let refused {
+            if durability == .fsync || links.isEmpty {
+                fail(ticket, refused)
+            } else {
+                // A peer may have it all the same.
+                expire(ticket)
             }
         }
-        return (members, known)
     }
 
-    /// Numbers the drafts of one entry.
-    private static func number(_ entry: Entry, in log: inout OperationLog, milliseconds: UInt64) -> [Operation] {
-        var drafts = entry.drafts
-        var previous: Dot?
-        for index in drafts.indices {
-            if let previous { drafts[index].dependencies = [previous] }
-            // The conversation's description is not part of its order.
-            if drafts[index].kind != .conversationMeta { previous = log.nextDot(after: index) }
-        }
-        return log.proposed(drafts, milliseconds: milliseconds).flatMap { action -> [Operation] in
-            if case .apply(let operations, _) = action { operations } else { [] }
+    /// So long an entry that this host's disk alone does not make safe waits for the peers.
+    private static let patience = Duration.seconds(2)
+
+    private func expire(_ ticket: Int) {
+        Task {
+            try? await Task.sleep(for: Self.patience)  // nobody cancels it
+            guard let entry = pending[ticket] else { return }
+            if case .failure(let error) = entry.onDisk {
+                fail(ticket, error)
+            } else {
+                fail(
+                    ticket,
+                    RuntimeError(
+                        .unavailable,
+                        "fewer than \(alive / 2 + 1) hosts have stored the turn; it may still arrive there: ask again "
+                            + "with the same idempotency key", retryAfter: .seconds(2)))
+            }
         }
     }
 
-    /// The view's row after one more operation.
-    private static func header(
-        _ header: ConversationHeader?, after operation: Operation
-    ) throws(RuntimeError) -> ConversationHeader? {
-        if operation.kind == .conversationMeta {
-            let meta = try TurnCodec.decodeMeta(operation.body)
-            return header
-                ?? ConversationHeader(
-                    stream: operation.stream, id: meta.id, owner: meta.owner, created: operation.timestamp,
-                    updated: operation.timestamp, turns: 0)
-        }
-        guard var header else { return nil }
-        header.updated = max(header.updated, operation.timestamp)
-        header.turns += 1
-        return header
+    private func fail(_ ticket: Int, _ error: RuntimeError) {
+        pending.removeValue(forKey: ticket)?.result.resume(throwing: error)
     }
-}
 
-/// The rows of conversations in use, so that a commit need not read them first. Bounded; the oldest go.
-private struct HeaderCache {
-    private var rows: [StreamID: ConversationHeader] = [:]
-    private static let limit = 4_096
+    // MARK: - Parts
 
-    subscript(stream: StreamID) -> ConversationHeader? {
-        get { rows[stream] }
-        set {
-            if rows.count >= Self.limit, rows[stream] == nil { rows.removeAll(keepingCapacity: true) }
-            rows[stream] = newValue
-        }
-    }
+    /// Since the start.
+    var now: Duration { ContinuousClock.now - start }
+
+    var queues: [NodeID: Int] { links.mapValues { $0.queued() } }
 }

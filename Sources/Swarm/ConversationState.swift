@@ -1,38 +1,46 @@
 package import Core
 
 /// One conversation as its operations make it: the view that is kept in memory while the conversation is in use.
+///
+/// Shown is what descends from every delete of the conversation (``StreamHistory``), and of requests that were retried
+/// on another host one question with its answer. A turn that this version cannot read (a newer host's) is not shown,
+/// and what follows it is.
 package struct ConversationState: Sendable {
     package private(set) var transcript = Transcript()
-    /// The turns that no other turn follows, ascending.
+    /// The turns that no other turn follows, ascending; of a deleted conversation the deletes.
     package private(set) var heads: [Dot] = []
     /// In the order that every host computes alike.
     package private(set) var dots: [Dot] = []
+    private var history = StreamHistory()
+    /// Turns that are visible, without their bodies.
     private var operations: [Dot: Operation] = [:]
     private var turns: [Dot: Turn] = [:]
+    /// The questions asked with one request key.
+    private var requests: [Bytes16: [Dot]] = [:]
     /// About what this holds in memory.
     package private(set) var bytes = 0
 
     package init() {}
 
-    /// Throws ``RuntimeError`` `.corrupt` for a turn that cannot be read.
-    package init(_ operations: [Operation]) throws(RuntimeError) {
-        for operation in operations { try keep(operation) }
+    package init(_ operations: [Operation]) {
+        for operation in operations { keep(operation) }
         rebuild()
     }
 
     /// Takes further operations; one that is here already changes nothing.
-    package mutating func apply(_ new: [Operation]) throws(RuntimeError) {
+    package mutating func apply(_ new: [Operation]) {
         var isInOrder = true
-        for operation in new where Self.isTurn(operation) && operations[operation.dot] == nil {
+        for operation in new where !history.contains(operation.dot) {
             let follows = operation.dependencies.sorted() == heads
-            try keep(operation)
-            guard isInOrder, follows else {
-                isInOrder = false
-                continue
-            }
+            let isShown = keep(operation)
+            guard Self.isTurn(operation) || operation.kind == .delete else { continue }
             // The usual case: it follows all that is here, so it comes last.
-            show(operation)
-            heads = [operation.dot]
+            if isInOrder, follows, isShown {
+                show(operation.dot)
+                heads = [operation.dot]
+            } else {
+                isInOrder = false
+            }
         }
         if !isInOrder { rebuild() }
     }
@@ -44,6 +52,9 @@ package struct ConversationState: Sendable {
         return dots.reversed().lazy.filter(loose.contains).prefix(Limits.operationDependencies).sorted()
     }
 
+    /// What a conversation begun anew depends on.
+    package var deletes: [Dot] { history.frontier }
+
     package func turn(_ dot: Dot) -> (turn: Turn, timestamp: HybridTimestamp)? {
         guard let turn = turns[dot], let operation = operations[dot] else { return nil }
         return (turn, operation.timestamp)
@@ -53,26 +64,76 @@ package struct ConversationState: Sendable {
         (operation.kind == .userTurn || operation.kind == .assistantTurn) && !operation.flags.contains(.erased)
     }
 
-    private mutating func keep(_ operation: Operation) throws(RuntimeError) {
-        guard Self.isTurn(operation) else { return }
-        turns[operation.dot] = try TurnCodec.decodeTurn(operation.body)
+    /// Returns whether it may be shown without a look at what else is here.
+    @discardableResult
+    private mutating func keep(_ operation: Operation) -> Bool {
+        if history.add(operation) { dropHidden() }
+        guard Self.isTurn(operation), history.isVisible(operation.dot) else { return false }
         bytes += operation.body.count + 256
         var bare = operation
         bare.body = []
         operations[operation.dot] = bare
+        guard let turn = try? TurnCodec.decodeTurn(operation.body) else { return false }
+        turns[operation.dot] = turn
+        if operation.kind == .userTurn, let key = turn.requestKey {
+            requests[key, default: []].append(operation.dot)
+            return requests[key]?.count == 1
+        }
+        guard operation.kind == .assistantTurn, let question = operation.dependencies.first,
+            let key = turns[question]?.requestKey
+        else { return true }
+        return requests[key]?.count ?? 0 < 2
     }
 
-    private mutating func show(_ operation: Operation) {
-        guard let turn = turns[operation.dot] else { return }
-        dots.append(operation.dot)
-        transcript.append(turn, dot: operation.dot, dependencies: operation.dependencies)
+    /// A delete came: nothing of what it hit stays in memory.
+    private mutating func dropHidden() {
+        for dot in operations.keys where !history.isVisible(dot) {
+            operations[dot] = nil
+            turns[dot] = nil
+        }
+        requests = [:]
+        for (dot, turn) in turns where operations[dot]?.kind == .userTurn {
+            if let key = turn.requestKey { requests[key, default: []].append(dot) }
+        }
+        bytes = operations.keys.reduce(0) { $0 + (turns[$1]?.message.text.utf8.count ?? 0) + 256 }
+    }
+
+    private mutating func show(_ dot: Dot) {
+        guard let turn = turns[dot], let operation = operations[dot] else { return }
+        dots.append(dot)
+        transcript.append(turn, dot: dot, dependencies: operation.dependencies)
     }
 
     private mutating func rebuild() {
         transcript = Transcript()
         dots = []
         let all = Array(operations.values)
-        for operation in Linearisation.order(all) { show(operation) }
-        heads = Linearisation.heads(of: all)
+        let repeated = repeatedRequests()
+        for operation in Linearisation.order(all) where !repeated.contains(operation.dot) { show(operation.dot) }
+        heads = operations.isEmpty ? history.frontier : Linearisation.heads(of: all)
+    }
+
+    /// Requests that were retried on another host, which did not know of the first yet, stand twice. The one stays
+    /// that has a whole answer, else any answer; of equals the least. The others go with their answers.
+    private func repeatedRequests() -> Set<Dot> {
+        let several = requests.filter { $0.value.count > 1 }
+        guard !several.isEmpty else { return [] }
+        var answers: [Dot: [Dot]] = [:]
+        for operation in operations.values where operation.kind == .assistantTurn {
+            if let question = operation.dependencies.first { answers[question, default: []].append(operation.dot) }
+        }
+        func rank(_ question: Dot) -> Int {
+            let reasons = (answers[question] ?? []).compactMap { turns[$0]?.outcome?.finishReason }
+            return reasons.contains { $0 == .stop || $0 == .length } ? 0 : reasons.isEmpty ? 2 : 1
+        }
+        var repeated: Set<Dot> = []
+        for questions in several.values {
+            let kept = questions.min { (rank($0), $0) < (rank($1), $1) }
+            for question in questions where question != kept {
+                repeated.insert(question)
+                repeated.formUnion(answers[question] ?? [])
+            }
+        }
+        return repeated
     }
 }

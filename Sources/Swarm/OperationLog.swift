@@ -1,8 +1,15 @@
 // The replicated log of one host, without I/O (swarm.md §2): what this host writes gets its place in its own origin's
-// stream; what others wrote is taken exactly once and in order, whatever order it arrives in.
+// stream and its author's seal; what others wrote is taken exactly once and in order, whatever order it arrives in, and
+// only as its author signed it.
 //
-// Taken from the page as it stands, with one reading of ours: an operation whose dependencies are not here yet waits
-// at the head of its own origin's queue, so an origin's stream is always applied without gaps.
+// Taken from the page as it stands, with these readings of ours:
+// - An operation whose dependencies are not here yet waits at the head of its own origin's queue, so an origin's
+//   stream is always applied without gaps.
+// - A batch as its author made it is applied whole or not at all: a part of it has no seal, so a host that lost the
+//   rest could prove that part to nobody. It cannot wait for itself: its author had applied whole batches only. What a
+//   store has joined together from several is applied as far as it goes (`isDivisible`), since the parts of two such
+//   may wait for one another; the store that sent it holds the seal.
+// - Two contradicting seals are found as far back as the trail of chain hashes reaches that is kept in memory.
 
 package import Core
 internal import Cryptography
@@ -24,64 +31,113 @@ package struct OperationLog: Sendable {
         }
     }
 
+    /// Operations with a place in the log.
+    package struct Advance: Hashable, Sendable {
+        /// Each after what it depends on.
+        package var operations: [Operation] = []
+        /// Where their origins stand after them.
+        package var heads: [LogHead] = []
+        package var seals: [BatchSeal] = []
+    }
+
     package enum Action: Hashable, Sendable {
-        /// Store these, in this order and at once, with the heads that follow from them; then show them in the views.
-        case apply([Operation], heads: [LogHead])
+        /// Store these, in this order and at once; then show them in the views.
+        case apply(Advance)
         /// Ask peers for the operations of `origin` above `after`.
         case pull(origin: Origin, after: UInt64)
         /// A peer's clock is further ahead than we follow; the operation is taken all the same.
         case clockAhead(NodeID, milliseconds: UInt64)
-        /// Too much waits for a gap to close: the operation is dropped and will be pulled.
+        /// Too much waits for a gap to close: the batch that begins here is dropped and will be pulled.
         case dropped(Dot)
+        /// The batch is not what its author signed, or the author signed something else than what is here: that shows
+        /// once `by` gives what it has of the origin above `after`.
+        case rejected(Origin, sequence: UInt64, after: UInt64, by: NodeID)
+        /// The author signed two streams: proof. Nothing more is taken of the origin.
+        case equivocated(Equivocation)
+    }
+
+    /// Two words of one author that contradict each other, with the chains that they cover.
+    package struct Equivocation: Hashable, Sendable {
+        package var ours: LogHead
+        package var theirs: LogHead
+        /// Nil where the last seal here covers more or less than `ours`.
+        package var ourSeal: BatchSeal?
+        package var theirSeal: BatchSeal
     }
 
     /// The stream that this host writes at present.
     package private(set) var origin: Origin
     /// What has been applied.
     package private(set) var applied: VersionVector
-    private var chains: [Origin: ChainHash]
+    /// Origins of which contradicting seals are known.
+    package internal(set) var frozen: Set<Origin> = []
+    /// The latest seal of each origin.
+    package private(set) var seals: [Origin: BatchSeal] = [:]
+    let scheme: SealScheme
+    private var chains: [Origin: ChainHash] = [:]
+    /// The chain hashes at the last operations of each origin, ascending and without gaps.
+    private var trails: [Origin: Trail] = [:]
     private var clock: HybridClock
-    private var parked: [Origin: Parking] = [:]
-    /// Of all that is parked.
-    private var parkedBytes = 0
+    var waiting = WaitingBatches()
 
-    /// Operations of one origin that wait for others, by sequence.
-    private struct Parking {
-        var operations: [UInt64: Operation] = [:]
-        var bytes = 0
+    /// How far back contradictions are recognised, in operations.
+    private static let trailLength = 64
 
-        /// About what an operation takes while it waits.
-        static func size(of operation: Operation) -> Int {
-            operation.body.count + 128 + 48 * operation.dependencies.count
-        }
+    private struct Trail {
+        /// The place of the first of ``chains``.
+        var start: UInt64
+        var chains: [ChainHash]
     }
 
-    package init(_ recovered: RecoveredLog) {
+    package init(_ recovered: RecoveredLog, seals scheme: SealScheme) {
         origin = recovered.origin
         applied = VersionVector()
-        chains = [:]
+        clock = HybridClock(latest: recovered.latestTimestamp)
+        self.scheme = scheme
         for head in recovered.heads {
             applied[head.origin] = head.sequence
             chains[head.origin] = head.chain
+            trails[head.origin] = Trail(start: head.sequence, chains: [head.chain])
         }
-        clock = HybridClock(latest: recovered.latestTimestamp)
     }
+
+    // MARK: - Own operations
 
     /// Gives each draft the next place in this host's stream. A draft may depend on an earlier one of the same call:
     /// ``nextDot(after:)`` tells which dot that will be.
     ///
-    /// - Returns: one `apply`, or nothing for no drafts.
-    package mutating func proposed(_ drafts: [Draft], milliseconds: UInt64) -> [Action] {
-        guard !drafts.isEmpty else { return [] }
+    /// - Returns: what to apply, and the same as batches to send: more than one where they would not fit into one.
+    /// - Throws: what the signing throws; nothing is numbered then.
+    package mutating func proposed(
+        _ drafts: [Draft], milliseconds: UInt64
+    ) throws(RuntimeError) -> (advance: Advance, batches: [OperationBatch]) {
+        var after = self
+        var batches: [OperationBatch] = []
         var operations: [Operation] = []
+        var bytes = 0
+        func seal() throws(RuntimeError) {
+            guard !operations.isEmpty else { return }
+            let seal = try scheme.sealed(after.head(of: origin))
+            after.seals[origin] = seal
+            batches.append(OperationBatch(operations: operations, seal: seal))
+            operations = []
+            bytes = 0
+        }
         for draft in drafts {
             let operation = Operation(
-                dot: nextDot(), kind: draft.kind, timestamp: clock.tick(milliseconds: milliseconds),
+                dot: after.nextDot(), kind: draft.kind, timestamp: after.clock.tick(milliseconds: milliseconds),
                 stream: draft.stream, dependencies: draft.dependencies, body: draft.body)
-            advance(over: operation)
+            if operations.count == Limits.batchOperations || bytes + operation.body.count > Limits.batchBytes {
+                try seal()
+            }
+            after.advance(over: operation)
             operations.append(operation)
+            bytes += operation.body.count
         }
-        return [.apply(operations, heads: [head(of: origin)])]
+        try seal()
+        self = after
+        let heads = batches.isEmpty ? [] : [head(of: origin)]
+        return (Advance(operations: batches.flatMap(\.operations), heads: heads, seals: batches.map(\.seal)), batches)
     }
 
     /// The dot of this host's next operation but `count`.
@@ -89,55 +145,107 @@ package struct OperationLog: Sendable {
         Dot(origin: origin, sequence: applied[origin] &+ 1 &+ UInt64(clamping: count))
     }
 
-    /// Takes what a peer sent; their signatures are checked by now. Older ones are ignored, younger ones wait.
-    package mutating func received(_ operations: [Operation], milliseconds: UInt64) -> [Action] {
-        var actions: [Action] = []
-        var ready: [Operation] = []
-        var dropped: Set<Origin> = []
-        for operation in operations where !applied.contains(operation.dot) {
-            avoid(operation.dot.origin)
-            if !clock.observe(operation.timestamp, milliseconds: milliseconds) {
-                actions.append(
-                    .clockAhead(operation.dot.origin.node, milliseconds: operation.timestamp.milliseconds))
-            }
-            if isReady(operation) {
-                // It never waits, so a long batch in order is bounded by nothing but itself.
-                take(operation, into: &ready)
-            } else if !park(operation) {
-                actions.append(.dropped(operation.dot))
-                dropped.insert(operation.dot.origin)
-            }
-        }
-        takeParked(into: &ready)
-        if !ready.isEmpty {
-            let origins = Set(ready.map(\.dot.origin))
-            actions.append(.apply(ready, heads: origins.sorted().map(head(of:))))
-        }
-        return actions + gaps(dropped)
-    }
-
-    /// What is still missing, for a peer that says how far it is.
-    package mutating func behind(_ theirs: VersionVector) -> [Action] {
-        for entry in theirs.entries where applied[entry.origin] < entry.sequence { avoid(entry.origin) }
-        return theirs.entries.compactMap { entry in
-            let ours = applied[entry.origin]
-            return ours < entry.sequence ? .pull(origin: entry.origin, after: ours) : nil
-        }
-    }
-
-    /// The last commit of this host's stream was refused by the disk: what it numbered never existed. A new epoch
-    /// begins, so that no number is ever given twice (swarm.md §1).
+    /// This host's stream ends: what it numbered last may never have existed. A new epoch begins, so that no number is
+    /// ever given twice (swarm.md §1).
     package mutating func abandonEpoch() {
         avoid(origin)
         // What peers hold of this host's epochs from before a restored backup is not written again either.
         for entry in applied.entries { avoid(entry.origin) }
     }
 
+    /// A peer's word on how far it is. Where that is further in this host's own stream than the host itself, the
+    /// stream ends (restored backup). Returns whether it did.
+    package mutating func heard(_ theirs: VersionVector) -> Bool {
+        let before = origin
+        for entry in theirs.entries where applied[entry.origin] < entry.sequence { avoid(entry.origin) }
+        return origin != before
+    }
+
+    // MARK: - Operations of others
+
+    /// Takes what a peer sent. Older ones are ignored, younger ones wait.
+    ///
+    /// - Parameter isDivisible: what a store has joined, not as its author sent it.
+    package mutating func received(
+        _ batches: [OperationBatch], from peer: NodeID, isDivisible: Bool = false, milliseconds: UInt64
+    ) -> [Action] {
+        var taking = Taking(milliseconds: milliseconds)
+        var dropped: Set<Origin> = []
+        for batch in batches {
+            guard let last = Self.last(of: batch) else {
+                let first = batch.operations.first?.dot.sequence ?? 0
+                taking.actions.append(
+                    .rejected(batch.origin, sequence: first, after: applied[batch.origin], by: peer))
+                continue
+            }
+            guard !frozen.contains(batch.origin) else { continue }
+            guard last > applied[batch.origin] else {
+                compare(batch, from: peer, &taking)
+                continue
+            }
+            var isKept = waiting.add(batch, from: peer, isDivisible: isDivisible, after: applied[batch.origin])
+            take(batch.origin, &taking)
+            // Only what still waits counts against the bounds.
+            if waiting.bytes > Limits.parkedBytes, waiting.removeLatest(of: batch.origin) { isKept = false }
+            if !isKept {
+                taking.actions.append(.dropped(batch.operations[0].dot))
+                dropped.insert(batch.origin)
+            }
+        }
+        takeWaiting(&taking)
+        if !taking.advance.operations.isEmpty {
+            taking.advance.heads = Set(taking.advance.operations.map(\.dot.origin)).sorted().map(head(of:))
+            taking.actions.append(.apply(taking.advance))
+        }
+        return taking.actions + gaps(dropped)
+    }
+
+    /// The store refused what was applied last: these origins stand where it has them.
+    package mutating func retreat(to heads: [LogHead]) {
+        for head in heads where head.sequence < applied[head.origin] {
+            applied[head.origin] = head.sequence
+            chains[head.origin] = head.chain
+            trails[head.origin] = Trail(start: head.sequence, chains: [head.chain])
+            if let seal = seals[head.origin], seal.sequence > head.sequence { seals[head.origin] = nil }
+            waiting.distrust(head.origin)
+        }
+    }
+
     package func head(of origin: Origin) -> LogHead {
         LogHead(origin: origin, sequence: applied[origin], chain: chains[origin] ?? .empty)
     }
 
+    /// How far this host is with what waits here counted, up to the first gap.
+    package func reach(of origin: Origin) -> UInt64 { waiting.reach(of: origin, from: applied[origin]) }
+
+    /// Contradictions of what comes after this place can be proven.
+    func trailStart(of origin: Origin) -> UInt64 { trails[origin]?.start ?? 0 }
+
+    /// Batches that wait for something else, and what they take.
+    package var parked: (batches: Int, bytes: Int) { (waiting.count, waiting.bytes) }
+
     // MARK: - Parts
+
+    /// What one call gathers.
+    private struct Taking {
+        var milliseconds: UInt64
+        var advance = Advance()
+        var actions: [Action] = []
+    }
+
+    /// The last sequence of a batch that is what a batch must be; nil for any other.
+    private static func last(of batch: OperationBatch) -> UInt64? {
+        guard let first = batch.operations.first, first.dot.sequence > 0 else { return nil }
+        var next = first.dot.sequence
+        for operation in batch.operations {
+            guard operation.dot.origin == batch.origin, operation.dot.sequence == next, next < .max,
+                operation.dependencies.count <= Limits.operationDependencies,
+                !operation.flags.contains(.erased) || operation.body.count == SHA256.digestBytes
+            else { return nil }
+            next += 1
+        }
+        return batch.seal.sequence == next - 1 ? next - 1 : nil
+    }
 
     /// Operations of `used` exist, or may exist, that this host does not hold: where it writes that epoch or an
     /// earlier one, it goes on above (swarm.md §1). No host comes to the last epoch by itself: a claim of it is void.
@@ -148,86 +256,163 @@ package struct OperationLog: Sendable {
 
     private mutating func advance(over operation: Operation) {
         let origin = operation.dot.origin
+        let chain = Self.chain(chains[origin] ?? .empty, operation)
         applied[origin] = operation.dot.sequence
-        chains[origin] = Self.chain((chains[origin] ?? .empty), operation)
+        chains[origin] = chain
+        if trails[origin] == nil { trails[origin] = Trail(start: 0, chains: [.empty]) }
+        trails[origin]?.chains.append(chain)
+        if let count = trails[origin]?.chains.count, count > 2 * Self.trailLength {
+            trails[origin]?.chains.removeFirst(count - Self.trailLength)
+            trails[origin]?.start += UInt64(count - Self.trailLength)
+        }
     }
 
     /// chain_n = SHA-256(chain_{n-1} ‖ SHA-256(op_n)); an erased operation carries the hash that it had
     /// (swarm.md §2, §4).
     package static func chain(_ previous: ChainHash, _ operation: Operation) -> ChainHash {
-        let hash =
-            operation.flags.contains(.erased) ? operation.body : SHA256.hash(OperationCodec.encode(operation))
-        return ChainHash(SHA256.hash(previous.bytes + hash))
+        ChainHash(SHA256.hash(previous.bytes + contentHash(of: operation)))
     }
 
-    private func isReady(_ operation: Operation) -> Bool {
-        operation.dot.sequence == applied[operation.dot.origin] &+ 1
-            && operation.dependencies.allSatisfy { applied.contains($0) }
+    /// What is left of an operation when its content goes.
+    package static func contentHash(of operation: Operation) -> [UInt8] {
+        operation.flags.contains(.erased) ? operation.body : SHA256.hash(OperationCodec.encode(operation))
     }
 
-    private mutating func take(_ operation: Operation, into ready: inout [Operation]) {
-        unpark(operation.dot)
-        advance(over: operation)
-        ready.append(operation)
+    private func chain(at sequence: UInt64, of origin: Origin) -> ChainHash? {
+        if sequence == 0 { return .empty }
+        guard let trail = trails[origin], sequence >= trail.start, sequence - trail.start < trail.chains.count
+        else { return nil }
+        return trail.chains[Int(sequence - trail.start)]
     }
 
-    /// False when a bound is reached.
-    private mutating func park(_ operation: Operation) -> Bool {
-        let origin = operation.dot.origin
-        var parking = parked[origin] ?? Parking()
-        guard parking.operations[operation.dot.sequence] == nil else { return true }
-        let size = Parking.size(of: operation)
-        // The next one of its origin waits for another origin; without it nothing behind it could ever be taken.
-        let isNext = operation.dot.sequence == applied[origin] &+ 1
-        guard
-            parkedBytes + size <= Limits.parkedBytes,
-            isNext
-                || parking.operations.count < Limits.parkedOperationsPerOrigin
-                    && parking.bytes + size <= Limits.parkedBytesPerOrigin
-        else { return false }
-        parking.operations[operation.dot.sequence] = operation
-        parking.bytes += size
-        parkedBytes += size
-        parked[origin] = parking
-        return true
+    /// A batch of what is here already: the same again, or another stream under the same name.
+    private mutating func compare(_ batch: OperationBatch, from peer: NodeID, _ taking: inout Taking) {
+        let head = batch.operations[0].dot.sequence - 1
+        guard let before = chain(at: head, of: batch.origin), let ours = chain(at: batch.seal.sequence, of: batch.origin)
+        else { return }
+        let theirs = batch.operations.reduce(before, Self.chain)
+        guard theirs != ours else { return }
+        judge(batch, ours: LogHead(origin: batch.origin, sequence: batch.seal.sequence, chain: ours), theirs, peer, &taking)
     }
 
-    private mutating func unpark(_ dot: Dot) {
-        guard let operation = parked[dot.origin]?.operations.removeValue(forKey: dot.sequence) else { return }
-        let size = Parking.size(of: operation)
-        parkedBytes -= size
-        parked[dot.origin]?.bytes -= size
-        if parked[dot.origin]?.operations.isEmpty == true { parked[dot.origin] = nil }
+    /// `batch` is not what is here: either its author signed it all the same, or somebody forged it.
+    private mutating func judge(
+        _ batch: OperationBatch, ours: LogHead, _ theirs: ChainHash, _ peer: NodeID, _ taking: inout Taking
+    ) {
+        let origin = batch.origin
+        guard scheme.vouches(batch.seal, for: theirs) else {
+            taking.actions.append(
+                .rejected(origin, sequence: batch.seal.sequence, after: trailStart(of: origin), by: peer))
+            return
+        }
+        frozen.insert(origin)
+        waiting.removeAll(of: origin)
+        // Somebody else writes this host's stream: a copy of its disk is at work.
+        avoid(origin)
+        let seal = seals[origin].flatMap { $0.sequence == ours.sequence ? $0 : nil }
+        taking.actions.append(
+            .equivocated(
+                Equivocation(
+                    ours: ours, theirs: LogHead(origin: origin, sequence: batch.seal.sequence, chain: theirs),
+                    ourSeal: seal, theirSeal: batch.seal)))
     }
 
     /// All that waited and can be applied now, in an order in which each follows what it depends on.
-    private mutating func takeParked(into ready: inout [Operation]) {
-        var progressed = true
+    private mutating func takeWaiting(_ taking: inout Taking) {
+        var progressed = !waiting.isEmpty
         while progressed {
             progressed = false
-            for origin in parked.keys.sorted() {
-                while let next = parked[origin]?.operations[applied[origin] &+ 1], isReady(next) {
-                    take(next, into: &ready)
-                    progressed = true
-                }
-            }
+            for origin in waiting.origins where take(origin, &taking) { progressed = true }
         }
     }
 
+    /// What waits of `origin`, as far as it can be applied. Returns whether anything was done.
+    @discardableResult
+    private mutating func take(_ origin: Origin, _ taking: inout Taking) -> Bool {
+        var progressed = false
+        while let entry = waiting.next(of: origin, after: applied[origin]) {
+            if !entry.isVerified {
+                guard verify(entry, &taking) else {
+                    progressed = true
+                    continue
+                }
+            }
+            let done = apply(entry, &taking)
+            if done > 0 { progressed = true }
+            guard applied[origin] == entry.last else { return progressed }
+            waiting.remove(entry, of: origin)
+            seals[origin] = entry.batch.seal
+            taking.advance.seals.append(entry.batch.seal)
+        }
+        return progressed
+    }
+
+    /// Whether the batch, over what is here, is what its author signed; it is thrown away if not.
+    private mutating func verify(_ entry: WaitingBatches.Entry, _ taking: inout Taking) -> Bool {
+        let origin = entry.batch.origin
+        let ours = head(of: origin)
+        let fresh = entry.batch.operations.drop { $0.dot.sequence <= ours.sequence }
+        if scheme.vouches(entry.batch.seal, for: fresh.reduce(ours.chain, Self.chain)) {
+            waiting.trust(entry, of: origin)
+            return true
+        }
+        waiting.remove(entry, of: origin)
+        // With a chain hash from before its beginning it can be judged by itself.
+        if entry.first <= ours.sequence, let before = chain(at: entry.first - 1, of: origin) {
+            judge(entry.batch, ours: ours, entry.batch.operations.reduce(before, Self.chain), entry.peer, &taking)
+        } else {
+            taking.actions.append(
+                .rejected(origin, sequence: entry.last, after: trailStart(of: origin), by: entry.peer))
+        }
+        return false
+    }
+
+    /// Applies what is ready of a verified batch. Returns how many operations that were.
+    private mutating func apply(_ entry: WaitingBatches.Entry, _ taking: inout Taking) -> Int {
+        let origin = entry.batch.origin
+        let fresh = entry.batch.operations.drop { $0.dot.sequence <= applied[origin] }
+        if !entry.isDivisible {
+            let isReady = fresh.allSatisfy { operation in
+                operation.dependencies.allSatisfy {
+                    isMet($0) || $0.origin == origin && $0.sequence < operation.dot.sequence
+                }
+            }
+            guard isReady else { return 0 }
+        }
+        var count = 0
+        for operation in fresh {
+            guard operation.dependencies.allSatisfy(isMet) else { break }
+            if count == 0 { avoid(origin) }
+            if !clock.observe(operation.timestamp, milliseconds: taking.milliseconds) {
+                taking.actions.append(.clockAhead(origin.node, milliseconds: operation.timestamp.milliseconds))
+            }
+            advance(over: operation)
+            taking.advance.operations.append(operation)
+            count += 1
+        }
+        return count
+    }
+
+    /// Of a frozen origin nothing more comes: nobody waits for it.
+    private func isMet(_ dependency: Dot) -> Bool {
+        applied.contains(dependency) || frozen.contains(dependency.origin)
+    }
+
     /// A pull for every origin whose next operation, or whose dependency, is not here; and for those of which
-    /// something was dropped, unless what comes before it waits itself.
+    /// something was dropped.
     private func gaps(_ dropped: Set<Origin>) -> [Action] {
         var after: [Origin: UInt64] = [:]
-        for origin in dropped where parked[origin]?.operations[applied[origin] &+ 1] == nil {
-            after[origin] = applied[origin]
-        }
-        for (origin, parking) in parked {
-            if let next = parking.operations[applied[origin] &+ 1] {
-                for dependency in next.dependencies where !applied.contains(dependency) {
-                    after[dependency.origin] = applied[dependency.origin]
+        for origin in dropped { after[origin] = reach(of: origin) }
+        for origin in waiting.origins {
+            let reach = reach(of: origin)
+            if waiting.end(of: origin) > reach { after[origin] = reach }
+            guard let next = waiting.peek(of: origin, after: applied[origin]) else { continue }
+            for operation in next.batch.operations where operation.dot.sequence > applied[origin] {
+                for dependency in operation.dependencies where !isMet(dependency) {
+                    let reach = self.reach(of: dependency.origin)
+                    if dependency.sequence > reach { after[dependency.origin] = reach }
                 }
-            } else {
-                after[origin] = applied[origin]
+                if next.isDivisible { break }
             }
         }
         return after.sorted { $0.key < $1.key }.map { .pull(origin: $0.key, after: $0.value) }

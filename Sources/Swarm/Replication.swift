@@ -1,12 +1,31 @@
-package import Core
+// The replicated log across hosts (swarm.md §2, §5), without I/O.
+//
+// What is as the page says: own operations go to every linked peer before the disk has them; a host that lacks some
+// asks for them, their author first; every keepalive carries a digest, so that nothing stays unnoticed for longer than
+// two of them. Our readings and deviations:
+//
+// - The vector and the digest that a host tells are of its store, not of its memory: they are what it will still have
+//   after a crash. A digest covers the chain hashes too, and every vector comes with the digest of just that vector, so
+//   that equal vectors with unequal content are told for certain, not guessed.
+// - Each host tells its peers whom it is linked with. What comes from P goes on to a peer X that is not linked with P
+//   (nor with the author), by the least of those who are linked with both: across a partition that a third host
+//   bridges an operation needs one hop more, and in a full mesh nothing is ever sent twice. Digests heal what this
+//   misses, within two keepalives.
+// - A batch is joined with the one before it only where it depends on nobody else: see `OperationLog`.
+// - A peer whose queue is full is sent nothing until it has drained; it is told the vector then, and asks.
+//
+// Bounds: a peer's outbox `Limits.linkQueueBytes`; asked pulls 64 origins a peer; queued pulls of a peer 4,096 origins,
+// one read of the store for a peer at a time; members remembered `Limits.knownHosts`.
 
-/// The replicated log across hosts, without I/O: what this host writes goes to everyone it is linked with, what it
-/// lacks is fetched from whoever has it (swarm.md §2, §5). It owns the ``OperationLog``; its shell owns the disk and
-/// the links.
+package import Core
+internal import Cryptography
+
+/// A pure machine. It owns the ``OperationLog``; its shell owns the disk and the links.
 ///
 /// The shell's part: perform the effects in their order; answer each ``Effect/commit(_:)`` with
-/// ``Event/stored(_:)`` or ``Event/refused(_:)``, each ``Effect/read(_:)`` with ``Event/read(_:_:)``; tick every 20 ms.
-/// Messages are whole: ``LinkChannel`` byte included, both ways.
+/// ``Event/stored(_:)`` or ``Event/refused(_:heads:)``, each ``Effect/read(_:)`` with ``Event/read(_:_:)``; tick every
+/// 20 ms. Messages are whole: ``LinkChannel`` byte included, both ways. After ``Notice/malformed(_:_:)`` the link should
+/// be closed: nothing that follows on it is understood.
 package struct Replication: Sendable {
     package enum Event: Sendable {
         /// A fresh link carries all messages with this peer from now on; an earlier one is over.
@@ -15,8 +34,9 @@ package struct Replication: Sendable {
         case received([UInt8], from: NodeID)
         /// The store has it, by the number of the ``Write``.
         case stored(UInt64)
-        /// The store refused it; nothing of it, or all of it, may be on disk.
-        case refused(UInt64)
+        /// The store refused it. `heads` is where its origins stand in the store, read afresh; nil where that cannot
+        /// be read.
+        case refused(UInt64, heads: [LogHead]?)
         /// What the store has above the place that was asked for; nil where it cannot give a sealed batch.
         case read(Read, OperationBatch?)
         /// A piece of a snapshot, in the snapshot's order.
@@ -29,7 +49,7 @@ package struct Replication: Sendable {
     package enum Effect: Sendable {
         case send([UInt8], to: NodeID)
         /// Write this to the store, with the rows of the views that follow. At most one own and one other write are on
-        /// their way at a time.
+        /// their way at a time; the store must do them in the order of the effects.
         case commit(Write)
         /// Read a batch for a peer.
         case read(Read)
@@ -59,27 +79,17 @@ package struct Replication: Sendable {
     package enum Notice: Hashable, Sendable {
         /// A peer has this host's stream up to here in its store.
         case acknowledged(Origin, upTo: UInt64, by: NodeID)
-        /// A batch is not what its author signed; it was thrown away.
-        case forged(Origin, sequence: UInt64, by: NodeID)
+        /// A batch is not what its author signed, or contradicts what is here; it was thrown away.
+        case rejected(Origin, sequence: UInt64, by: NodeID)
         /// An author signed two different streams; nothing more of it is taken.
-        case equivocated(Equivocation)
+        case equivocated(OperationLog.Equivocation)
         /// Equal vectors, different content: must never happen.
         case diverged(NodeID, origin: Origin?)
         case clockAhead(NodeID, milliseconds: UInt64)
-        case pulled(NodeID)
-        /// Not a message that this version knows, or one that breaks the rules.
+        /// Not a message that can be: the session is over.
         case malformed(NodeID, String)
-        /// This host's stream ended and a new epoch began: the disk refused, or a peer holds more of it than the disk.
+        /// This host's stream ended and a new epoch began: the disk refused, or a peer holds more of it than this host.
         case abandonedEpoch(Origin)
-    }
-
-    /// Two words of one author that contradict each other: proof, with the chains that they cover.
-    package struct Equivocation: Hashable, Sendable {
-        package var ours: LogHead
-        package var theirs: LogHead
-        /// Nil where ours covers more than the place of the contradiction.
-        package var ourSeal: BatchSeal?
-        package var theirSeal: BatchSeal
     }
 
     /// How this host and one peer stand.
@@ -92,35 +102,333 @@ package struct Replication: Sendable {
         package var isDemoted: Bool
     }
 
+    /// Counted since the start.
+    package struct Tally: Hashable, Sendable {
+        package var sent = 0
+        package var received = 0
+        package var pulls = 0
+        package var divergences = 0
+        package var rejections = 0
+        package var malformed = 0
+
+        package init() {}
+    }
+
+    package enum Timing {
+        package static let tick = Duration.milliseconds(20)
+        package static let keepalive = Duration.seconds(1)
+        /// So long a missing operation may still be on its way by itself.
+        static let patience = Duration.milliseconds(20)
+        static let answer = Duration.milliseconds(400)
+        static let retry = Duration.milliseconds(500)
+        static let refusal = Duration.seconds(1)
+        static let challenge = Duration.seconds(5)
+        static let alarm = Duration.seconds(30)
+        static let neighbours = Duration.milliseconds(200)
+        static let snapshotRetry = Duration.seconds(30)
+        static let snapshotIdle = Duration.seconds(60)
+    }
+
+    /// Beyond so many missing operations a snapshot is fetched.
+    package static let snapshotDistance = 2_000
+
     /// What this host has applied, its own stream included.
-    package private(set) var log: OperationLog
+    package internal(set) var log: OperationLog
+    package internal(set) var tally = Tally()
+    var peers: [NodeID: Peer] = [:]
+    /// Also those not linked now.
+    var members: [NodeID: Member] = [:]
+    var wants: [Origin: Want] = [:]
+    var snapshot: (peer: NodeID, since: Duration)?
+    var snapshotAllowedAt = Duration.zero
+    var challenged: [Origin: Duration] = [:]
+    var neighboursDueAt: Duration?
+    var random: SplitMix64
+
+    // What the store has, and what is on its way there.
+    var storedHeads: [Origin: LogHead] = [:]
+    package internal(set) var vector = VersionVector()
+    private var cachedDigest: Bytes16?
+    private var numbers: UInt64 = 0
+    private var ownWrite: Write?
+    private var otherWrite: Write?
+    private var ownNext = OperationLog.Advance()
+    private var otherNext = OperationLog.Advance()
+    /// Of ``ownWrite`` and ``ownNext``, as they travel.
+    private var unsettled: [OperationBatch] = []
+    /// Who brought the latest of an origin that is not linked itself.
+    private var bringers: [Origin: NodeID] = [:]
 
     /// - Parameter seed: for the jitter of keepalives and the choice among peers.
     package init(_ recovered: RecoveredLog, seals: SealScheme, seed: UInt64) {
-        log = OperationLog(recovered)
+        log = OperationLog(recovered, seals: seals)
+        random = SplitMix64(seed: seed)
+        for head in recovered.heads {
+            storedHeads[head.origin] = head
+            vector[head.origin] = head.sequence
+        }
     }
+
+    // MARK: - Events
 
     /// - Parameters:
     ///   - now: since the start, monotonic.
     ///   - wallClock: milliseconds since 1970.
-    ///   - queued: bytes that wait on the link with a peer.
+    ///   - queues: bytes that wait on the links; a peer left out has none.
     package mutating func step(
-        _ event: Event, now: Duration, wallClock: UInt64, queued: (NodeID) -> Int
-    ) -> [Effect] { [] }
+        _ event: Event, now: Duration, wallClock: UInt64, queues: [NodeID: Int] = [:]
+    ) -> [Effect] {
+        var turn = Turn(now: now, wallClock: wallClock, queues: queues)
+        switch event {
+        case .linked(let peer): link(peer, &turn)
+        case .unlinked(let peer): unlink(peer, &turn)
+        case .received(let bytes, let peer): receive(bytes, from: peer, &turn)
+        case .stored(let number): stored(number, &turn)
+        case .refused(let number, let heads): refused(number, heads, &turn)
+        case .read(let read, let batch): serve(read, batch, &turn)
+        case .snapshot(let batches, let peer):
+            snapshot = snapshot.map { ($0.peer, now) }
+            deliver(batches, from: peer, isDivisible: true, &turn)
+        case .snapshotEnded(let peer, let isWhole):
+            if snapshot?.peer == peer { snapshot = nil }
+            if !isWhole { snapshotAllowedAt = now + Timing.snapshotRetry }
+            pursue(&turn)
+        case .ticked: tick(&turn)
+        }
+        return turn.effects
+    }
 
     /// Gives each draft the next place in this host's stream, signs, and pushes to the peers. A draft may depend on an
     /// earlier one of the same call: ``OperationLog/nextDot(after:)`` tells which dot that will be. Throws what the
     /// signing throws; nothing is numbered then.
     package mutating func propose(
-        _ drafts: [OperationLog.Draft], now: Duration, wallClock: UInt64, queued: (NodeID) -> Int
-    ) throws(RuntimeError) -> (operations: [Operation], effects: [Effect]) { ([], []) }
+        _ drafts: [OperationLog.Draft], now: Duration, wallClock: UInt64, queues: [NodeID: Int] = [:]
+    ) throws(RuntimeError) -> (operations: [Operation], effects: [Effect]) {
+        let (advance, batches) = try log.proposed(drafts, milliseconds: wallClock)
+        guard !batches.isEmpty else { return ([], []) }
+        var turn = Turn(now: now, wallClock: wallClock, queues: queues)
+        unsettled += batches
+        for peer in peers.keys.sorted() {
+            for batch in batches { post(batch, to: peer) }
+            flush(peer, &turn)
+        }
+        ownNext.add(advance)
+        write(&turn)
+        return (advance.operations, turn.effects)
+    }
 
-    /// What this host's store holds: what it tells its peers.
-    package var vector: VersionVector { log.applied }
+    /// One call's circumstances, and what comes of it.
+    struct Turn {
+        let now: Duration
+        let wallClock: UInt64
+        let queues: [NodeID: Int]
+        var effects: [Effect] = []
 
-    /// Every peer that is linked, ascending.
-    package var lags: [Lag] { [] }
+        mutating func notice(_ notice: Notice) { effects.append(.notice(notice)) }
+    }
 
-    /// The peers, linked now or earlier, whose stores hold `dot`, as far as they have said; ascending.
-    package func holders(of dot: Dot) -> [NodeID] { [] }
+    // MARK: - The store
+
+    /// What waits to be written of others' operations, in bytes: a shell that lets it grow without reading less from
+    /// its links has no bound.
+    package var backlog: Int { otherNext.bytes }
+
+    /// SHA-256 over what the store holds, chains included: equal on hosts that hold the same.
+    package var digest: [UInt8] {
+        var writer = ByteWriter()
+        writer.put(raw: Array("igris-log-1".utf8))
+        for (origin, head) in storedHeads.sorted(by: { $0.key < $1.key }) where head.sequence > 0 {
+            writer.put(origin.node.bytes)
+            writer.put(bigEndian: origin.epoch)
+            writer.put(bigEndian: head.sequence)
+            writer.put(raw: head.chain.bytes)
+        }
+        return SHA256.hash(writer.bytes)
+    }
+
+    /// The first half of ``digest``, computed once for each state of the store.
+    mutating func shortDigest() -> Bytes16 {
+        if let cachedDigest { return cachedDigest }
+        let digest = Bytes16(digest) ?? Bytes16(high: 0, low: 0)
+        cachedDigest = digest
+        return digest
+    }
+
+    /// Starts what can be started: one write of each kind at a time.
+    mutating func write(_ turn: inout Turn) {
+        if ownWrite == nil, !ownNext.operations.isEmpty {
+            ownWrite = begin(ownNext, isOwn: true, &turn)
+            ownNext = OperationLog.Advance()
+        }
+        if otherWrite == nil, !otherNext.operations.isEmpty {
+            otherWrite = begin(otherNext, isOwn: false, &turn)
+            otherNext = OperationLog.Advance()
+        }
+    }
+
+    private mutating func begin(_ advance: OperationLog.Advance, isOwn: Bool, _ turn: inout Turn) -> Write {
+        numbers += 1
+        let write = Write(
+            number: numbers, isOwn: isOwn, operations: advance.operations, heads: advance.heads, seals: advance.seals)
+        turn.effects.append(.commit(write))
+        return write
+    }
+
+    private mutating func stored(_ number: UInt64, _ turn: inout Turn) {
+        let write: Write
+        if let own = ownWrite, own.number == number {
+            write = own
+            ownWrite = nil
+        } else if let other = otherWrite, other.number == number {
+            write = other
+            otherWrite = nil
+        } else {
+            return
+        }
+        for head in write.heads { hold(head) }
+        if write.isOwn {
+            unsettled.removeAll { vector[$0.origin] >= $0.seal.sequence }
+        } else {
+            acknowledge(write.heads, &turn)
+        }
+        self.write(&turn)
+    }
+
+    private mutating func hold(_ head: LogHead) {
+        storedHeads[head.origin] = head
+        vector[head.origin] = head.sequence
+        cachedDigest = nil
+    }
+
+    /// The authors hear that their operations are safe; of those not linked, whoever brought them.
+    private mutating func acknowledge(_ heads: [LogHead], _ turn: inout Turn) {
+        var marks: [NodeID: [ReplicationMessage.Mark]] = [:]
+        for head in heads {
+            let bringer = peers[head.origin.node] == nil ? bringers[head.origin] : head.origin.node
+            guard let bringer, peers[bringer] != nil else { continue }
+            marks[bringer, default: []].append(ReplicationMessage.Mark(head.origin, head.sequence))
+            peers[bringer]?.told[head.origin] = head.sequence
+        }
+        for (peer, marks) in marks.sorted(by: { $0.key < $1.key }) { send(.stored(marks), to: peer, &turn) }
+    }
+
+    /// All that was to follow goes with what was refused. Of others' operations nothing is lost: they are asked for
+    /// again. Of its own, the host goes on in a new epoch; what peers have of the old one comes back from them.
+    private mutating func refused(_ number: UInt64, _ heads: [LogHead]?, _ turn: inout Turn) {
+        let isOwn: Bool
+        if let own = ownWrite, own.number == number { isOwn = true } else { isOwn = false }
+        guard isOwn || otherWrite?.number == number else { return }
+        let lost = isOwn ? ownWrite : otherWrite
+        let origins = Set(((lost?.operations ?? []) + (isOwn ? ownNext : otherNext).operations).map(\.dot.origin))
+        for head in heads ?? [] where head.sequence > vector[head.origin] { hold(head) }
+        log.retreat(
+            to: origins.sorted().map { storedHeads[$0] ?? LogHead(origin: $0, sequence: 0, chain: .empty) })
+        if isOwn {
+            ownWrite = nil
+            ownNext = OperationLog.Advance()
+            unsettled = []
+            let origin = log.origin
+            log.abandonEpoch()
+            turn.notice(.abandonedEpoch(origin))
+        } else {
+            otherWrite = nil
+            otherNext = OperationLog.Advance()
+        }
+        for origin in origins.sorted() {
+            for peer in peers.keys.sorted() {
+                let theirs = peers[peer]?.stored[origin] ?? 0
+                if theirs > log.applied[origin] { want(origin, upTo: theirs, at: turn.now + Timing.refusal) }
+            }
+        }
+        write(&turn)
+    }
+
+    // MARK: - Operations of others
+
+    mutating func deliver(
+        _ batches: [OperationBatch], from peer: NodeID, isDivisible: Bool, _ turn: inout Turn
+    ) {
+        let origin = log.origin
+        tally.received += batches.reduce(0) { $0 + $1.operations.count }
+        let actions = log.received(batches, from: peer, isDivisible: isDivisible, milliseconds: turn.wallClock)
+        if log.origin != origin { turn.notice(.abandonedEpoch(origin)) }
+        for action in actions {
+            switch action {
+            case .apply(let advance):
+                for head in advance.heads { bringers[head.origin] = peer }
+                otherNext.add(advance)
+                pass(advance.batches, from: peer, &turn)
+            case .pull(let origin, let after):
+                want(origin, upTo: after &+ 1, at: turn.now + Timing.patience)
+            case .dropped: break
+            case .clockAhead(let node, let milliseconds):
+                turn.notice(.clockAhead(node, milliseconds: milliseconds))
+            case .rejected(let origin, let sequence, let after, let by):
+                tally.rejections += 1
+                turn.notice(.rejected(origin, sequence: sequence, by: by))
+                wants[origin]?.tried.insert(by)
+                challenge(origin, after: after, by, &turn)
+            case .equivocated(let proof): turn.notice(.equivocated(proof))
+            }
+        }
+        write(&turn)
+    }
+
+    /// Asks `peer` for its version of a stream from far enough back that a contradiction can be proven.
+    mutating func challenge(_ origin: Origin, after: UInt64, _ peer: NodeID, _ turn: inout Turn) {
+        guard !log.frozen.contains(origin) else { return }
+        if let last = challenged[origin], turn.now - last < Timing.challenge { return }
+        if challenged.count >= Limits.knownHosts { challenged = [:] }
+        challenged[origin] = turn.now
+        send(.pull([ReplicationMessage.Mark(origin, after)]), to: peer, &turn)
+    }
+
+    /// Sends on what a peer cannot get from those it is linked with.
+    private mutating func pass(_ batches: [OperationBatch], from bringer: NodeID, _ turn: inout Turn) {
+        guard peers.count > 1 else { return }
+        let theirs = peers[bringer]?.neighbours ?? []
+        for (peer, state) in peers.sorted(by: { $0.key < $1.key }) where peer != bringer {
+            guard let linked = state.neighbours, !linked.contains(bringer) else { continue }
+            // The least of those who could do it does.
+            let isLeast = !theirs.contains { $0 < log.origin.node && linked.contains($0) }
+            guard isLeast else { continue }
+            for batch in batches where batch.origin.node != peer && !linked.contains(batch.origin.node) {
+                if state.held[batch.origin] < batch.seal.sequence { post(batch, to: peer) }
+            }
+            flush(peer, &turn)
+        }
+    }
+
+    /// A fresh link gets what the store does not have yet: no vector tells of it.
+    mutating func postUnsettled(to peer: NodeID) {
+        for batch in unsettled { post(batch, to: peer) }
+    }
+}
+
+extension OperationLog.Advance {
+    var bytes: Int { operations.reduce(0) { $0 + $1.body.count + 128 } }
+
+    /// Adds what comes after.
+    mutating func add(_ next: OperationLog.Advance) {
+        operations += next.operations
+        seals += next.seals
+        for head in next.heads {
+            if let index = heads.firstIndex(where: { $0.origin == head.origin }) {
+                heads[index] = head
+            } else {
+                heads.append(head)
+            }
+        }
+    }
+
+    /// The same as it travels: operations without a seal are left out.
+    var batches: [OperationBatch] {
+        var rest = Dictionary(grouping: operations, by: \.dot.origin).mapValues { $0[...] }
+        return seals.compactMap { seal in
+            guard let own = rest[seal.origin] else { return nil }
+            let sealed = own.prefix { $0.dot.sequence <= seal.sequence }
+            rest[seal.origin] = own.dropFirst(sealed.count)
+            return sealed.isEmpty ? nil : OperationBatch(operations: Array(sealed), seal: seal)
+        }
+    }
 }

@@ -51,8 +51,8 @@ package struct SealScheme: Sendable {
                 BatchSeal.message(origin: seal.origin, sequence: seal.sequence, chain: chain), seal.author)
     }
 
-    /// This host's own word.
-    func seal(_ head: LogHead) throws(RuntimeError) -> BatchSeal {
+    /// This host's own word for a stream up to its head.
+    package func sealed(_ head: LogHead) throws(RuntimeError) -> BatchSeal {
         BatchSeal(
             origin: head.origin, sequence: head.sequence, author: author,
             signature: try sign(

@@ -32,8 +32,8 @@ import Testing
             let batch = Array(rest.prefix(size))
             rest = rest.dropFirst(size)
             here += batch
-            try state.apply(batch + (random.below(3) == 0 ? Array(here.prefix(2)) : []))
-            let whole = try ConversationState(here.shuffled(using: &random))
+            state.apply(batch + (random.below(3) == 0 ? Array(here.prefix(2)) : []))
+            let whole = ConversationState(here.shuffled(using: &random))
             #expect(state.dots == whole.dots, "seed \(seed)")
             #expect(state.heads == whole.heads, "seed \(seed)")
             #expect(state.transcript.exchanges == whole.transcript.exchanges, "seed \(seed)")
@@ -52,22 +52,104 @@ import Testing
         let unknown = Operation(
             dot: Fixture.dot(1, 4), kind: Operation.Kind(rawValue: 99), timestamp: HybridTimestamp(rawValue: 1),
             stream: Fixture.stream, body: [1])
-        let state = try ConversationState([turn, erased, meta, unknown])
+        let state = ConversationState([turn, erased, meta, unknown])
         #expect(state.dots == [turn.dot])
         #expect(state.heads == [turn.dot])
     }
 
-    @Test("A turn that cannot be read is an error, not a trap")
-    func damage() {
-        var turn = Fixture.operation(Fixture.dot(1, 1))
-        turn.body = [1]
-        #expect(throws: RuntimeError.self) { try ConversationState([turn]) }
+    @Test("A turn that this version cannot read is not shown; what follows it is")
+    func unreadable() {
+        let first = Fixture.operation(Fixture.dot(1, 1))
+        var strange = Fixture.operation(Fixture.dot(1, 2), after: [first.dot])
+        strange.body = [1, 4] + Array("tool".utf8) + [2, 1, 120]
+        let last = Fixture.operation(Fixture.dot(1, 3), after: [strange.dot])
+        for state in [ConversationState([first, strange, last]), Self.oneByOne([first, strange, last])] {
+            #expect(state.dots == [first.dot, last.dot])
+            #expect(state.heads == [last.dot])
+        }
+        #expect(ConversationState([first, strange]).heads == [strange.dot])
+    }
+
+    private static func oneByOne(_ operations: [Operation]) -> ConversationState {
+        var state = ConversationState()
+        for operation in operations { state.apply([operation]) }
+        return state
+    }
+
+    private static func delete(_ dot: Dot, after: [Dot]) -> Operation {
+        Operation(
+            dot: dot, kind: .delete, timestamp: HybridTimestamp(milliseconds: 9), stream: Fixture.stream,
+            dependencies: after, body: [])
+    }
+
+    @Test("A delete takes all that does not descend from it, also what was written at the same time")
+    func deletion() {
+        let first = Fixture.operation(Fixture.dot(1, 1))
+        let delete = Self.delete(Fixture.dot(2, 1), after: [first.dot])
+        let concurrent = Fixture.operation(Fixture.dot(1, 2), after: [first.dot])
+        let anew = Fixture.operation(Fixture.dot(3, 1), after: [delete.dot])
+        let next = Fixture.operation(Fixture.dot(3, 2), after: [anew.dot])
+        let all = [first, delete, concurrent, anew, next]
+        #expect(ConversationState([first, delete]).dots.isEmpty)
+        #expect(ConversationState([first, delete]).nextDependencies == [delete.dot])
+        var random = Seeded(1)
+        for _ in 0..<40 {
+            for state in [ConversationState(all), Self.oneByOne(Self.arrival(all, &random))] {
+                #expect(state.dots == [anew.dot, next.dot])
+                #expect(state.heads == [next.dot])
+                #expect(state.turn(first.dot) == nil)
+                #expect(state.transcript.exchanges.count == 2)
+            }
+        }
+    }
+
+    @Test("Of two deletes at once, what was begun anew after one of them only is gone")
+    func concurrentDeletes() {
+        let first = Fixture.operation(Fixture.dot(1, 1))
+        let deletes = [
+            Self.delete(Fixture.dot(2, 1), after: [first.dot]), Self.delete(Fixture.dot(3, 1), after: [first.dot]),
+        ]
+        let early = Fixture.operation(Fixture.dot(2, 2), after: [deletes[0].dot])
+        #expect(ConversationState([first] + deletes + [early]).dots.isEmpty)
+        let state = ConversationState([first] + deletes)
+        #expect(state.nextDependencies == deletes.map(\.dot))
+        let anew = Fixture.operation(Fixture.dot(4, 1), after: state.nextDependencies)
+        #expect(ConversationState([first] + deletes + [early, anew]).dots == [anew.dot])
+    }
+
+    @Test(
+        "A request retried on a host that did not know of the first stands once, with a whole answer",
+        arguments: [(true, true), (true, false), (false, true), (false, false)])
+    func retriedElsewhere(firstAnswered: Bool, secondAnswered: Bool) {
+        let key = Bytes16(high: 5, low: 5)
+        func question(_ dot: Dot) -> Operation {
+            var operation = Fixture.operation(dot)
+            operation.body = Fixture.body("q", key: key)
+            return operation
+        }
+        let questions = [question(Fixture.dot(1, 1)), question(Fixture.dot(2, 1))]
+        var all = questions
+        if firstAnswered { all.append(Fixture.operation(Fixture.dot(1, 2), .assistantTurn, after: [questions[0].dot])) }
+        if secondAnswered {
+            all.append(Fixture.operation(Fixture.dot(2, 2), .assistantTurn, after: [questions[1].dot]))
+        }
+        let kept = secondAnswered && !firstAnswered ? 1 : 0
+        var random = Seeded(3)
+        for _ in 0..<20 {
+            for state in [ConversationState(all), Self.oneByOne(Self.arrival(all, &random))] {
+                #expect(state.dots.first == questions[kept].dot)
+                #expect(state.dots.count == (firstAnswered || secondAnswered ? 2 : 1))
+                #expect(state.transcript.exchanges.count == 1)
+                // Both are followed by what comes next.
+                #expect(state.heads.count == 2)
+            }
+        }
     }
 
     @Test("A turn is found by its dot")
     func lookup() throws {
         let turn = Fixture.operation(Fixture.dot(1, 1), at: 5, text: "hello")
-        let state = try ConversationState([turn])
+        let state = ConversationState([turn])
         #expect(state.turn(turn.dot)?.turn.message == Message(.user, "hello"))
         #expect(state.turn(turn.dot)?.timestamp == turn.timestamp)
         #expect(state.turn(Fixture.dot(9, 9)) == nil)

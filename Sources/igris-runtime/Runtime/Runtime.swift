@@ -8,6 +8,7 @@ import Node
 import ServiceLifecycle
 import Settings
 import Store
+import Swarm
 import Telemetry
 import UnixSignals
 
@@ -34,7 +35,8 @@ struct Runtime {
         let folder = try StateFolder(environment: environment)
         let storage = try await Storage.open(settings: settings, folder: folder, log: log)
         let models = Models(try settings.models.map { try EngineEntry.make($0, log: log) })
-        let writer = LogWriter(store: storage.store, wallClock: Self.wallClock)
+        let writer = LogWriter(
+            store: storage.store, seals: .ed25519(storage.identity.key), log: log, wallClock: Self.wallClock)
         await writer.recover()
         if let failure = await writer.failure {
             log.error("conversations are not kept", metadata: ["reason": "\(failure.message)"])

@@ -3,6 +3,7 @@ import Cryptography
 import Logging
 import Node
 import Store
+import Swarm
 import Testing
 
 /// A host with a scripted engine over some store.
@@ -29,6 +30,20 @@ struct World {
     static let wall: @Sendable () -> UInt64 = { 1_700_000_000_000 }
     static let prefixKey = SymmetricKey([UInt8](repeating: 3, count: 32))
 
+    static let silent = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+
+    /// Seals without curves, for a host of that name.
+    static func seals(_ node: NodeID) -> SealScheme {
+        let author = node.bytes.bytes + [UInt8](repeating: 1, count: 16)
+        @Sendable func word(_ author: [UInt8], _ message: [UInt8]) -> [UInt8] {
+            let hash = SHA256.hash(author + message)
+            return hash + hash
+        }
+        return SealScheme(
+            author: author, sign: { message throws(RuntimeError) in word(author, message) },
+            verify: { $0 == word($2, $1) }, node: { Bytes16($0).map(NodeID.init) })
+    }
+
     let engine: ScriptedEngine
     let store: any ContextStore
     let writer: LogWriter
@@ -36,18 +51,19 @@ struct World {
 
     init(
         _ store: any ContextStore = MemoryStore(), engine: ScriptedEngine = ScriptedEngine(),
-        policy: Conversations.Policy = .always
+        policy: Conversations.Policy = .always, node id: NodeID = World.node
     ) async {
         self.engine = engine
         self.store = store
-        writer = LogWriter(store: store, wallClock: Self.wall)
+        writer = LogWriter(
+            store: store, seals: Self.seals(id), log: Self.silent, wallClock: Self.wall)
         await writer.recover()
         let conversations = Conversations(
             store: store, writer: writer, prefixKey: Self.prefixKey, policy: policy)
         let models = Models([Models.Entry(name: "m", aliases: ["alias"], kind: "scripted", engine: engine)])
         node = LocalNode(
-            id: Self.node, version: "test", models: models, conversations: conversations, writer: writer,
-            store: store, log: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }), wallClock: Self.wall)
+            id: id, version: "test", models: models, conversations: conversations, writer: writer,
+            store: store, log: Self.silent, wallClock: Self.wall)
     }
 
     /// The same host, started again.

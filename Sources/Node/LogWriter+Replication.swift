@@ -1,0 +1,241 @@
+package import Core
+internal import Logging
+internal import Metrics
+package import Swarm
+
+/// Links, peers' messages and the store, as ``Replication`` wants them.
+extension LogWriter {
+    // MARK: - Links
+
+    /// A link with `peer` carries its messages from now on.
+    ///
+    /// - Parameters:
+    ///   - send: puts a whole message (``LinkChannel`` byte included) into the link's queue; never waits.
+    ///   - queued: bytes in that queue.
+    package func linked(
+        _ peer: NodeID, send: @escaping @Sendable ([UInt8]) -> Void, queued: @escaping @Sendable () -> Int
+    ) {
+        links[peer] = Link(send: send, queued: queued)
+        step(.linked(peer))
+    }
+
+    package func unlinked(_ peer: NodeID) {
+        guard links.removeValue(forKey: peer) != nil else { return }
+        step(.unlinked(peer))
+    }
+
+    /// A whole message of ``LinkChannel/replication``. Returns once there is room for the next: a reader that waits for
+    /// it slows the peer down, not this host.
+    package func received(_ message: [UInt8], from peer: NodeID) async {
+        metrics.bytesReceived.increment(by: message.count)
+        step(.received(message, from: peer))
+        await waitForRoom()
+    }
+
+    /// Ticks until the task is cancelled.
+    package func run() async {
+        while !Task.isCancelled {
+            try? await Task.sleep(for: Replication.Timing.tick)  // cancelled: the loop ends
+            if !links.isEmpty { step(.ticked) }
+            metrics.lag.record(machine?.lags.map(\.behind).max() ?? 0)
+        }
+    }
+
+    // MARK: - Snapshots
+
+    /// Takes a piece of a snapshot; pieces come in their order. Returns once there is room for the next.
+    package func receivedSnapshot(_ batches: [OperationBatch], from peer: NodeID) async {
+        step(.snapshot(batches, from: peer))
+        await waitForRoom()
+    }
+
+    /// - Parameter isWhole: false where it could not be had: this host asks for operations one batch after the other.
+    package func snapshotEnded(from peer: NodeID, isWhole: Bool) {
+        step(.snapshotEnded(from: peer, isWhole: isWhole))
+    }
+
+    // MARK: - Reports
+
+    /// What this host's store holds.
+    package var vector: VersionVector { machine?.vector ?? VersionVector() }
+
+    /// SHA-256 over what the store holds, chains included: equal on hosts that hold the same.
+    package var digest: [UInt8] { machine?.digest ?? [] }
+
+    /// How far each linked peer and this host are apart.
+    package var lags: [Replication.Lag] { machine?.lags ?? [] }
+
+    /// Whether a snapshot is being fetched because this host is far behind.
+    package var isFarBehind: Bool { machine?.isFetching ?? false }
+
+    package var tally: Replication.Tally { machine?.tally ?? Replication.Tally() }
+
+    /// The other hosts whose stores hold `dot`, as far as they have said.
+    package func holders(of dot: Dot) -> [NodeID] { machine?.holders(of: dot) ?? [] }
+
+    /// What every host has that was seen within `retention` (swarm.md §4), and since this start.
+    package func stableCut(retention: Duration) -> VersionVector {
+        let milliseconds = UInt64(clamping: retention.components.seconds).multipliedReportingOverflow(by: 1_000)
+        let age = milliseconds.overflow ? UInt64.max : milliseconds.partialValue
+        let now = wallClock()
+        return machine?.stableCut(since: now > age ? now - age : 0) ?? VersionVector()
+    }
+
+    /// What happens from now on. A listener that does not keep up loses the oldest.
+    package func notices() -> AsyncStream<LogNotice> {
+        let (stream, continuation) = AsyncStream<LogNotice>.makeStream(bufferingPolicy: .bufferingNewest(1_024))
+        listenerNumbers += 1
+        let number = listenerNumbers
+        listeners[number] = continuation
+        continuation.onTermination = { _ in Task { await self.forget(number) } }
+        return stream
+    }
+
+    private func forget(_ listener: Int) { listeners[listener] = nil }
+
+    /// What was written since `number`, and the number to ask with next; nil operations where some have gone.
+    func news(since number: UInt64) -> (operations: [Operation]?, next: UInt64) { (news.since(number), news.end) }
+
+    // MARK: - The machine
+
+    private func step(_ event: Replication.Event) {
+        let before = tally
+        let effects = machine?.step(event, now: now, wallClock: wallClock(), queues: queues) ?? []
+        metrics.count(tally, since: before)
+        perform(effects)
+    }
+
+    func perform(_ effects: [Replication.Effect]) {
+        for effect in effects {
+            switch effect {
+            case .send(let bytes, let peer):
+                metrics.bytesSent.increment(by: bytes.count)
+                links[peer]?.send(bytes)
+            case .commit(let write):
+                if write.isOwn { isWriting(write) }
+                // The shell's own tasks: they end when the store has answered.
+                Task { await self.commit(write) }
+            case .read(let read):
+                Task { await self.read(read) }
+            case .fetchSnapshot(let peer): tell(.snapshotWanted(from: peer))
+            case .notice(let notice): noticed(notice)
+            }
+        }
+    }
+
+    private func noticed(_ notice: Replication.Notice) {
+        switch notice {
+        case .acknowledged(let origin, let sequence, let peer):
+            acknowledged(origin, upTo: sequence, by: peer)
+            return
+        case .diverged(let peer, let origin):
+            log.error(
+                "two hosts hold different operations under the same numbers",
+                metadata: ["peer.id": "\(peer)", "origin": "\(origin.map { "\($0)" } ?? "unknown")"])
+        case .equivocated(let proof):
+            log.error(
+                "a host signed two different streams: its identity is in use twice, or it is hostile",
+                metadata: ["origin": "\(proof.ours.origin)", "sequence": "\(proof.theirs.sequence)"])
+        case .rejected(let origin, let sequence, let peer):
+            log.warning(
+                "operations were not what their author signed; they were thrown away",
+                metadata: ["peer.id": "\(peer)", "origin": "\(origin)", "sequence": "\(sequence)"])
+        case .malformed(let peer, let reason):
+            log.warning("a peer's message made no sense", metadata: ["peer.id": "\(peer)", "reason": "\(reason)"])
+        case .abandonedEpoch(let origin):
+            log.notice("this host goes on in a new epoch", metadata: ["origin.before": "\(origin)"])
+        case .clockAhead(let node, let milliseconds):
+            log.debug("a clock is ahead", metadata: ["peer.id": "\(node)", "clock.ms": "\(milliseconds)"])
+        }
+        tell(.replication(notice))
+    }
+
+    private func tell(_ notice: LogNotice) {
+        for (_, listener) in listeners.sorted(by: { $0.key < $1.key }) { listener.yield(notice) }
+    }
+
+    // MARK: - The store
+
+    private func read(_ read: Replication.Read) async {
+        // What cannot be read here is asked for elsewhere.
+        let batch = try? await store.batch(of: read.origin, after: read.after)
+        step(.read(read, batch))
+    }
+
+    private func commit(_ write: Replication.Write) async {
+        do {
+            for stream in ledger.unknown(write.operations) { try await load(stream, for: write) }
+            let prefixes = write.operations.compactMap { operation in
+                self.prefixes.removeValue(forKey: operation.dot).map {
+                    PrefixMatch(prefix: $0, stream: operation.stream, dot: operation.dot)
+                }
+            }
+            let commit = ledger.commit(write, prefixes: prefixes)
+            let start = ContinuousClock.now
+            try await store.commit(commit)
+            metrics.commitSeconds.record(duration: ContinuousClock.now - start)
+            metrics.written.increment(by: write.operations.count)
+            ledger.settled(write.number)
+            show(write, commit)
+            step(.stored(write.number))
+            if write.isOwn { settle(write, .success(())) }
+        } catch {
+            await refused(write, error)
+        }
+        makeRoom()
+    }
+
+    /// The streams of a write that came from others: one that is damaged here keeps its row, and the log goes on.
+    private func load(_ stream: StreamID, for write: Replication.Write) async throws {
+        let withHistory = write.operations.contains { $0.stream == stream && $0.kind == .delete }
+        do {
+            ledger.load(stream, try await store.operations(of: stream), withHistory: withHistory)
+        } catch let error as RuntimeError where error.code == .corrupt {
+            ledger.load(stream, nil)
+        }
+    }
+
+    private func refused(_ write: Replication.Write, _ error: any Error) async {
+        metrics.failures.increment()
+        let reason = error as? RuntimeError ?? RuntimeError(.system, "the store refused a commit", cause: error)
+        log.error("the store refused operations", metadata: ["reason": "\(reason.message)", "own": "\(write.isOwn)"])
+        ledger.refused(write.number)
+        for operation in write.operations { prefixes[operation.dot] = nil }
+        // Whether they reached the disk is not known: it is read where the store stands.
+        let heads = try? await store.recover().heads
+        step(.refused(write.number, heads: heads))
+        if write.isOwn { settle(write, .failure(reason)) }
+    }
+
+    private func show(_ write: Replication.Write, _ commit: Commit) {
+        news.add(commit.operations)
+        if !write.isOwn {
+            let now = wallClock()
+            for operation in write.operations where operation.timestamp.milliseconds <= now {
+                let age = now - operation.timestamp.milliseconds
+                // What a host catches up with says nothing about the network.
+                if age < 60_000 { metrics.latency.recordMilliseconds(age) }
+            }
+        }
+        guard !listeners.isEmpty else { return }
+        if !commit.conversations.isEmpty { tell(.updated(commit.conversations)) }
+        if !commit.removals.isEmpty { tell(.removed(commit.removals)) }
+    }
+
+    // MARK: - Backpressure
+
+    /// Above this, links are read no further until the store has caught up.
+    private static let roomBytes = 16 * 1024 * 1024
+
+    private func waitForRoom() async {
+        while machine?.backlog ?? 0 > Self.roomBytes {
+            await withCheckedContinuation { backlogged.append($0) }
+        }
+    }
+
+    private func makeRoom() {
+        let waiting = backlogged
+        backlogged = []
+        for continuation in waiting { continuation.resume() }
+    }
+}

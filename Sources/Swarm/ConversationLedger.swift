@@ -1,0 +1,169 @@
+package import Core
+
+/// What follows from operations for the rows of the views: turns a write of the log into a commit for the store. It
+/// decides what a delete takes away, on the host where it was asked for as on all others.
+package struct ConversationLedger: Sendable {
+    private struct Row: Sendable {
+        var header: ConversationHeader?
+        /// Kept while there are deletes only; without them everything is visible.
+        var history: StreamHistory?
+        /// The stream could not be read: its operations are kept, its row stays as it is.
+        var isUnreadable = false
+        var lastUse: UInt64 = 0
+    }
+
+    private var rows: [StreamID: Row] = [:]
+    private var uses: UInt64 = 0
+    /// Operations that are on their way to the store, by write: what is read from there may lack them.
+    private var inFlight: [UInt64: [Operation]] = [:]
+
+    private static let limit = 4_096
+
+    package init() {}
+
+    /// Whether `operations` can be judged without reading `stream` first.
+    package func knows(_ stream: StreamID, for operations: [Operation]) -> Bool {
+        guard let row = rows[stream] else { return false }
+        return row.history != nil || row.isUnreadable
+            || !operations.contains { $0.stream == stream && $0.kind == .delete }
+    }
+
+    /// The streams of `operations` that must be loaded before they can be committed, ascending.
+    package func unknown(_ operations: [Operation]) -> [StreamID] {
+        Set(operations.map(\.stream)).filter { !knows($0, for: operations) }.sorted()
+    }
+
+    /// Takes what the store has of a stream; nil where that cannot be read.
+    package mutating func load(_ stream: StreamID, _ stored: [Operation]?, withHistory: Bool = false) {
+        if let row = rows[stream], row.history != nil || !withHistory { return }
+        guard let stored else {
+            rows[stream] = Row(isUnreadable: true, lastUse: nextUse())
+            return
+        }
+        var all = stored
+        var known = Set(stored.map(\.dot))
+        for (_, operations) in inFlight.sorted(by: { $0.key < $1.key }) {
+            all += operations.filter { $0.stream == stream && known.insert($0.dot).inserted }
+        }
+        var row = Row(lastUse: nextUse())
+        let history = StreamHistory(all)
+        row.header = Self.header(of: all.filter { history.isVisible($0.dot) })
+        if withHistory || !history.deletes.isEmpty { row.history = history }
+        rows[stream] = row
+    }
+
+    /// The conversation's row as it is after all that was committed; nil where there is none, or none is known.
+    package func header(of stream: StreamID) -> ConversationHeader? { rows[stream]?.header }
+    package func isLoaded(_ stream: StreamID) -> Bool { rows[stream].map { !$0.isUnreadable } ?? false }
+
+    /// The commit for `write`; all of its streams must be known. What is deleted goes into the store erased.
+    package mutating func commit(_ write: Replication.Write, prefixes: [PrefixMatch] = []) -> Commit {
+        var commit = Commit(
+            heads: write.heads, prefixes: prefixes, seals: write.seals, durability: write.isOwn ? .synced : .relaxed)
+        var touched: Set<StreamID> = []
+        var erased: [Dot: Int] = [:]
+        for (index, operation) in write.operations.enumerated() {
+            let stream = operation.stream
+            touched.insert(stream)
+            var row = rows[stream] ?? Row(isUnreadable: true)
+            row.lastUse = nextUse()
+            if operation.kind == .delete, row.history == nil { row.history = StreamHistory() }
+            row.history?.add(operation)
+            var kept = operation
+            if let history = row.history, operation.kind != .delete, !history.isVisible(operation.dot) {
+                kept = operation.erased
+                row.history?.markErased([operation.dot])
+            } else if operation.kind != .delete, !row.isUnreadable {
+                row.header = Self.header(row.header, after: operation)
+            }
+            commit.operations.append(kept)
+            erased[operation.dot] = index
+            if operation.kind == .delete, let history = row.history {
+                let hidden = history.hidden
+                for dot in hidden {
+                    if let place = erased[dot] {
+                        commit.operations[place] = commit.operations[place].erased
+                    } else {
+                        commit.erasures.append(dot)
+                    }
+                }
+                row.history?.markErased(hidden)
+                // What descends from a delete cannot be older than it is: nothing is visible right after one.
+                row.header = nil
+            }
+            rows[stream] = row
+        }
+        for stream in touched.sorted() {
+            guard let row = rows[stream], !row.isUnreadable else { continue }
+            if let header = row.header { commit.conversations.append(header) } else { commit.removals.append(stream) }
+        }
+        let gone = Set(commit.operations.filter { $0.flags.contains(.erased) }.map(\.dot))
+        commit.prefixes.removeAll { gone.contains($0.dot) }
+        inFlight[write.number] = commit.operations
+        return commit
+    }
+
+    /// The store has it.
+    package mutating func settled(_ number: UInt64) {
+        inFlight[number] = nil
+        guard rows.count > Self.limit, inFlight.isEmpty else { return }
+        let keep = rows.sorted { $0.value.lastUse > $1.value.lastUse }.prefix(Self.limit / 4 * 3)
+        rows = Dictionary(uniqueKeysWithValues: keep.map { ($0.key, $0.value) })
+    }
+
+    /// The store refused it: what it has is read again.
+    package mutating func refused(_ number: UInt64) {
+        for operation in inFlight.removeValue(forKey: number) ?? [] { rows[operation.stream] = nil }
+    }
+
+    private mutating func nextUse() -> UInt64 {
+        uses &+= 1
+        return uses
+    }
+
+    // MARK: - The row of a conversation
+
+    /// The row that follows from what is visible of a stream; nil for nothing.
+    package static func header(of operations: [Operation]) -> ConversationHeader? {
+        let ordered = operations.sorted {
+            ($0.kind == .conversationMeta ? 0 : 1, $0.timestamp, $0.dot)
+                < ($1.kind == .conversationMeta ? 0 : 1, $1.timestamp, $1.dot)
+        }
+        return ordered.reduce(nil, header)
+    }
+
+    /// The row after one more operation. Of several descriptions, written at once on several hosts, the earliest counts.
+    private static func header(_ header: ConversationHeader?, after operation: Operation) -> ConversationHeader? {
+        guard !operation.flags.contains(.erased) else { return header }
+        if operation.kind == .conversationMeta {
+            // One that cannot be read describes nothing.
+            guard let meta = try? TurnCodec.decodeMeta(operation.body) else { return header }
+            guard var header else {
+                return ConversationHeader(
+                    stream: operation.stream, id: meta.id, owner: meta.owner, created: operation.timestamp,
+                    updated: operation.timestamp, turns: 0)
+            }
+            if operation.timestamp < header.created {
+                header.created = operation.timestamp
+                header.id = meta.id
+                header.owner = meta.owner
+            }
+            return header
+        }
+        guard operation.kind == .userTurn || operation.kind == .assistantTurn, var header else { return header }
+        header.updated = max(header.updated, operation.timestamp)
+        header.turns += 1
+        return header
+    }
+}
+
+extension Operation {
+    /// What is left when its content goes.
+    package var erased: Operation {
+        guard !flags.contains(.erased), !body.isEmpty else { return self }
+        var bare = self
+        bare.body = OperationLog.contentHash(of: self)
+        bare.flags.insert(.erased)
+        return bare
+    }
+}

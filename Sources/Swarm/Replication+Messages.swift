@@ -1,0 +1,251 @@
+import Core
+
+/// What a peer says, and what this host asks of its peers.
+extension Replication {
+    mutating func receive(_ bytes: [UInt8], from peer: NodeID, _ turn: inout Turn) {
+        guard peers[peer]?.isBroken == false else { return }
+        let message: ReplicationMessage?
+        do throws(RuntimeError) {
+            message = try peers[peer]?.decoder.decode(bytes)
+        } catch {
+            tally.malformed += 1
+            peers[peer]?.isBroken = true
+            turn.notice(.malformed(peer, error.message))
+            return
+        }
+        guard let message else { return }
+        members[peer]?.seen = turn.wallClock
+        switch message {
+        case .push(let batches):
+            for batch in batches { peers[peer]?.held.raise(batch.origin, to: batch.seal.sequence) }
+            deliver(batches, from: peer, isDivisible: false, &turn)
+            pursue(&turn)
+        case .answer(let batch): answered(batch, by: peer, &turn)
+        case .vector(let marks, let isWhole, let isQuestion, let digest):
+            heard(marks, isWhole: isWhole, digest: digest, from: peer, &turn)
+            if isQuestion { tell(peer, isWhole: false, isQuestion: false, &turn) }
+            pursue(&turn)
+        case .keepalive(let digest): compare(digest, from: peer, &turn)
+        case .stored(let marks):
+            for mark in marks { confirm(mark, by: peer, &turn) }
+        case .pull(let marks):
+            for mark in marks { ask(mark, by: peer) }
+            serve(peer, &turn)
+        case .nothing(let mark):
+            guard wants[mark.origin]?.asked?.peer == peer else { return }
+            wants[mark.origin]?.asked = nil
+            wants[mark.origin]?.tried.insert(peer)
+            pursue(&turn)
+        case .neighbours(let nodes): peers[peer]?.neighbours = Set(nodes)
+        case .heads(let heads): contradict(heads, from: peer, &turn)
+        }
+    }
+
+    // MARK: - Vectors and digests
+
+    private mutating func heard(
+        _ marks: [ReplicationMessage.Mark], isWhole: Bool, digest: Bytes16, from peer: NodeID, _ turn: inout Turn
+    ) {
+        var theirs = isWhole ? VersionVector() : peers[peer]?.stored ?? VersionVector()
+        var news = VersionVector()
+        for mark in marks {
+            theirs[mark.origin] = mark.sequence
+            news[mark.origin] = mark.sequence
+        }
+        peers[peer]?.stored = theirs
+        // What was sent and did not arrive in its store may be on its way, or lost with its memory.
+        peers[peer]?.held = theirs
+        peers[peer]?.isGreeted = true
+        peers[peer]?.mismatches = 0
+        remember(peer, theirs, turn.wallClock)
+        let origin = log.origin
+        if log.heard(news) { turn.notice(.abandonedEpoch(origin)) }
+        var lacking: UInt64 = 0
+        for entry in news.entries where !log.frozen.contains(entry.origin) {
+            let reach = log.reach(of: entry.origin)
+            guard entry.sequence > reach else { continue }
+            lacking &+= entry.sequence - reach
+            want(entry.origin, upTo: entry.sequence, at: turn.now + Timing.patience)
+        }
+        if lacking > UInt64(Self.snapshotDistance), snapshot == nil, turn.now >= snapshotAllowedAt {
+            snapshot = (peer, turn.now)
+            turn.effects.append(.fetchSnapshot(from: peer))
+        }
+        if theirs == vector, digest != shortDigest() { diverged(peer, &turn) }
+    }
+
+    private mutating func compare(_ digest: Bytes16, from peer: NodeID, _ turn: inout Turn) {
+        guard digest != shortDigest() else {
+            peers[peer]?.mismatches = 0
+            peers[peer]?.stored = vector
+            peers[peer]?.held.merge(vector)
+            remember(peer, vector, turn.wallClock)
+            return
+        }
+        peers[peer]?.mismatches += 1
+        guard let count = peers[peer]?.mismatches, count >= 2 else { return }
+        peers[peer]?.mismatches = 0
+        tell(peer, isWhole: false, isQuestion: true, &turn)
+    }
+
+    private mutating func confirm(_ mark: ReplicationMessage.Mark, by peer: NodeID, _ turn: inout Turn) {
+        peers[peer]?.stored.raise(mark.origin, to: mark.sequence)
+        peers[peer]?.held.raise(mark.origin, to: mark.sequence)
+        if members[peer] == nil { remember(peer, peers[peer]?.stored ?? VersionVector(), turn.wallClock) }
+        members[peer]?.stored.raise(mark.origin, to: mark.sequence)
+        if mark.origin.node == log.origin.node {
+            turn.notice(.acknowledged(mark.origin, upTo: mark.sequence, by: peer))
+        }
+    }
+
+    private mutating func remember(_ peer: NodeID, _ stored: VersionVector, _ wallClock: UInt64) {
+        if members.count >= Limits.knownHosts, members[peer] == nil,
+            let oldest = members.min(by: { ($0.value.seen, $0.key) < ($1.value.seen, $1.key) })
+        {
+            members[oldest.key] = nil
+        }
+        members[peer] = Member(stored: stored, seen: wallClock)
+    }
+
+    // MARK: - Divergence
+
+    private mutating func diverged(_ peer: NodeID, _ turn: inout Turn) {
+        if let last = peers[peer]?.alarmedAt, turn.now - last < Timing.alarm { return }
+        peers[peer]?.alarmedAt = turn.now
+        tally.divergences += 1
+        turn.notice(.diverged(peer, origin: nil))
+        let heads = storedHeads.sorted { $0.key < $1.key }.compactMap { origin, head in
+            Bytes16(head.chain.bytes).map {
+                ReplicationMessage.Head(ReplicationMessage.Mark(origin, head.sequence), $0)
+            }
+        }
+        send(.heads(heads), to: peer, &turn)
+    }
+
+    private mutating func contradict(
+        _ heads: [ReplicationMessage.Head], from peer: NodeID, _ turn: inout Turn
+    ) {
+        for head in heads {
+            guard let ours = storedHeads[head.mark.origin], ours.sequence == head.mark.sequence,
+                Bytes16(ours.chain.bytes) != head.chain
+            else { continue }
+            turn.notice(.diverged(peer, origin: head.mark.origin))
+            challenge(head.mark.origin, after: log.trailStart(of: head.mark.origin), peer, &turn)
+        }
+    }
+
+    // MARK: - Asking
+
+    mutating func want(_ origin: Origin, upTo target: UInt64, at due: Duration) {
+        guard !log.frozen.contains(origin), target > log.applied[origin] else { return }
+        if wants[origin] == nil {
+            wants[origin] = Want(target: target, due: due)
+        } else if let known = wants[origin]?.target, target > known {
+            wants[origin]?.target = target
+        }
+    }
+
+    /// Asks for what is wanted and due: the author first, then any peer that has it.
+    mutating func pursue(_ turn: inout Turn) {
+        guard !wants.isEmpty else { return }
+        var loads: [NodeID: Int] = [:]
+        for want in wants.values { if let asked = want.asked { loads[asked.peer, default: 0] += 1 } }
+        var pulls: [NodeID: [ReplicationMessage.Mark]] = [:]
+        for (origin, want) in wants.sorted(by: { $0.key < $1.key }) {
+            if log.applied[origin] >= want.target || log.frozen.contains(origin) {
+                wants[origin] = nil
+                continue
+            }
+            if let asked = want.asked {
+                guard turn.now - asked.at > Timing.answer else { continue }
+                wants[origin]?.asked = nil
+                wants[origin]?.tried.insert(asked.peer)
+            }
+            let reach = log.reach(of: origin)
+            guard turn.now >= want.due, snapshot == nil, reach < want.target else { continue }
+            guard let peer = source(of: origin, after: reach, tried: wants[origin]?.tried ?? []) else {
+                wants[origin]?.tried = []
+                wants[origin]?.rounds += 1
+                wants[origin]?.due = turn.now + Timing.retry * (1 << min(4, want.rounds))
+                continue
+            }
+            guard loads[peer] ?? 0 < Self.askedOrigins else { continue }
+            loads[peer, default: 0] += 1
+            wants[origin]?.asked = (peer, turn.now)
+            pulls[peer, default: []].append(ReplicationMessage.Mark(origin, reach))
+        }
+        for (peer, marks) in pulls.sorted(by: { $0.key < $1.key }) {
+            tally.pulls += 1
+            send(.pull(marks), to: peer, &turn)
+        }
+    }
+
+    /// Origins that one peer is asked for at a time.
+    private static let askedOrigins = 64
+
+    private mutating func source(of origin: Origin, after: UInt64, tried: Set<NodeID>) -> NodeID? {
+        let able = peers.filter { peer, state in
+            !state.isBroken && !tried.contains(peer)
+                && (state.held[origin] > after || state.stored[origin] > after || peer == origin.node)
+        }.keys.sorted()
+        if able.contains(origin.node) { return origin.node }
+        return able.isEmpty ? nil : able[Int.random(in: 0..<able.count, using: &random)]
+    }
+
+    private mutating func answered(_ batch: OperationBatch, by peer: NodeID, _ turn: inout Turn) {
+        let origin = batch.origin
+        peers[peer]?.stored.raise(origin, to: batch.seal.sequence)
+        peers[peer]?.held.raise(origin, to: batch.seal.sequence)
+        let before = log.reach(of: origin)
+        deliver([batch], from: peer, isDivisible: true, &turn)
+        // It is at work on the others that it was asked for.
+        for other in wants.keys.sorted() where wants[other]?.asked?.peer == peer {
+            wants[other]?.asked = (peer, turn.now)
+        }
+        if wants[origin]?.asked?.peer == peer {
+            wants[origin]?.asked = nil
+            if log.reach(of: origin) > before {
+                wants[origin]?.tried = []
+                wants[origin]?.rounds = 0
+                wants[origin]?.due = turn.now
+            } else {
+                wants[origin]?.tried.insert(peer)
+            }
+        }
+        pursue(&turn)
+    }
+
+    // MARK: - Answering
+
+    private mutating func ask(_ mark: ReplicationMessage.Mark, by peer: NodeID) {
+        guard let asked = peers[peer]?.asked else { return }
+        if let index = asked.firstIndex(where: { $0.origin == mark.origin }) {
+            peers[peer]?.asked[index] = mark
+        } else if asked.count < Limits.knownHosts {
+            peers[peer]?.asked.append(mark)
+        }
+    }
+
+    /// The next read for a peer: one at a time, and none while its queue is busy.
+    mutating func serve(_ peer: NodeID, _ turn: inout Turn) {
+        guard let state = peers[peer], !state.isRead, let mark = state.asked.first,
+            turn.queues[peer] ?? 0 < Limits.batchBytes
+        else { return }
+        peers[peer]?.asked.removeFirst()
+        peers[peer]?.isRead = true
+        turn.effects.append(.read(Read(peer: peer, origin: mark.origin, after: mark.sequence)))
+    }
+
+    mutating func serve(_ read: Read, _ batch: OperationBatch?, _ turn: inout Turn) {
+        guard peers[read.peer]?.isRead == true else { return }
+        peers[read.peer]?.isRead = false
+        if let batch {
+            peers[read.peer]?.held.raise(batch.origin, to: batch.seal.sequence)
+            tally.sent += batch.operations.count
+            send(.answer(batch), to: read.peer, &turn)
+        } else {
+            send(.nothing(ReplicationMessage.Mark(read.origin, read.after)), to: read.peer, &turn)
+        }
+        serve(read.peer, &turn)
+    }
+}

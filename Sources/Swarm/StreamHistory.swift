@@ -1,0 +1,91 @@
+package import Core
+
+/// Which operations of one stream still say something: those that descend from every delete of the stream
+/// (remove wins over what was written at the same time; a conversation begun anew depends on the deletes). The same on
+/// every host that holds the same operations.
+package struct StreamHistory: Sendable {
+    /// Without their bodies.
+    private var operations: [Dot: Operation] = [:]
+    package private(set) var deletes: Set<Dot> = []
+    /// While there are deletes: what descends from all of them.
+    private var descending: Set<Dot> = []
+
+    package init() {}
+
+    package init(_ operations: [Operation]) {
+        for operation in operations { keep(operation) }
+        if !deletes.isEmpty { recompute() }
+    }
+
+    /// Returns whether what was visible before may be so no more.
+    @discardableResult
+    package mutating func add(_ operation: Operation) -> Bool {
+        guard operations[operation.dot] == nil else { return false }
+        keep(operation)
+        guard !deletes.isEmpty else { return false }
+        if operation.kind != .delete, operation.dependencies.contains(where: descending.contains) {
+            // The usual case: it follows something that is visible.
+            descending.insert(operation.dot)
+            return false
+        }
+        recompute()
+        return operation.kind == .delete
+    }
+
+    package func contains(_ dot: Dot) -> Bool { operations[dot] != nil }
+
+    /// Whether it is here, no delete, and not deleted.
+    package func isVisible(_ dot: Dot) -> Bool {
+        guard let operation = operations[dot], operation.kind != .delete else { return false }
+        return deletes.isEmpty || descending.contains(dot)
+    }
+
+    /// What a delete has hit and what still has its content, ascending.
+    package var hidden: [Dot] {
+        guard !deletes.isEmpty else { return [] }
+        return operations.values.filter {
+            $0.kind != .delete && !$0.flags.contains(.erased) && !descending.contains($0.dot)
+        }.map(\.dot).sorted()
+    }
+
+    package mutating func markErased(_ dots: [Dot]) {
+        for dot in dots { operations[dot]?.flags.insert(.erased) }
+    }
+
+    /// What a conversation begun anew depends on: the deletes that no other follows, the latest where there are more
+    /// than an operation may name.
+    package var frontier: [Dot] {
+        var last = deletes
+        for delete in deletes { last.subtract(operations[delete]?.dependencies ?? []) }
+        return Array(last.sorted().suffix(Limits.operationDependencies))
+    }
+
+    private mutating func keep(_ operation: Operation) {
+        var bare = operation
+        bare.body = []
+        operations[operation.dot] = bare
+        if operation.kind == .delete { deletes.insert(operation.dot) }
+    }
+
+    private mutating func recompute() {
+        /// Of each operation, how many deletes it descends from: by delete, what follows it.
+        var counts: [Dot: Int] = [:]
+        var dependents: [Dot: [Dot]] = [:]
+        for operation in operations.values {
+            for dependency in operation.dependencies where operations[dependency] != nil {
+                dependents[dependency, default: []].append(operation.dot)
+            }
+        }
+        for delete in deletes {
+            var seen: Set<Dot> = [delete]
+            var rest = [delete]
+            while let next = rest.popLast() {
+                for dependent in dependents[next] ?? [] where seen.insert(dependent).inserted {
+                    counts[dependent, default: 0] += 1
+                    rest.append(dependent)
+                }
+            }
+        }
+        descending = Set(counts.filter { $0.value == deletes.count && !deletes.contains($0.key) }.keys)
+    }
+}
