@@ -37,6 +37,7 @@ package enum Limits {
     package static let meshHosts = 64
     package static let knownHosts = 4_096
     package static let queuedSightings = 1_024
+    package static let discoveryFarewell = Duration.seconds(1)
     package static let memberAddresses = 8
     package static let memberModels = 64
     package static let claimsPerMessage = 64

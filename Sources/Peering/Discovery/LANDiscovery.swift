@@ -58,13 +58,34 @@ package final class LANDiscovery: Discovery {
     }
 
     package func run(_ announcement: Announcement) async {
-        await withTaskGroup { group in
-            for source in sources { group.addTask { await source.run(announcement) } }
+        let running = sources.map { source in Task { await source.run(announcement) } }
+        await untilCancelled()
+        for task in running { task.cancel() }
+        await Self.farewell(of: running)
+    }
+
+    /// Waits for the goodbyes, but not long: an mDNS daemon that hangs holds its callers for half a minute.
+    private static func farewell(of running: [Task<Void, Never>]) async {
+        let (end, ended) = AsyncStream.makeStream(of: Never.self)
+        let goodbyes = Task {
+            for task in running { await task.value }
+            ended.finish()
         }
+        let patience = Task {
+            // Ends early only when the goodbyes are said.
+            try? await Task.sleep(for: Limits.discoveryFarewell)
+            ended.finish()
+        }
+        // In a task of its own, since the caller's is cancelled and would not wait.
+        await Task { for await _ in end {} }.value
+        goodbyes.cancel()
+        patience.cancel()
     }
 
     package func announce(_ announcement: Announcement) async {
-        for source in sources { await source.announce(announcement) }
+        await withTaskGroup { group in
+            for source in sources { group.addTask { await source.announce(announcement) } }
+        }
     }
 
     package func status() async -> [DiscoveryStatus] {

@@ -78,6 +78,8 @@ actor MulticastBeacons: SightingSource {
         let timer = DispatchSource.makeTimerSource(queue: executor.queue)
         timer.setEventHandler { [weak self] in self?.assumeIsolated { $0.tick() } }
         self.timer = timer
+        refreshAt = now
+        schedule.restart(at: now)
         if let changes = InterfaceChanges() {
             watch(changes.descriptor, of: changes) { [weak self] in
                 changes.drain()

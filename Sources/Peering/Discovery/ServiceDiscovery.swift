@@ -46,6 +46,7 @@ actor ServiceDiscovery: SightingSource {
         timer.setEventHandler { [weak self] in self?.assumeIsolated { $0.tick() } }
         self.timer = timer
         timer.resume()
+        board.set(.unavailable, "the mDNS daemon has not answered yet; multicast and seeds do not need it")
         tick()
         await untilCancelled()
         timer.cancel()
