@@ -202,18 +202,9 @@ struct FactGatherer: Sendable {
         }
     }
 
-    /// Where others would reach this host.
-    private func ownAddresses(_ interfaces: [NetworkInterface]) -> [NetworkAddress] {
-        let reach = Reach(host: subject.host)
-        return interfaces.filter { $0.isUp && !$0.isLoopback }.flatMap { interface in
-            reach.addresses(of: interface).filter { !$0.isIPv6 || !$0.isLinkLocal }.map {
-                NetworkAddress(host: $0.description, port: subject.port)
-            }
-        }
-    }
-
     private func tryOwn(_ interfaces: [NetworkInterface]) async -> ([NetworkAddress], [ConnectOutcome]) {
-        let addresses = Array(ownAddresses(interfaces).prefix(Self.mostTried))
+        let reach = Reach(host: subject.host)
+        let addresses = Array(reach.addresses(of: interfaces, port: subject.port).prefix(Self.mostTried))
         guard subject.daemon != nil else { return (addresses, []) }
         return (addresses, await ConnectProbe.connect(to: addresses))
     }
@@ -229,7 +220,8 @@ struct FactGatherer: Sendable {
         _ interfaces: [NetworkInterface]
     ) async -> [(host: HostReport, answer: DiagnosisAnswer?)] {
         guard let daemon = subject.daemon else { return [] }
-        let question = DiagnosisQuestion(addresses: ownAddresses(interfaces), clock: WallClock.now)
+        let addresses = Reach(host: subject.host).addresses(of: interfaces, port: subject.port)
+        let question = DiagnosisQuestion(addresses: addresses, clock: WallClock.now)
         let asked = subject.linkedPeers.filter { $0.id != nil }.prefix(Self.mostAsked)
         return await withTaskGroup(of: (Int, HostReport, DiagnosisAnswer?).self) { group in
             for (index, host) in asked.enumerated() {
