@@ -36,34 +36,36 @@ struct Runtime {
         let storage = try await Storage.open(settings: settings, folder: folder, log: log)
         let models = Models(try settings.models.map { try EngineEntry.make($0, log: log) })
         let writer = LogWriter(
-            store: storage.store, seals: .ed25519(storage.identity.key), log: log, wallClock: Self.wallClock)
+            store: storage.store, seals: .ed25519(storage.identity.key), durability: Self.durability(settings.context), log: log,
+            wallClock: Self.wallClock)
         await writer.recover()
         if let failure = await writer.failure {
             log.error("conversations are not kept", metadata: ["reason": "\(failure.message)"])
         }
+        let conversations = Conversations(
+            store: storage.store, writer: writer, prefixKey: storage.prefixKey, policy: Self.policy(settings.mcp))
         let node = LocalNode(
-            id: storage.identity.node, version: IgrisRuntime.version, models: models,
-            conversations: Conversations(
-                store: storage.store, writer: writer, prefixKey: storage.prefixKey,
-                policy: Self.policy(settings.mcp)),
+            id: storage.identity.node, version: IgrisRuntime.version, models: models, conversations: conversations,
             writer: writer, store: storage.store, log: log, wallClock: Self.wallClock)
+        let swarm = try SwarmParts.make(
+            settings: settings, storage: storage, models: models, writer: writer, conversations: conversations,
+            wallClock: Self.wallClock, log: log)
 
         let gateway = Gateway(
-            configuration: GatewayConfiguration(settings), node: node,
+            configuration: GatewayConfiguration(settings), node: node, swarm: swarm?.node, door: swarm?.door,
             metricsPage: { await MetricsPage(registry: registry, node: node).text() }, log: log,
             onListening: { host, port in
                 log.notice(
                     "listening",
                     metadata: ["server.host": "\(host)", "server.port": "\(port)", "node.id": "\(node.id)"])
+                swarm?.listening.yield(port)
             })
         // Engines start while the gateway already answers health checks.
+        var members: [ServiceGroupConfiguration.ServiceConfiguration] = [.init(service: EngineService(models: models))]
+        if let swarm { members.append(.init(service: swarm)) }
+        members.append(.init(service: gateway, successTerminationBehavior: .gracefullyShutdownGroup))
         let services = ServiceGroup(
-            configuration: ServiceGroupConfiguration(
-                services: [
-                    .init(service: EngineService(models: models)),
-                    .init(service: gateway, successTerminationBehavior: .gracefullyShutdownGroup),
-                ],
-                gracefulShutdownSignals: [], logger: log))
+            configuration: ServiceGroupConfiguration(services: members, gracefulShutdownSignals: [], logger: log))
         try await Self.run(services, log: log)
         await Self.settle(node)
         await storage.store.close()
@@ -110,6 +112,14 @@ struct Runtime {
     private static func policy(_ settings: Settings.MCP) -> Conversations.Policy {
         guard settings.enabled else { return .never }
         return settings.defaultConversation == .shared ? .always : .named
+    }
+
+    private static func durability(_ settings: Settings.Context) -> LogWriter.Durability {
+        switch settings.durability {
+        case .first: .first
+        case .fsync: .fsync
+        case .quorum: .quorum
+        }
     }
 
     private static func startLog(_ settings: Settings.Log) -> Logger {

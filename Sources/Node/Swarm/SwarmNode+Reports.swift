@@ -1,0 +1,153 @@
+package import Core
+internal import Swarm
+
+/// What the roof asks.
+extension SwarmNode {
+    package func hosts() async -> [HostReport] {
+        let lags = Dictionary(uniqueKeysWithValues: await writer.lags.map { ($0.peer, $0) })
+        let members = Dictionary(uniqueKeysWithValues: membership.members.map { ($0.node, $0) })
+        var reports = [own()]
+        var seen: Set<NodeID> = [setup.node]
+        for host in mesh.hosts {
+            if let node = host.node { seen.insert(node) }
+            reports.append(report(host, host.node.flatMap { members[$0] }, host.node.flatMap { lags[$0] }))
+        }
+        // Known only from what others say: never met here.
+        for member in membership.members where !seen.contains(member.node) {
+            reports.append(report(member))
+        }
+        return reports
+    }
+
+    private func own() -> HostReport {
+        HostReport(
+            id: setup.node, isSelf: true, name: setup.name,
+            address: facts.addresses.first ?? NetworkAddress(host: "127.0.0.1", port: port), state: .alive,
+            lastSeen: setup.wallClock(), version: setup.version, models: facts.models, swarm: swarm)
+    }
+
+    private func report(_ host: MeshHost, _ member: Member?, _ lag: Replication.Lag?) -> HostReport {
+        HostReport(
+            id: host.node, name: member?.facts.name ?? host.name,
+            address: host.addresses.first ?? NetworkAddress(host: "0.0.0.0", port: port),
+            state: Self.state(host, member), whyNot: host.whyNot,
+            lastSeen: wall(max(host.lastSeen, member?.heard ?? .zero)), roundTrip: host.roundTrip,
+            behind: lag?.behind ?? 0, ahead: lag?.ahead ?? 0, version: member?.facts.version ?? host.version,
+            role: member?.facts.role ?? "worker", models: member?.facts.models ?? [], channels: host.channels,
+            swarm: host.swarm, clockSkew: host.clockSkew)
+    }
+
+    private func report(_ member: Member) -> HostReport {
+        HostReport(
+            id: member.node, name: member.facts.name,
+            address: member.facts.addresses.first ?? NetworkAddress(host: "0.0.0.0", port: port),
+            state: HostReport.State(rawValue: member.state.rawValue) ?? .connecting,
+            lastSeen: wall(member.heard ?? member.since), version: member.facts.version, role: member.facts.role,
+            models: member.facts.models, channels: [.peer], swarm: swarm)
+    }
+
+    /// What keeps hosts apart counts more than what members say of it.
+    private static func state(_ host: MeshHost, _ member: Member?) -> HostReport.State {
+        switch host.standing {
+        case .foreign: return .foreign
+        case .evicted: return .evicted
+        case .incompatible: return .incompatible
+        case .cloned: return .cloned
+        case .linked, .connecting, .unreachable: break
+        }
+        if let member { return HostReport.State(rawValue: member.state.rawValue) ?? .alive }
+        switch host.standing {
+        case .linked: return .alive
+        case .unreachable: return .unreachable
+        default: return .connecting
+        }
+    }
+
+    /// A time since the start as milliseconds since 1970.
+    private func wall(_ time: Duration) -> UInt64 {
+        let ago = max(now - time, .zero)
+        let milliseconds = UInt64(clamping: ago.components.seconds) &* 1_000
+            &+ UInt64(clamping: ago.components.attoseconds / 1_000_000_000_000_000)
+        let wall = setup.wallClock()
+        return wall > milliseconds ? wall - milliseconds : 0
+    }
+
+    package func swarmStatus() async -> SwarmReport {
+        let digest = await writer.digest.hex
+        let vector = await writer.vector
+        let divergences = await writer.tally.divergences
+        let channels = await setup.discovery.status()
+        return SwarmReport(
+            node: setup.node, name: setup.name, instance: setup.instance, swarm: swarm,
+            security: setup.security, phase: phases.last?.phase ?? .starting, phases: phases,
+            alive: 1 + states.values.count { $0 == .alive }, suspect: states.values.count { $0 == .suspect },
+            dead: states.values.count { $0 == .dead }, digest: digest,
+            operations: vector.entries.reduce(0) { $0 + Int(clamping: $1.sequence) }, divergences: divergences, channels: channels, rotation: trust.report(wall: setup.wallClock()), warnings: warnings(divergences))
+    }
+
+    private func warnings(_ divergences: Int) -> [String] {
+        var warnings: [String] = []
+        if setup.security == .open {
+            warnings.append(
+                "the swarm is open: everyone on this network reads and writes all conversations; set a key with "
+                    + "`igris-runtime swarm key` and mcp.open to false to close it")
+        }
+        if isEvicted {
+            warnings.append(
+                "this host was evicted from its swarm: remove node.key and join again with `igris-runtime swarm join "
+                    + "KEY` if that is wanted")
+        }
+        if divergences > 0 {
+            warnings.append(
+                "copies that should be equal are not (\(divergences) times): keep all stores and report it")
+        }
+        for host in mesh.hosts where host.standing == .cloned {
+            warnings.append(host.whyNot ?? "two hosts carry one identity: remove node.key on one of them")
+        }
+        return warnings
+    }
+
+    package func links() async -> [LinkReport] {
+        let trips = Dictionary(
+            mesh.hosts.compactMap { host in host.node.map { ($0, host.roundTrip) } }, uniquingKeysWith: { $1 })
+        return adopted.sorted { $0.key < $1.key }.compactMap { node, number in
+            guard let link = links[number]?.link else { return nil }
+            return LinkReport(
+                from: setup.node, to: node, roundTrip: trips[node] ?? nil, bytesSent: link.bytesSent,
+                bytesReceived: link.bytesReceived)
+        }
+    }
+
+    package func swarmEvents() async -> AsyncStream<SwarmEvent> {
+        board.listen { number in Task { await self.forgetListener(number) } }
+    }
+
+    private func forgetListener(_ number: Int) { board.forget(number) }
+
+    package func diagnose() async -> [DiagnosticCheck] {
+        await setup.doctor(await hosts(), await setup.discovery.status())
+    }
+
+    package func vector() async -> VersionVector { await writer.vector }
+
+    // MARK: - Phases
+
+    private static let phasesKept = 32
+    private static let settling = Duration.seconds(5)
+
+    func enter(_ phase: SwarmReport.Phase) {
+        guard phases.last?.phase != phase else { return }
+        phases.append(SwarmReport.PhaseChange(phase, at: setup.wallClock()))
+        if phases.count > Self.phasesKept { phases.removeFirst() }
+    }
+
+    func updatePhase() {
+        if !fetches.isEmpty {
+            enter(.syncing)
+        } else if !adopted.isEmpty {
+            enter(.steady)
+        } else if now > Self.settling {
+            enter(.alone)
+        }
+    }
+}

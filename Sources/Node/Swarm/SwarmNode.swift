@@ -1,0 +1,279 @@
+package import Core
+package import Logging
+internal import Metrics
+internal import Swarm
+
+/// This host among its peers: the shell of ``Mesh`` and ``Membership``. It owns the links, the timer and the reports;
+/// every decision is a machine's. What the links carry of the log goes to ``LogWriter``.
+package actor SwarmNode {
+    let setup: SwarmSetup
+    let writer: LogWriter
+    let conversations: Conversations
+    let log: Logger
+
+    var mesh: Mesh
+    var membership: Membership
+    var links: [LinkNumber: OpenLink] = [:]
+    /// The link in use with each peer.
+    var adopted: [NodeID: LinkNumber] = [:]
+    var board = SwarmEventBoard()
+    var phases: [SwarmReport.PhaseChange] = []
+    var fetches: [NodeID: Task<Void, Never>] = [:]
+    /// What ``Membership`` said last of each.
+    var states: [NodeID: Member.State] = [:]
+    /// The last thing said to the writer about each host: what follows waits for it, so that it comes in order.
+    private var told: [NodeID: Task<Void, Never>] = [:]
+    var facts: MemberFacts
+    var trust: KeyRotation
+    /// The latest effects of `trust`, on their way.
+    var trustTurn: Task<Void, Never>?
+    /// The one whose certificates this host shows.
+    var swarm: SwarmID
+    var announcement: Announcement?
+    var isEvicted = false
+    /// Of the snapshots that were given out lately.
+    var lengths: [(id: Bytes16, bytes: Int)] = []
+    /// 0 until this host listens.
+    private(set) var port = 0
+    private var lastLink: UInt64 = 0
+    private var timer: (due: Duration, task: Task<Void, Never>)?
+    private(set) var hasLeft = false
+    private let start = ContinuousClock.now
+
+    /// One link and the task that reads it.
+    struct OpenLink {
+        var link: any PeerLink
+        var reader: Task<Void, Never>
+    }
+
+    package init(_ setup: SwarmSetup, writer: LogWriter, conversations: Conversations, log: Logger) {
+        self.setup = setup
+        self.writer = writer
+        self.conversations = conversations
+        self.log = log
+        facts = MemberFacts(name: setup.name, version: setup.version)
+        mesh = setup.mesh(port: 0)
+        membership = setup.membership(facts: facts)
+        trust = setup.rotation
+        // A tag has sixteen bytes.
+        swarm = setup.rotation.primary.swarm ?? SwarmID(Bytes16(high: 0, low: 0))
+        phases = [SwarmReport.PhaseChange(.starting, at: setup.wallClock())]
+    }
+
+    /// Since this host's start.
+    var now: Duration { ContinuousClock.now - start }
+
+    // MARK: - Life
+
+    /// Finds peers and keeps with them until the task is cancelled; then says goodbye.
+    package func run(port: Int, announcement: Announcement) async {
+        self.port = port
+        self.announcement = announcement
+        mesh = setup.mesh(port: port)
+        step(trust: .started)
+        enter(.discovering)
+        await updateFacts()
+        step(membership: .changed(facts))
+        arm()
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await self.setup.discovery.run(announcement) }
+            group.addTask { await self.takeSightings() }
+            group.addTask { await self.takeLinks() }
+            group.addTask { await self.takeNotices() }
+            group.addTask { await self.writer.run() }
+            group.addTask { await self.refresh() }
+            await group.waitForAll()
+        }
+        leave()
+    }
+
+    private func takeSightings() async {
+        for await sighting in setup.discovery.sightings {
+            count(sighting)
+            step(mesh: .sighted(sighting))
+        }
+    }
+
+    private func takeLinks() async {
+        for await link in setup.transport.accepted { open(link) }
+    }
+
+    /// What happens to the log, for whoever listens.
+    private func takeNotices() async {
+        for await notice in await writer.notices() {
+            switch notice {
+            case .updated(let headers):
+                for header in headers { post("conversation_updated", nil, header.id.rawValue) }
+            case .removed(let streams):
+                for stream in streams { post("conversation_deleted", nil, "\(stream)") }
+            case .snapshotWanted(let peer): fetchSnapshot(from: peer)
+            case .replication(let notice): post(notice)
+            }
+        }
+    }
+
+    private func post(_ notice: Replication.Notice) {
+        switch notice {
+        case .diverged(let peer, let origin): post("divergence", peer, origin.map { "\($0)" } ?? "")
+        case .equivocated(let proof): post("node_equivocated", proof.ours.origin.node, "\(proof.ours.origin)")
+        case .rejected(let origin, _, let peer): post("operations_rejected", peer, "\(origin)")
+        case .abandonedEpoch(let origin): post("epoch_abandoned", setup.node, "\(origin)")
+        case .acknowledged, .malformed, .clockAhead: break
+        }
+    }
+
+    /// Looks now and then at what no event tells: addresses, models.
+    private func refresh() async {
+        while !Task.isCancelled {
+            await updateFacts()
+            updatePhase()
+            step(trust: .ticked)
+            // Cancelled with the run.
+            try? await Task.sleep(for: .milliseconds(500))
+        }
+    }
+
+    private func updateFacts() async {
+        var fresh = facts
+        fresh.addresses = setup.addresses(port)
+        fresh.models = await setup.models()
+        guard fresh != facts else { return }
+        if fresh.addresses != facts.addresses { step(mesh: .moved(fresh.addresses)) }
+        facts = fresh
+        step(membership: .changed(fresh))
+    }
+
+    /// The goodbye goes out before the links close.
+    private func leave() {
+        guard !hasLeft else { return }
+        step(membership: .leaving)
+        hasLeft = true
+        enter(.leaving)
+        timer?.task.cancel()
+        for fetch in fetches.values { fetch.cancel() }
+        for open in links.values { open.link.close() }
+        board.close()
+    }
+
+    // MARK: - Links
+
+    /// A link that was dialed or accepted.
+    func open(_ link: any PeerLink) {
+        guard !hasLeft else { return link.close() }
+        lastLink += 1
+        let number = LinkNumber(lastLink)
+        let reader = Task { await self.read(link, number) }
+        links[number] = OpenLink(link: link, reader: reader)
+        step(
+            mesh: .opened(
+                number, node: link.peer.node, swarm: link.peer.swarm, address: link.address, isDialed: link.isDialed))
+    }
+
+    private nonisolated func read(_ link: any PeerLink, _ number: LinkNumber) async {
+        do {
+            for try await message in link.messages() {
+                switch message.first.flatMap(LinkChannel.init(rawValue:)) {
+                case .replication:
+                    // Waits until the log has taken it: a fast peer is slowed by TCP, not by our memory.
+                    guard let linked = await isAdopted(number, of: link.peer.node) else { continue }
+                    await linked.value
+                    await writer.received(message, from: link.peer.node)
+                case .some(let channel): await received(message, on: channel, number, link.peer.node)
+                case nil: continue
+                }
+            }
+        } catch {
+            log.debug("link broke", metadata: ["peer.id": "\(link.peer.node)", "error": "\(error)"])
+        }
+        await closed(number)
+    }
+
+    /// Ends when the writer knows of the link; nil where it is not in use.
+    private func isAdopted(_ number: LinkNumber, of node: NodeID) -> Task<Void, Never>? {
+        guard adopted[node] == number else { return nil }
+        step(membership: .heard(node))
+        return told[node]
+    }
+
+    func tellWriter(of node: NodeID, _ action: @escaping @Sendable (LogWriter) async -> Void) {
+        let before = told[node]
+        told[node] = Task { [writer] in
+            await before?.value
+            await action(writer)
+        }
+    }
+
+    private func received(_ message: [UInt8], on channel: LinkChannel, _ number: LinkNumber, _ node: NodeID) {
+        guard links[number] != nil else { return }
+        let payload = Array(message.dropFirst())
+        do {
+            switch channel {
+            case .mesh:
+                if let message = try MeshMessage.decode(payload) { step(mesh: .received(number, message)) }
+            case .membership:
+                guard adopted[node] == number else { return }
+                if let message = try MembershipMessage.decode(payload) {
+                    step(membership: .received(message, from: node))
+                }
+            case .trust:
+                guard adopted[node] == number else { return }
+                step(trust: .received(message, from: node))
+            default: break
+            }
+        } catch {
+            log.warning(
+                "a peer sent something that is no message",
+                metadata: ["peer.id": "\(node)", "link.channel": "\(channel)", "error": "\(error.message)"])
+            // Nothing that follows on this link can be trusted to be in order.
+            links[number]?.link.close()
+        }
+    }
+
+    private func closed(_ number: LinkNumber) {
+        guard let open = links.removeValue(forKey: number) else { return }
+        open.link.close()
+        guard !hasLeft else { return }
+        step(mesh: .closed(number))
+    }
+
+    func send(_ channel: LinkChannel, _ payload: [UInt8], on number: LinkNumber) {
+        links[number]?.link.send([channel.rawValue] + payload)
+    }
+
+    // MARK: - Machines
+
+    func step(mesh event: Mesh.Event) {
+        guard !hasLeft else { return }
+        for effect in mesh.step(event, now: now, wallClock: setup.wallClock()) { perform(effect) }
+        arm()
+    }
+
+    func step(membership event: Membership.Event) {
+        guard !hasLeft else { return }
+        for effect in membership.step(event, now: now) { perform(effect) }
+        arm()
+    }
+
+    /// Wakes at the machines' next time.
+    private func arm() {
+        guard !hasLeft, port != 0 else { return }
+        let due = max(min(mesh.wake, membership.wake), now + .milliseconds(1))
+        if let timer, timer.due <= due { return }
+        timer?.task.cancel()
+        let task = Task {
+            // A cancelled timer has a successor.
+            guard (try? await Task.sleep(for: due - now, tolerance: .zero)) != nil else { return }
+            self.tick(due)
+        }
+        timer = (due, task)
+    }
+
+    private func tick(_ due: Duration) {
+        timer = nil
+        let late = now - due
+        if late > .milliseconds(100) { step(membership: .lagged(late)) }
+        if mesh.wake <= now { step(mesh: .ticked) }
+        if membership.wake <= now { step(membership: .ticked) }
+        arm()
+    }
+}

@@ -1,0 +1,75 @@
+package import Core
+package import Swarm
+
+/// What ``SwarmNode`` is made of.
+package struct SwarmSetup: Sendable {
+    package typealias Doctor = @Sendable (_ hosts: [HostReport], _ channels: [DiscoveryStatus]) async -> [DiagnosticCheck]
+
+    package var node: NodeID
+    package var instance: InstanceID
+    package var name: String
+    package var version: String
+    package var security: SwarmSecurity
+    package var transport: any PeerTransport
+    package var discovery: any Discovery
+    package var authority: ClaimAuthority
+    /// Where the swarm's key stands, as the last run left it.
+    package var rotation: KeyRotation
+    package var acceptedKeys: AcceptedKeys
+    /// Keeps what ``KeyRotation`` wants for the next start.
+    package var keepRing: @Sendable ([UInt8]) async throws -> Void
+    package var snapshots: any SnapshotSource
+    /// Names of the models that are ready.
+    package var models: @Sendable () async -> [String]
+    /// Looks at everything that may keep hosts apart.
+    package var doctor: Doctor
+    /// Where this host accepts links, for a port: read again every few seconds.
+    package var addresses: @Sendable (_ port: Int) -> [NetworkAddress]
+    /// Milliseconds since 1970.
+    package var wallClock: @Sendable () -> UInt64
+    /// For the machines' random draws.
+    package var seed: UInt64
+
+    package init(
+        node: NodeID, instance: InstanceID, name: String, version: String, security: SwarmSecurity,
+        transport: any PeerTransport, discovery: any Discovery, authority: ClaimAuthority,
+        rotation: KeyRotation, acceptedKeys: AcceptedKeys, keepRing: @escaping @Sendable ([UInt8]) async throws -> Void,
+        snapshots: any SnapshotSource,
+        models: @escaping @Sendable () async -> [String],
+        doctor: @escaping Doctor,
+        addresses: @escaping @Sendable (_ port: Int) -> [NetworkAddress], wallClock: @escaping @Sendable () -> UInt64,
+        seed: UInt64
+    ) {
+        self.node = node
+        self.instance = instance
+        self.name = name
+        self.version = version
+        self.security = security
+        self.transport = transport
+        self.discovery = discovery
+        self.authority = authority
+        self.rotation = rotation
+        self.acceptedKeys = acceptedKeys
+        self.keepRing = keepRing
+        self.snapshots = snapshots
+        self.models = models
+        self.doctor = doctor
+        self.addresses = addresses
+        self.wallClock = wallClock
+        self.seed = seed
+    }
+
+    func mesh(port: Int) -> Mesh {
+        Mesh(
+            Mesh.Identity(
+                node: node, instance: instance, security: security, name: name, version: version, port: port,
+                addresses: port == 0 ? [] : addresses(port), started: wallClock()),
+            swarms: [rotation.primary.swarm].compactMap(\.self), seed: seed)
+    }
+
+    func membership(facts: MemberFacts) -> Membership {
+        Membership(
+            node: node, instance: instance, facts: facts, authority: authority, wallClock: wallClock(),
+            seed: seed &+ 1)
+    }
+}

@@ -1,0 +1,93 @@
+import Core
+import Cryptography
+import Gateway
+import Logging
+import Node
+import Peering
+import ServiceLifecycle
+import Settings
+import Store
+import Swarm
+
+/// This host among its peers, from the moment it listens until the shutdown.
+struct SwarmParts: Service {
+    let node: SwarmNode
+    let door: PeerDoor
+    /// Takes the port that the gateway listens on.
+    let listening: AsyncStream<Int>.Continuation
+    private let ports: AsyncStream<Int>
+    private let announcement: Announcement
+
+    /// Nil where nothing is shared (`mcp.enabled` is false, or the store cannot be read).
+    static func make(
+        settings: Settings, storage: Storage, models: Models, writer: LogWriter, conversations: Conversations,
+        wallClock: @escaping @Sendable () -> UInt64, log: Logger
+    ) throws -> SwarmParts? {
+        guard settings.mcp.enabled, storage.store.refusal == nil else { return nil }
+        let identity = storage.identity
+        let rotation = try KeyRotation(
+            node: identity.node, root: storage.ring.root, saved: try storage.ring.load(),
+            retention: settings.context.retention)
+        let accepted = AcceptedKeys([rotation.primary])
+        guard let swarm = rotation.primary.swarm else { throw RuntimeError(.internal, "a swarm's tag is too short") }
+        let links = try PeerLinks(identity: identity.key, primary: rotation.primary.authority(of: swarm))
+        let setup = try SwarmSetup(
+            settings: settings, storage: storage, rotation: rotation, accepted: accepted, transport: links.transport,
+            models: models, wallClock: wallClock)
+        let (ports, listening) = AsyncStream.makeStream(of: Int.self, bufferingPolicy: .bufferingNewest(1))
+        return SwarmParts(
+            node: SwarmNode(setup, writer: writer, conversations: conversations, log: log),
+            door: links.door, listening: listening, ports: ports,
+            announcement: Announcement(
+                node: setup.node, instance: setup.instance, swarm: swarm, security: setup.security,
+                host: settings.server.host, port: settings.server.port, version: setup.version))
+    }
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown {
+            for await port in ports {
+                var announcement = announcement
+                announcement.port = port
+                await node.run(port: port, announcement: announcement)
+                return
+            }
+        }
+    }
+}
+
+extension SwarmSetup {
+    init(
+        settings: Settings, storage: Storage, rotation: KeyRotation, accepted: AcceptedKeys,
+        transport: any PeerTransport, models: Models, wallClock: @escaping @Sendable () -> UInt64
+    ) throws {
+        let random = try SecureRandom.bytes(24)
+        guard let instance = Bytes16(random), let seed = Bytes16(random.suffix(16)) else {
+            throw RuntimeError(.internal, "random bytes are missing")
+        }
+        let host = settings.server.host
+        let ring = storage.ring
+        self.init(
+            node: storage.identity.node, instance: InstanceID(instance),
+            name: settings.node.name ?? Storage.hostname(), version: IgrisRuntime.version,
+            security: settings.mcp.open ? .open : .key, transport: transport,
+            discovery: LANDiscovery(
+                DiscoveryConfiguration(
+                    mdns: settings.mcp.mdns, multicast: settings.mcp.multicast,
+                    multicastPort: settings.mcp.multicastPort, seeds: settings.mcp.seeds),
+                macKey: { accepted.discoveryKey(of: $0) }),
+            authority: .ed25519(storage.identity.key), rotation: rotation, acceptedKeys: accepted,
+            keepRing: { try ring.save($0) }, snapshots: storage.store,
+            models: { await models.statuses().filter { $0.state == .ready }.map(\.name) },
+            doctor: { _, _ in [] },
+            addresses: { ListeningAddresses.current(host: host, port: $0) }, wallClock: wallClock, seed: seed.low)
+    }
+}
+
+extension ClaimAuthority {
+    static func ed25519(_ key: Ed25519.PrivateKey) -> ClaimAuthority {
+        let scheme = SealScheme.ed25519(key)
+        return ClaimAuthority(
+            publicKey: scheme.author, sign: { (try? scheme.sign($0)) ?? [] }, isValid: scheme.verify,
+            node: scheme.node)
+    }
+}
