@@ -19,11 +19,16 @@ package struct Turn: Hashable, Sendable {
     package var requestKey: Bytes16?
     /// Set on assistant turns only.
     package var outcome: Outcome?
+    /// The keyed hash under which every host recognises the history that ends with this turn, when a client sends it.
+    package var history: PrefixHash?
 
-    package init(message: Message, requestKey: Bytes16? = nil, outcome: Outcome? = nil) {
+    package init(
+        message: Message, requestKey: Bytes16? = nil, outcome: Outcome? = nil, history: PrefixHash? = nil
+    ) {
         self.message = message
         self.requestKey = requestKey
         self.outcome = outcome
+        self.history = history
     }
 }
 

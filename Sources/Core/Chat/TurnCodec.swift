@@ -10,6 +10,7 @@ package enum TurnCodec {
         static let model: UInt8 = 6
         static let conversation: UInt8 = 7
         static let owner: UInt8 = 8
+        static let history: UInt8 = 9
     }
 
     package static func encode(_ turn: Turn) -> [UInt8] {
@@ -26,6 +27,11 @@ package enum TurnCodec {
             usage.put(outcome.usage.isExact ? 1 : 0)
             writer.put(field: Field.usage, usage.bytes)
             writer.put(field: Field.model, outcome.model.utf8)
+        }
+        if let history = turn.history {
+            var hash = ByteWriter()
+            hash.put(bigEndian: history.rawValue)
+            writer.put(field: Field.history, hash.bytes)
         }
         return writer.bytes
     }
@@ -48,6 +54,10 @@ package enum TurnCodec {
                 completionTokens: Int(clamping: try reader.varint()),
                 cachedTokens: Int(clamping: try reader.varint()), isExact: try reader.byte() == 1)
             turn.outcome = Turn.Outcome(finishReason: reason, usage: usage, model: try fields.text(Field.model))
+        }
+        if let hash = fields[Field.history] {
+            var reader = ByteReader(hash)
+            turn.history = PrefixHash(rawValue: try reader.bigEndian64())
         }
         return turn
     }
