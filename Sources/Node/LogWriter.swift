@@ -220,7 +220,9 @@ package actor LogWriter {
         for (ticket, entry) in pending.sorted(by: { $0.key < $1.key }) where entry.onDisk == nil {
             switch result {
             case .success:
-                guard write.heads.contains(where: { $0.origin == entry.last.origin && $0.sequence >= entry.last.sequence })
+                guard
+                    write.heads.contains(where: { $0.origin == entry.last.origin && $0.sequence >= entry.last.sequence }
+                    )
                 else { continue }
             case .failure:
                 // All that was to follow goes with it.

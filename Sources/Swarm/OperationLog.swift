@@ -288,11 +288,14 @@ package struct OperationLog: Sendable {
     /// A batch of what is here already: the same again, or another stream under the same name.
     private mutating func compare(_ batch: OperationBatch, from peer: NodeID, _ taking: inout Taking) {
         let head = batch.operations[0].dot.sequence - 1
-        guard let before = chain(at: head, of: batch.origin), let ours = chain(at: batch.seal.sequence, of: batch.origin)
+        guard let before = chain(at: head, of: batch.origin),
+            let ours = chain(at: batch.seal.sequence, of: batch.origin)
         else { return }
         let theirs = batch.operations.reduce(before, Self.chain)
         guard theirs != ours else { return }
-        judge(batch, ours: LogHead(origin: batch.origin, sequence: batch.seal.sequence, chain: ours), theirs, peer, &taking)
+        judge(
+            batch, ours: LogHead(origin: batch.origin, sequence: batch.seal.sequence, chain: ours), theirs, peer,
+            &taking)
     }
 
     /// `batch` is not what is here: either its author signed it all the same, or somebody forged it.

@@ -118,7 +118,8 @@ import Testing
         @Sendable func write(_ stream: StreamID) async throws -> [Operation] {
             let body = TurnCodec.encode(Turn(message: Message(.user, "x")))
             return try await writer.append(
-                LogWriter.Entry(drafts: [OperationLog.Draft(kind: .userTurn, stream: stream, body: body)])).operations
+                LogWriter.Entry(drafts: [OperationLog.Draft(kind: .userTurn, stream: stream, body: body)])
+            ).operations
         }
         let first = Task { try await write(StreamID(Bytes16(high: 1, low: 3))) }
         await store.waitForBegun(1)

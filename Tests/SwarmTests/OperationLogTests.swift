@@ -84,7 +84,8 @@ import Testing
         _ = try first.write([Fixture.draft(), Fixture.draft()])
         let latest = HybridTimestamp(milliseconds: Fixture.wall, counter: 1)
         var second = OperationLog(
-            RecoveredLog(origin: Fixture.origin(1), heads: [first.head(of: Fixture.origin(1))], latestTimestamp: latest),
+            RecoveredLog(
+                origin: Fixture.origin(1), heads: [first.head(of: Fixture.origin(1))], latestTimestamp: latest),
             seals: Fixture.seals(1))
         let ours = try first.proposed([Fixture.draft("z")], milliseconds: Fixture.wall)
         let theirs = try second.proposed([Fixture.draft("z")], milliseconds: Fixture.wall - 5_000)

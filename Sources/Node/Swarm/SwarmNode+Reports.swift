@@ -66,7 +66,8 @@ extension SwarmNode {
     /// A time since the start as milliseconds since 1970.
     private func wall(_ time: Duration) -> UInt64 {
         let ago = max(now - time, .zero)
-        let milliseconds = UInt64(clamping: ago.components.seconds) &* 1_000
+        let milliseconds =
+            UInt64(clamping: ago.components.seconds) &* 1_000
             &+ UInt64(clamping: ago.components.attoseconds / 1_000_000_000_000_000)
         let wall = setup.wallClock()
         return wall > milliseconds ? wall - milliseconds : 0
@@ -82,7 +83,8 @@ extension SwarmNode {
             security: setup.security, phase: phases.last?.phase ?? .starting, phases: phases,
             alive: 1 + states.values.count { $0 == .alive }, suspect: states.values.count { $0 == .suspect },
             dead: states.values.count { $0 == .dead }, digest: digest,
-            operations: vector.entries.reduce(0) { $0 + Int(clamping: $1.sequence) }, divergences: divergences, channels: channels, rotation: trust.report(wall: setup.wallClock()), warnings: warnings(divergences))
+            operations: vector.entries.reduce(0) { $0 + Int(clamping: $1.sequence) }, divergences: divergences,
+            channels: channels, rotation: trust.report(wall: setup.wallClock()), warnings: warnings(divergences))
     }
 
     private func warnings(_ divergences: Int) -> [String] {

@@ -3,7 +3,8 @@ package import Swarm
 
 /// What ``SwarmNode`` is made of.
 package struct SwarmSetup: Sendable {
-    package typealias Doctor = @Sendable (_ hosts: [HostReport], _ channels: [DiscoveryStatus]) async -> [DiagnosticCheck]
+    package typealias Doctor =
+        @Sendable (_ hosts: [HostReport], _ channels: [DiscoveryStatus]) async -> [DiagnosticCheck]
 
     package var node: NodeID
     package var instance: InstanceID

@@ -36,7 +36,8 @@ struct Runtime {
         let storage = try await Storage.open(settings: settings, folder: folder, log: log)
         let models = Models(try settings.models.map { try EngineEntry.make($0, log: log) })
         let writer = LogWriter(
-            store: storage.store, seals: .ed25519(storage.identity.key), durability: Self.durability(settings.context), log: log,
+            store: storage.store, seals: .ed25519(storage.identity.key), durability: Self.durability(settings.context),
+            log: log,
             wallClock: Self.wallClock)
         await writer.recover()
         if let failure = await writer.failure {
