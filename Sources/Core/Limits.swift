@@ -49,8 +49,8 @@ package enum Limits {
     package static let linkConnect = Duration.seconds(3)
     /// From the open connection to the open link.
     package static let linkHandshake = Duration.seconds(5)
-    /// Data that the other side has not acknowledged for this long means that it is gone.
-    package static let linkStall = Duration.seconds(10)
+    /// Data that the other side's system has not taken for this long means that it is gone, or reads nothing.
+    package static let linkStall = Duration.seconds(20)
     /// A link that is closed still writes what waits, for this long.
     package static let linkGoodbye = Duration.seconds(1)
     package static let linksToAccept = 256

@@ -1,4 +1,5 @@
 import Core
+import Glibc
 import Logging
 import NIOCore
 import NIOPosix
@@ -84,6 +85,15 @@ final class RawClient {
     func send(_ bytes: [UInt8]) async throws { try await outbound.write(ByteBuffer(bytes: bytes)) }
 
     func close() async throws { try await channel.close() }
+
+    /// Breaks the connection as a killed process does whose bytes were not all read: with a reset and no goodbye.
+    func reset() async throws {
+        let options = try #require(channel as? any SocketOptionProvider)
+        try await options.setSoLinger(linger(l_onoff: 1, l_linger: 0)).get()
+        try await channel.eventLoop.submit { [channel] in
+            try channel.pipeline.syncOperations.context(handlerType: CutPoint.self).close(promise: nil)
+        }.get()
+    }
 
     /// Everything up to and with `marker`.
     func read(through marker: String) async throws -> String {

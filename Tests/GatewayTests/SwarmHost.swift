@@ -3,8 +3,13 @@ import Cryptography
 import NIOCore
 import NIOSSL
 import Peering
+import Testing
 
 @testable import Gateway
+
+/// One after the other: what they measure is patience, and the links among them move megabytes through code that is
+/// not optimised.
+@Suite(.serialized) enum PeerTests {}
 
 /// A host as others meet it: the real gateway and the real transport behind one port.
 struct SwarmHost: Sendable {
@@ -83,4 +88,23 @@ func tls(_ change: @escaping @Sendable (inout TLSConfiguration) throws -> Void =
         let context = try NIOSSLContext(configuration: configuration)
         try channel.pipeline.syncOperations.addHandler(NIOSSLClientHandler(context: context, serverHostname: nil))
     }
+}
+
+/// A client that speaks plain HTTP inside mutual TLS.
+func membership(
+    _ key: Ed25519.PrivateKey, of swarm: SwarmAuthority
+) throws -> @Sendable (any Channel) throws -> Void {
+    let authority = try CertificateAuthority(seed: SymmetricKey(swarm.seed.reveal()))
+    let leaf = try NIOSSLCertificate(bytes: authority.issueLeaf(for: key.publicKey, name: "test"), format: .der)
+    let secret = try NIOSSLPrivateKey(bytes: key.pkcs8().reveal(), format: .der)
+    return tls { configuration in
+        configuration.certificateChain = [.certificate(leaf)]
+        configuration.privateKey = .privateKey(secret)
+        configuration.signingSignatureAlgorithms = [.ed25519]
+    }
+}
+
+/// Where a connection can be cut below TLS.
+final class CutPoint: ChannelInboundHandler {
+    typealias InboundIn = NIOAny
 }
