@@ -4,16 +4,27 @@ package import Core
 package enum OverlayMessage: Hashable, Sendable {
     /// A message on its way through the tree, and how many hosts it passed.
     case gossip(id: Bytes16, hops: Int, payload: [UInt8])
-    /// The sender has these; the receiver asks when nobody else brings them.
-    case iHave([Bytes16])
+    /// The sender has these; the receiver asks when nobody else brings them, or only later.
+    case iHave([Notice])
     /// Send me these, and from now on payloads at once: you are my parent in the tree.
     case graft([Bytes16])
     /// Send me no payloads; I have them from others.
     case prune
+
+    /// A message that the sender has, and how many hosts it passed to there.
+    package struct Notice: Hashable, Sendable {
+        package var id: Bytes16
+        package var hops: Int
+
+        package init(id: Bytes16, hops: Int) {
+            self.id = id
+            self.hops = hops
+        }
+    }
 }
 
 extension OverlayMessage {
-    fileprivate enum Kind: UInt8 {
+    private enum Kind: UInt8 {
         case gossip = 1
         case iHave = 2
         case graft = 3
@@ -28,8 +39,17 @@ extension OverlayMessage {
             writer.put(id)
             writer.put(varint: UInt64(clamping: hops))
             writer.put(raw: payload)
-        case .iHave(let ids): writer.put(.iHave, ids)
-        case .graft(let ids): writer.put(.graft, ids)
+        case .iHave(let notices):
+            writer.put(Kind.iHave.rawValue)
+            writer.put(varint: UInt64(notices.count))
+            for notice in notices {
+                writer.put(notice.id)
+                writer.put(varint: UInt64(clamping: notice.hops))
+            }
+        case .graft(let ids):
+            writer.put(Kind.graft.rawValue)
+            writer.put(varint: UInt64(ids.count))
+            for id in ids { writer.put(id) }
         case .prune: writer.put(Kind.prune.rawValue)
         }
         return writer.bytes
@@ -43,28 +63,22 @@ extension OverlayMessage {
         case .gossip:
             let id = try reader.bytes16()
             return .gossip(id: id, hops: try reader.count(atMost: Int(UInt16.max)), payload: reader.rest())
-        case .iHave: return .iHave(try reader.identifiers())
-        case .graft: return .graft(try reader.identifiers())
+        case .iHave:
+            var notices: [Notice] = []
+            for _ in 0..<(try reader.count(atMost: Limits.overlayIdentifiers)) {
+                let id = try reader.bytes16()
+                notices.append(Notice(id: id, hops: try reader.count(atMost: Int(UInt16.max))))
+            }
+            try reader.expectEnd()
+            return .iHave(notices)
+        case .graft:
+            var ids: [Bytes16] = []
+            for _ in 0..<(try reader.count(atMost: Limits.overlayIdentifiers)) { ids.append(try reader.bytes16()) }
+            try reader.expectEnd()
+            return .graft(ids)
         case .prune:
             try reader.expectEnd()
             return .prune
         }
-    }
-}
-
-extension ByteWriter {
-    fileprivate mutating func put(_ kind: OverlayMessage.Kind, _ ids: [Bytes16]) {
-        put(kind.rawValue)
-        put(varint: UInt64(ids.count))
-        for id in ids { put(id) }
-    }
-}
-
-extension ByteReader {
-    fileprivate mutating func identifiers() throws(RuntimeError) -> [Bytes16] {
-        var ids: [Bytes16] = []
-        for _ in 0..<(try count(atMost: Limits.overlayIdentifiers)) { ids.append(try bytes16()) }
-        try expectEnd()
-        return ids
     }
 }

@@ -1,0 +1,173 @@
+import Core
+import Swarm
+import Testing
+
+@Suite struct OverlayTests {
+    @Test("A thousand hosts: broadcasts reach all in O(log N) hops, once each in the end; also when 300 die at once")
+    func thousand() {
+        var world = OverlayWorld(hosts: 1000, seed: 1)
+        #expect((world.degrees.max() ?? 0) <= Limits.meshHosts)
+        print("measured: links of 1,000 hosts: \(world.degrees.min() ?? 0) to \(world.degrees.max() ?? 0)")
+        var (reach, payloads) = (OverlayWorld.Reach(), 0.0)
+        for round in 0..<8 {
+            (reach, payloads) = broadcast(from: round * 77, "\(round + 1)", &world)
+            #expect(reach.count == 1000)
+            #expect(reach.lastHops <= 16)
+        }
+        #expect(payloads < 1.4)
+        #expect(reach.lastHops <= 12)
+
+        var random = Seeded(5)
+        let victims = Array((0..<1000).shuffled(using: &random).prefix(300))
+        let author = (0..<1000).first { !victims.contains($0) } ?? 0
+        world.kill(victims)
+        for round in 0..<2 {
+            (reach, payloads) = broadcast(from: author, "\(round + 1) after 300 deaths", &world)
+            #expect(reach.count == 700)
+        }
+        world.bury(victims)
+        world.run(for: .milliseconds(100))
+        #expect((world.degrees.min() ?? 0) >= world.machines[author].ownChoices)
+        (reach, payloads) = broadcast(from: author, "with new links", &world)
+        #expect(reach.count == 700)
+    }
+
+    private func broadcast(
+        from author: Int, _ name: String, _ world: inout OverlayWorld
+    ) -> (reach: OverlayWorld.Reach, payloads: Double) {
+        let (payloads, controls, start) = (world.payloads, world.controls, world.now)
+        let id = world.publish(at: author)
+        world.run(for: .seconds(1))
+        let reach = world.reached[id] ?? OverlayWorld.Reach()
+        let others = Double(max(1, reach.count - 1))
+        let sent = (Double(world.payloads - payloads) / others, Double(world.controls - controls) / others)
+        print(
+            """
+            measured: broadcast \(name): \(reach.count) hosts after \(reach.last - start), hops mean \
+            \(Double(reach.sumOfHops) / others), last \(reach.lastHops), \(sent.0) payloads and \(sent.1) notices a host
+            """)
+        return (reach, sent.0)
+    }
+
+    @Test("Below 65 hosts it rests; it does not go to and fro at the border")
+    func border() {
+        let everyone = (0..<65).map { OverlayWorld.node($0) }
+        var overlay = Overlay(node: everyone[0], seed: 1)
+        #expect(overlay.step(.joined(Array(everyone.prefix(64))), now: .zero).isEmpty)
+        #expect(!overlay.isActive)
+        let effects = overlay.step(.joined([everyone[64]]), now: .zero)
+        #expect(overlay.isActive)
+        guard case .neighbours(let chosen?) = effects.first else { return #expect(Bool(false), "no neighbours") }
+        #expect(chosen.count == overlay.ownChoices)
+        #expect(!chosen.contains(everyone[0]))
+        var mesh: [Overlay.Effect] = []
+        for node in everyone[1...8] { mesh += overlay.step(.gone(node), now: .zero) }
+        #expect(overlay.isActive)
+        for node in everyone[9...12] { mesh += overlay.step(.gone(node), now: .zero) }
+        #expect(!overlay.isActive)
+        #expect(mesh.last == .neighbours(nil))
+    }
+
+    @Test("A chosen neighbour that cannot be linked is replaced")
+    func unreachable() {
+        let everyone = (0..<200).map { OverlayWorld.node($0) }
+        var overlay = Overlay(node: everyone[0], seed: 1)
+        guard case .neighbours(let first?) = overlay.step(.joined(everyone), now: .zero).first else {
+            return #expect(Bool(false), "no neighbours")
+        }
+        _ = overlay.step(.linked(first[0]), now: .seconds(1))
+        #expect(overlay.wake == .seconds(10))
+        guard case .neighbours(let second?) = overlay.step(.ticked, now: .seconds(10)).first else {
+            return #expect(Bool(false), "no other neighbours")
+        }
+        #expect(Set(first).intersection(second) == [first[0]])
+        #expect(second.count == first.count)
+    }
+
+    @Test("Three duplicates prune, two do not; a graft restores and is served from memory")
+    func pruning() {
+        let (peer, other, source) = (OverlayWorld.node(1), OverlayWorld.node(2), OverlayWorld.node(3))
+        var overlay = Overlay(node: OverlayWorld.node(0), seed: 1)
+        for node in [peer, other, source] { _ = overlay.step(.linked(node), now: .zero) }
+        func gossip(_ id: UInt64) -> OverlayMessage { .gossip(id: Bytes16(high: 0, low: id), hops: 1, payload: [7]) }
+        for id in 1...3 as ClosedRange<UInt64> {
+            let effects = overlay.step(.received(gossip(id), from: source), now: .zero)
+            #expect(effects.contains(.send(.gossip(id: Bytes16(high: 0, low: id), hops: 2, payload: [7]), to: peer)))
+            let answer = overlay.step(.received(gossip(id), from: peer), now: .zero)
+            #expect(answer == (id == 3 ? [.send(.prune, to: peer)] : []))
+        }
+        #expect(!overlay.isEager(peer))
+        _ = overlay.step(.received(gossip(4), from: source), now: .zero)
+        #expect(
+            overlay.step(.ticked, now: .milliseconds(20)) == [
+                .send(.iHave([OverlayMessage.Notice(id: Bytes16(high: 0, low: 4), hops: 2)]), to: peer)
+            ])
+        let served = overlay.step(.received(.graft([Bytes16(high: 0, low: 4)]), from: peer), now: .milliseconds(80))
+        #expect(served == [.send(.gossip(id: Bytes16(high: 0, low: 4), hops: 2, payload: [7]), to: peer)])
+        #expect(overlay.isEager(peer))
+    }
+
+    @Test("What is announced and does not come is asked of each holder in turn, and then no more")
+    func grafting() {
+        let (first, second) = (OverlayWorld.node(1), OverlayWorld.node(2))
+        let id = Bytes16(high: 3, low: 3)
+        var overlay = Overlay(node: OverlayWorld.node(0), seed: 1)
+        for node in [first, second] { _ = overlay.step(.linked(node), now: .zero) }
+        for node in [first, second] {
+            _ = overlay.step(.received(.iHave([OverlayMessage.Notice(id: id, hops: 1)]), from: node), now: .zero)
+        }
+        #expect(overlay.wake == .milliseconds(50))
+        #expect(overlay.step(.ticked, now: .milliseconds(50)) == [.send(.graft([id]), to: first)])
+        #expect(overlay.step(.ticked, now: .milliseconds(100)) == [.send(.graft([id]), to: second)])
+        #expect(overlay.step(.ticked, now: .milliseconds(150)).isEmpty)
+        #expect(overlay.wake > .seconds(1))
+    }
+
+    @Test("Strangers are ignored, and floods of made-up ids stay within bounds")
+    func hostile() {
+        let peer = OverlayWorld.node(1)
+        var overlay = Overlay(node: OverlayWorld.node(0), seed: 1)
+        let stranger = OverlayMessage.gossip(id: Bytes16(high: 0, low: 1), hops: 0, payload: [1])
+        #expect(overlay.step(.received(stranger, from: peer), now: .zero).isEmpty)
+        _ = overlay.step(.linked(peer), now: .zero)
+        for batch in 0..<20 as Range<UInt64> {
+            let ids = (0..<1024 as Range<UInt64>).map {
+                OverlayMessage.Notice(id: Bytes16(high: batch, low: $0), hops: 1)
+            }
+            _ = overlay.step(.received(.iHave(ids), from: peer), now: .zero)
+        }
+        let grafts = overlay.step(.ticked, now: .seconds(1))
+        #expect(grafts.count == 4096)
+    }
+
+    @Test("What is written can be read, and damaged bytes only throw", arguments: 0..<40 as Range<UInt64>)
+    func codec(seed: UInt64) throws {
+        var random = Seeded(seed)
+        let ids = (0..<random.below(5)).map { _ in Bytes16(high: random.next(), low: random.next()) }
+        let payload = (0..<random.below(50)).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+        for message in [
+            OverlayMessage.gossip(id: Bytes16(high: 1, low: seed), hops: random.below(60_000), payload: payload),
+            .iHave(ids.map { OverlayMessage.Notice(id: $0, hops: 300) }), .graft(ids), .prune,
+        ] {
+            #expect(try OverlayMessage.decode(message.encoded) == message)
+            damage(message.encoded, &random) { _ = try? OverlayMessage.decode($0) }
+        }
+    }
+}
+
+/// Hands out damaged copies of `bytes`: none may trap or hang.
+func damage(_ bytes: [UInt8], _ random: inout Seeded, read: ([UInt8]) -> Void) {
+    for length in 0..<min(bytes.count, 300) { read(Array(bytes.prefix(length))) }
+    for _ in 0..<200 {
+        var copy = bytes
+        for _ in 0...random.below(3) where !copy.isEmpty {
+            let place = random.below(copy.count)
+            switch random.below(3) {
+            case 0: copy[place] = UInt8(truncatingIfNeeded: random.next())
+            case 1: copy.remove(at: place)
+            default: copy.insert(contentsOf: [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F], at: place)
+            }
+        }
+        read(copy)
+    }
+}
