@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test build release format lint bench soak sim clean setup setup-tests
+.PHONY: help run test build release format lint bench bench-discovery soak sim clean setup setup-tests
 
 # One form for every release build: switching the static library on or off compiles everything anew.
 RELEASE_FLAGS := -c release --static-swift-stdlib
@@ -33,6 +33,10 @@ lint: ## Checks the format and what this code does without.
 bench: release setup-tests ## Prints the figures beside their goals.
 	@swift build $(RELEASE_FLAGS) --product append-benchmark
 	@exec $(PYTHON) Benchmarks/figures.py --binary $(BINARY) $(ARGS)
+
+bench-discovery: ## How long hosts take to find each other; needs root, and the lab in ../shared.
+	@swift build $(RELEASE_FLAGS) --product discovery-benchmark
+	@exec python3 Benchmarks/discovery.py $(ARGS)
 
 soak: release setup-tests ## 600 kill -9 in a loop; no acknowledged turn may be lost.
 	@IGRIS_KILLS=$${IGRIS_KILLS:-600} $(PYTHON) -m pytest -c Tests/EndToEnd/pytest.ini -s --timeout 7200 \

@@ -125,6 +125,9 @@ let package = Package(
             name: "append-benchmark", dependencies: ["Core", "Cryptography", "Node", "Store", "Swarm"],
             path: "Benchmarks/Append", swiftSettings: strict),
         .executableTarget(
+            name: "discovery-benchmark", dependencies: ["Core", "Cryptography", "Peering"],
+            path: "Benchmarks/Discovery", swiftSettings: strict),
+        .executableTarget(
             name: "store-benchmark", dependencies: ["Core", "Cryptography", "Store", "Swarm"],
             path: "Benchmarks/Store", swiftSettings: strict),
 

@@ -157,7 +157,7 @@ extension Mesh {
                 id, .cloned,
                 "It is linked with another living host that has this host's identity. Was this one's state directory "
                     + "copied? Stop one of the two, delete node.key in its state directory and start it again.")
-        case .evicted: stand(id, .evicted, "This host was evicted from the swarm. Ask who runs it.")
+        case .evicted: stand(id, .evicted, "It refuses this host: it was evicted from the swarm. Ask who runs it.")
         case .version: stand(id, .incompatible, "It speaks another protocol: install the same version on both.")
         case .full: stand(id, .unreachable, "It has as many links as it keeps; others pass on what it says.")
         }

@@ -131,29 +131,38 @@ enum PeerChecks {
                 "an identity is used twice: "
                     + clones.map { "\($0.id?.description.prefix(8) ?? "?") at \($0.address)" }.listed,
                 fix:
-                    "on the copied machine stop igris-runtime, delete its state folder's identity file and start it again"
+                    "on the copied machine stop igris-runtime, delete node.key in its state directory and start it again"
             )
     }
 
     static func evicted(_ subject: DoctorSubject, _ facts: LocalFacts) -> DiagnosticCheck {
         let check = Finding("peers.evicted", "No evicted host tries to come back")
         guard subject.daemon != nil else { return check.skipped("the daemon does not run") }
-        let evicted = subject.peers.filter { $0.state == .evicted && $0.whyNot?.contains("this host") != true }
+        let evicted = subject.peers.filter { $0.state == .evicted && !refusesThisHost($0) }
         return evicted.isEmpty
             ? check.ok("none")
             : check.warn(
                 evicted.map { "\($0.displayName) at \($0.address)" }.listed,
-                fix: "switch it off; to let it in again, delete its identity there and give it the new key")
+                fix: "switch it off; to let it in again, delete node.key in its state directory and give it the new key"
+            )
     }
 
     static func ownEviction(_ subject: DoctorSubject, _ facts: LocalFacts) -> DiagnosticCheck {
         let check = Finding("peers.own_eviction", "This host was not evicted")
         guard subject.daemon != nil else { return check.skipped("the daemon does not run") }
-        let by = subject.peers.filter { $0.state == .evicted && $0.whyNot?.contains("this host") == true }
-        return by.isEmpty
+        let by = subject.peers.filter(refusesThisHost)
+        let isEvicted = subject.daemon?.hosts.contains { $0.isSelf && $0.state == .evicted } == true
+        return by.isEmpty && !isEvicted
             ? check.ok("nobody refuses it")
             : check.fail(
-                "refused as evicted by \(by.map(\.displayName).listed)",
-                fix: "ask for the new key, delete this host's identity and run `igris-runtime swarm join KEY`")
+                by.isEmpty ? "it was told so" : "refused as evicted by \(by.map(\.displayName).listed)",
+                fix:
+                    "ask for the new key, delete node.key in the state directory and run `igris-runtime swarm join KEY`"
+            )
+    }
+
+    /// As a mesh and a link say it, when the other side denies this host; else it is the other that was evicted.
+    private static func refusesThisHost(_ host: HostReport) -> Bool {
+        host.state == .evicted && host.whyNot?.contains("refuses this host") == true
     }
 }

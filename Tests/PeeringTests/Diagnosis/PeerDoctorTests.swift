@@ -255,7 +255,8 @@ import Testing
             subject.daemon?.hosts.append(host(3, .evicted))
         },
         Case("evicted oneself", "peers.own_eviction", .fail) { subject, _ in
-            subject.daemon?.hosts.append(host(3, .evicted, whyNot: "it denies this host"))
+            subject.daemon?.hosts.append(
+                host(3, .evicted, whyNot: "10.0.0.3:8080 refuses this host: it was evicted from the swarm"))
         },
     ]
 
