@@ -90,7 +90,8 @@ struct Network {
         guard let connection = connections[id] else { return nil }
         let lane = connection.lanes[side]
         guard !lane.isVoid else { return nil }
-        if !lane.held.isEmpty || isBlocked(connection.ends[1 - side].host, connection.ends[side].host) {
+        let (from, to) = (connection.ends[1 - side].host, connection.ends[side].host)
+        if !lane.held.isEmpty || bandwidth[to] != nil || isBlocked(from, to) {
             connections[id]?.lanes[side].held.append(item)
             busy.insert(id)
             if lane.heldSince == nil { connections[id]?.lanes[side].heldSince = now }
@@ -104,11 +105,8 @@ struct Network {
     ) -> Duration? {
         guard let connection = connections[id] else { return nil }
         var lane = connection.lanes[side]
-        var arrival = max(now + chance.tailed(latency), lane.lastArrival)
+        let arrival = max(now + chance.tailed(latency), lane.lastArrival)
         if case .message(let bytes) = item {
-            if let rate = bandwidth[connection.ends[side].host] {
-                arrival = max(arrival, lane.lastArrival + .microseconds(bytes.count * 1_000_000 / max(1, rate)))
-            }
             lane.bytesUnderWay += bytes.count
             if lane.bytesUnderWay > Self.much { busy.insert(id) }
         }
@@ -127,6 +125,36 @@ struct Network {
         connections[id]?.lanes[side].heldSince = nil
         return lane.held.compactMap { item in
             arrival(of: item, over: id, to: side, at: now + pause, &chance).map { (item, $0) }
+        }
+    }
+
+    /// A slow reader takes the next of what waits for it. Returns the item, when it arrives, and when it can take one
+    /// more; nil while the path is cut, or nothing waits.
+    mutating func trickle(
+        _ id: Int, to side: Int, at now: Duration, _ chance: inout Chance
+    ) -> (item: Item, arrival: Duration, next: Duration)? {
+        guard let connection = connections[id], let item = connection.lanes[side].held.first,
+            let rate = bandwidth[connection.ends[side].host],
+            !isBlocked(connection.ends[1 - side].host, connection.ends[side].host)
+        else { return nil }
+        connections[id]?.lanes[side].held.removeFirst()
+        // It moves: nobody's patience ends.
+        connections[id]?.lanes[side].heldSince = connection.lanes[side].held.count > 1 ? now : nil
+        var bytes = 0
+        if case .message(let message) = item { bytes = message.count }
+        guard let arrival = arrival(of: item, over: id, to: side, at: now, &chance) else { return nil }
+        return (item, arrival, now + .microseconds(bytes * 1_000_000 / max(1, rate)))
+    }
+
+    /// Whether a slow reader, and nothing else, keeps something back.
+    func isSlow(_ id: Int, to side: Int) -> Bool {
+        connections[id].map { bandwidth[$0.ends[side].host] != nil } ?? false
+    }
+
+    /// The lanes that have something held back, whatever the reason.
+    var heldLanes: [(connection: Int, side: Int)] {
+        connections.keys.sorted().flatMap { id in
+            [0, 1].filter { connections[id]?.lanes[$0].held.isEmpty == false }.map { (id, $0) }
         }
     }
 

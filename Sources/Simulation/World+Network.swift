@@ -25,6 +25,16 @@ extension World {
             queue.add(.arrive(item, connection: id, side: side), at: arrival)
         } else if !wasHeld, let since = network.connections[id]?.lanes[side].heldSince {
             queue.add(.lapsed(connection: id, side: 1 - side, since: since), at: now + Self.patience)
+            if network.isSlow(id, to: side) { queue.add(.trickle(connection: id, side: side), at: now) }
+        }
+    }
+
+    mutating func trickle(_ id: Int, _ side: Int) {
+        guard let (item, arrival, next) = network.trickle(id, to: side, at: now, &wire) else { return }
+        queue.add(.arrive(item, connection: id, side: side), at: arrival)
+        queue.add(.trickle(connection: id, side: side), at: max(next, now + .microseconds(1)))
+        if let since = network.connections[id]?.lanes[side].heldSince {
+            queue.add(.lapsed(connection: id, side: 1 - side, since: since), at: now + Self.patience)
         }
     }
 
@@ -37,7 +47,13 @@ extension World {
     }
 
     mutating func unblock(_ pair: Network.Pair) {
-        for (id, side) in network.unblock(pair.from, pair.to) {
+        for (id, side) in network.unblock(pair.from, pair.to) { release(id, side) }
+    }
+
+    mutating func release(_ id: Int, _ side: Int) {
+        if network.isSlow(id, to: side) {
+            queue.add(.trickle(connection: id, side: side), at: now)
+        } else {
             for (item, arrival) in network.release(id, to: side, at: now, &wire) {
                 queue.add(.arrive(item, connection: id, side: side), at: arrival)
             }

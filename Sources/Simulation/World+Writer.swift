@@ -194,32 +194,31 @@ extension World {
     mutating func committed(_ number: UInt64, at host: Int) {
         guard let process = hosts[host].process, let (write, commit) = process.writes.removeValue(forKey: number)
         else { return }
-        let isRefused = hosts[host].isDiskFull
+        let isFull = hosts[host].isDiskFull
         trace.note(
-            14, UInt64(host), number, isRefused ? 1 : 0, at: now,
-            "host \(host): write \(number) \(isRefused ? "refused" : "stored") \(write.heads.map { "\($0.origin.node.bytes.high % 997)/\($0.origin.epoch) \($0.sequence)" })"
+            14, UInt64(host), number, isFull ? 1 : 0, at: now,
+            "host \(host): write \(number) \(isFull ? "refused" : "stored") \(write.heads.map { "\($0.origin.node.bytes.high % 997)/\($0.origin.epoch) \($0.sequence)" })"
         )
         // Of the refused ones half stand on the disk all the same.
-        if !isRefused || disks.hits(1, of: 2) { put(commit, at: host) }
+        let isWritten = (!isFull || disks.hits(1, of: 2)) && put(commit, at: host)
+        let isStored = isWritten && !isFull
         if write.isOwn {
             process.isProposing = false
-            if isRefused {
-                process.promises.removeAll { !$0.isKept }
-            } else {
+            if isStored {
                 let dots = Set(write.operations.map(\.dot))
                 keepPromises(at: host, wasSynced: true) { dots.contains($0) }
             }
-            process.promises.removeAll { $0.isKept }
+            process.promises.removeAll { $0.isKept || !isStored }
         }
-        if isRefused {
+        if isStored {
+            process.ledger.settled(number)
+            replicate(.stored(number), at: host)
+        } else {
             process.ledger.refused(number)
             let image = hosts[host].disk.image
             let heads = Set(write.operations.map(\.dot.origin)).sorted().compactMap { image.heads[$0] }
-            // Half of the times the disk cannot be read at that moment either.
-            replicate(.refused(number, heads: disks.hits(1, of: 2) ? heads : nil), at: host)
-        } else {
-            process.ledger.settled(number)
-            replicate(.stored(number), at: host)
+            // Half of the times a full disk cannot be read either.
+            replicate(.refused(number, heads: isFull && disks.hits(1, of: 2) ? nil : heads), at: host)
         }
         drain(host)
     }
@@ -229,16 +228,21 @@ extension World {
         guard let process = hosts[host].process else { return }
         for number in process.writes.keys.sorted() {
             guard let (_, commit) = process.writes[number], disks.hits(1, of: 2) else { return }
-            put(commit, at: host)
+            _ = put(commit, at: host)
         }
     }
 
-    private mutating func put(_ commit: Commit, at host: Int) {
+    /// False when the store refuses it: it would leave a gap, or repeat what is there.
+    private mutating func put(_ commit: Commit, at host: Int) -> Bool {
         guard hosts[host].disk.write(commit) else {
-            return checker.violated("I10", "host \(host) writes with a gap: \(commit.heads)", at: now)
+            // After a refusal that was none, the machine may not know what is there.
+            if !faults.contains(.fullDisks) {
+                checker.violated("I10", "host \(host) writes with a gap: \(commit.heads)", at: now)
+            }
+            return false
         }
         checker.stored(commit.heads, by: host)
-        guard let process = hosts[host].process else { return }
+        guard let process = hosts[host].process else { return true }
         for dot in commit.erasures {
             // What a conversation in use shows of it goes with its next reading.
             if let stream = hosts[host].disk.image[dot]?.stream { process.views[stream] = nil }
@@ -246,5 +250,6 @@ extension World {
         for operation in commit.operations {
             process.views[operation.stream]?.fresh.append(operation)
         }
+        return true
     }
 }

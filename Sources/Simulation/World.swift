@@ -12,6 +12,8 @@ package struct World {
         case dialFailed(host: Int, run: Int, NetworkAddress, LinkFailure)
         /// A side's connection was held back for longer than its system waits.
         case lapsed(connection: Int, side: Int, since: Duration)
+        /// A slow reader takes one message more.
+        case trickle(connection: Int, side: Int)
         case tick(host: Int, run: Int)
         /// A commit has come back from the disk.
         case committed(host: Int, run: Int, number: UInt64)
@@ -138,6 +140,7 @@ package struct World {
             deliver(event, to: host)
         case .doze(let host): doze(host)
         case .thaw(let host): thaw(host)
+        case .trickle(let connection, let side): trickle(connection, side)
         case .lapsed(let connection, let side, let since): lapse(connection, side, since)
         case .arrive(_, let connection, let side):
             guard let end = network.connections[connection]?.ends[side] else { return }
@@ -216,7 +219,8 @@ package struct World {
         case .slowDisk(let host, let delay): hosts[host].diskDelay = delay
         case .fullDisk(let host, let isFull): hosts[host].isDiskFull = isFull
         case .jumpClock(let host, let milliseconds): hosts[host].clock.offset += milliseconds
-        case .slowReader(let host, let rate): network.bandwidth[host] = rate
+        case .slowReader(let host, let rate):
+            network.bandwidth[host] = rate
         case .starve(let host, let isOn):
             hosts[host].isStarved = isOn
             if isOn { queue.add(.doze(host: host), at: now) }
@@ -228,6 +232,7 @@ package struct World {
         healed = now
         for pair in network.blockedPairs { unblock(pair) }
         network.bandwidth = [:]
+        for (connection, side) in network.heldLanes { release(connection, side) }
         for host in hosts.indices {
             hosts[host].diskDelay = .milliseconds(4)
             hosts[host].isDiskFull = false
@@ -242,6 +247,8 @@ package struct World {
     private mutating func remove(_ host: Int) {
         stop(host, losingPower: true)
         hosts[host].run += 1
+        // Who wrote on it was promised one disk, and that disk is gone.
+        checker.forgave(hosts[host].disk.image.operations.values.joined().map(\.dot))
     }
 
     private mutating func stop(_ host: Int, losingPower: Bool) {
