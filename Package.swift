@@ -89,6 +89,11 @@ let package = Package(
         room("Swarm", ["Core", "Cryptography"]),
         room("Guardian", ["Core", "Cryptography"]),
 
+        // Beside the house: the world that the machines are tried in (docs/simulation.md).
+        room("Simulation", ["Core", "Cryptography", "Swarm"]),
+        .executableTarget(
+            name: "swarm-simulator", dependencies: ["Core", "Simulation"], swiftSettings: strict),
+
         // Second floor: the actors.
         room("Node", ["Core", "Cryptography", "Swarm", "Guardian", lifecycle, log, metrics]),
 
@@ -149,6 +154,7 @@ let package = Package(
         tests(of: "Settings", ["Core"]),
         tests(of: "Telemetry", ["Core", log, metricsCore]),
         tests(of: "Swarm", ["Core", "Cryptography"]),
+        tests(of: "Simulation", ["Core", "Swarm"]),
         tests(of: "Guardian", ["Core"]),
         tests(of: "Node", ["Core", "Swarm", "Store", "Cryptography", log]),
         tests(

@@ -12,9 +12,16 @@ struct Disk {
         private(set) var seals: [Origin: [BatchSeal]] = [:]
         private(set) var conversations: [StreamID: ConversationHeader] = [:]
         private(set) var streams: [StreamID: [Dot]] = [:]
-        /// The last writer's epoch, and whether it said goodbye (swarm.md §1).
-        var epoch: UInt32 = 0
-        var isClean = true
+        /// The last writer's epoch, whether it said goodbye, and how many there were (swarm.md §1).
+        private(set) var epoch: UInt32 = 0
+        private(set) var isClean = true
+        private(set) var runs = 0
+
+        fileprivate mutating func begin(_ epoch: UInt32) {
+            self.epoch = epoch
+            isClean = false
+            runs += 1
+        }
 
         /// All of the commit. False, and nothing done, for what the real store refuses: it would leave a gap.
         mutating func apply(_ commit: Commit) -> Bool {
@@ -80,20 +87,32 @@ struct Disk {
     /// What a power cut leaves at the least.
     private(set) var synced = Image()
     private var unsynced: [Commit] = []
-    private(set) var copy: Image?
+    private(set) var copy: (image: Image, mark: Mark?)?
+    /// A file of its own beside the store: a store set back alone disagrees with it.
+    private(set) var mark: Mark?
 
-    init() {}
-    init(_ image: Image) {
-        self.image = image
-        synced = image
+    struct Mark {
+        var epoch: UInt32
+        var runs: Int
     }
 
-    /// As the store decides a start's origin (`StoreWriter.recover`): a new epoch unless the last writer said goodbye.
+    init() {}
+    /// A copy of another machine's disk.
+    init(copying other: Disk) {
+        image = other.image
+        synced = other.image
+        mark = other.mark
+    }
+
+    /// As the store decides a start's origin (`StoreWriter.nextEpoch`): a new epoch unless the last writer said
+    /// goodbye and the mark beside the store agrees.
     mutating func recover(_ node: NodeID, milliseconds: UInt64) -> RecoveredLog {
         let known = image.operations.keys.filter { $0.node == node }.map(\.epoch).max() ?? 0
-        let last = max(known, image.epoch)
-        let epoch = image.isClean && last > 0 ? last : last + 1
-        note(epoch: epoch, isClean: false)
+        let written = max(known, image.epoch)
+        let last = max(written, mark?.epoch ?? 0)
+        let agrees = mark?.runs == image.runs
+        let epoch = image.isClean && agrees && written > 0 ? written : last + 1
+        begin(epoch)
         var clock = HybridClock()
         for origin in image.operations.keys.sorted() {
             guard let latest = image.operations[origin]?.last?.timestamp else { continue }
@@ -118,13 +137,12 @@ struct Disk {
         unsynced = []
     }
 
-    /// Notes a writer at work, or its goodbye; on disk before anything is written.
-    mutating func note(epoch: UInt32, isClean: Bool) {
+    /// Notes a writer at work; on disk before anything is written.
+    private mutating func begin(_ epoch: UInt32) {
         sync()
-        image.epoch = epoch
-        image.isClean = isClean
-        synced.epoch = epoch
-        synced.isClean = isClean
+        image.begin(epoch)
+        synced.begin(epoch)
+        mark = Mark(epoch: epoch, runs: image.runs)
     }
 
     /// The end that was not synced goes, but for as much of it as happened to reach the disk; a record that was only
@@ -139,14 +157,18 @@ struct Disk {
     }
 
     /// A copy as `cp` makes it of a running host's disk.
-    mutating func makeCopy() { copy = image }
+    mutating func makeCopy() { copy = (image, mark) }
 
     /// Returns what the disk no longer holds.
-    mutating func rollBack() -> [Dot] {
+    ///
+    /// - Parameter isWhole: all of the disk is set back, not the store alone.
+    mutating func rollBack(isWhole: Bool) -> [Dot] {
         guard let copy else { return [] }
         let before = image
-        self = Disk(copy)
-        self.copy = copy
-        return before.operations.values.joined().map(\.dot).filter { copy[$0] == nil }.sorted()
+        image = copy.image
+        synced = copy.image
+        unsynced = []
+        if isWhole { mark = copy.mark }
+        return before.operations.values.joined().map(\.dot).filter { copy.image[$0] == nil }.sorted()
     }
 }

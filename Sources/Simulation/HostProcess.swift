@@ -23,12 +23,9 @@ final class HostProcess {
     var writes: [UInt64: (write: Replication.Write, commit: Commit)] = [:]
     var ledger = ConversationLedger()
     var diskFree: Duration = .zero
-    var waiting: [WaitingEntry] = []
-    /// What clients were promised to hear of.
+    /// Clients that wait for word of what they wrote.
     var promises: [Promise] = []
-    /// An own write is on its way.
-    var isProposing = false
-    var isWriting: Bool { !waiting.isEmpty || !writes.isEmpty }
+    var isWriting: Bool { !writes.isEmpty }
     var transfer: World.SnapshotTransfer?
     /// Conversations as they were read since the last change.
     var views: [StreamID: View] = [:]
@@ -99,17 +96,14 @@ enum CheapSignature {
     }
 }
 
-/// What a client waits for to be written.
-struct WaitingEntry {
-    var drafts: [OperationLog.Draft]
-    var stream: StreamID
-    /// A model answers it once it is kept.
-    var isQuestion: Bool
-}
-
 /// Operations on their way, and the client who waits for word of them.
 struct Promise {
     var dots: [Dot]
-    var entry: WaitingEntry
+    var last: Dot
+    var stream: StreamID
+    /// A model answers it once it is kept.
+    var isQuestion: Bool
     var isKept = false
+    /// When the client hears that it failed, after the disk refused it.
+    var end: Duration?
 }

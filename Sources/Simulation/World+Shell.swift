@@ -52,6 +52,7 @@ extension World {
         case .read(_, _, let read):
             replicate(
                 .read(read, hosts[host].disk.image.batch(of: read.origin, after: read.after)), at: host)
+        case .reread(_, _, let write): reread(write, at: host)
         case .snapshotPart: snapshotPart(at: host)
         case .answered(_, _, let question): answer(question, at: host)
         default: break
@@ -84,7 +85,7 @@ extension World {
         }
         if process.replicationWake <= time {
             process.replicationWake = time + .milliseconds(20)
-            replicate(.ticked, at: host)
+            if !process.adopted.isEmpty { replicate(.ticked, at: host) }
         }
     }
 

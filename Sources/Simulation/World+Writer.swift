@@ -7,13 +7,12 @@ extension World {
 
     mutating func clientActs(_ host: Int) {
         guard healed == nil, !hosts[host].isForeign else { return }
-        let (stream, drafts) = drafts(of: workload.wish(&clients, at: now), at: host)
+        let drafts = drafts(of: workload.wish(&clients, at: now), at: host)
         guard !drafts.isEmpty else { return }
-        hosts[host].process?.waiting.append(WaitingEntry(drafts: drafts, stream: stream, isQuestion: true))
-        drain(host)
+        append(drafts, isQuestion: true, at: host)
     }
 
-    private mutating func drafts(of wish: Workload.Wish, at host: Int) -> (StreamID, [OperationLog.Draft]) {
+    private mutating func drafts(of wish: Workload.Wish, at host: Int) -> [OperationLog.Draft] {
         switch wish {
         case .ask(let stream):
             var drafts: [OperationLog.Draft] = []
@@ -24,11 +23,11 @@ extension World {
             let question = TurnCodec.encode(Workload.question(&clients))
             let heads = view(of: stream, at: host).nextDependencies
             drafts.append(OperationLog.Draft(kind: .userTurn, stream: stream, dependencies: heads, body: question))
-            return (stream, drafts)
+            return drafts
         case .delete(let stream):
-            guard hosts[host].disk.image.conversations[stream] != nil else { return (stream, []) }
+            guard hosts[host].disk.image.conversations[stream] != nil else { return [] }
             let heads = view(of: stream, at: host).nextDependencies
-            return (stream, [OperationLog.Draft(kind: .delete, stream: stream, dependencies: heads, body: [])])
+            return [OperationLog.Draft(kind: .delete, stream: stream, dependencies: heads, body: [])]
         }
     }
 
@@ -36,9 +35,7 @@ extension World {
         let body = TurnCodec.encode(Workload.answer(&clients))
         let draft = OperationLog.Draft(
             kind: .assistantTurn, stream: question.stream, dependencies: [question.dot], body: body)
-        hosts[host].process?.waiting.append(
-            WaitingEntry(drafts: [draft], stream: question.stream, isQuestion: false))
-        drain(host)
+        append([draft], isQuestion: false, at: host)
     }
 
     /// A conversation, as the cache of the real node keeps it: what is new is put in its place when somebody looks.
@@ -67,39 +64,33 @@ extension World {
             at: host)
     }
 
-    /// What waits goes together into one commit; what comes meanwhile waits for it.
-    mutating func drain(_ host: Int) {
-        guard let process = hosts[host].process, !process.isProposing, !process.waiting.isEmpty else { return }
-        let entries = process.waiting
-        process.waiting = []
-        var drafts: [OperationLog.Draft] = []
-        var places: [Range<Int>] = []
-        for entry in entries {
-            let begin = drafts.count
-            var previous: Dot?
-            for var draft in entry.drafts {
-                if let previous { draft.dependencies = [previous] }
-                // The conversation's description is not part of its order.
-                if draft.kind != .conversationMeta {
-                    previous = process.replication.log.nextDot(after: drafts.count)
-                }
-                drafts.append(draft)
+    /// Numbers, signs and pushes (`LogWriter.append`); from here on the entry is under way.
+    private mutating func append(_ entry: [OperationLog.Draft], isQuestion: Bool, at host: Int) {
+        guard let process = hosts[host].process else { return }
+        for stream in Set(entry.map(\.stream)).sorted() {
+            let deletes = entry.contains { $0.stream == stream && $0.kind == .delete }
+            if !process.ledger.isLoaded(stream) || deletes {
+                process.ledger.load(stream, hosts[host].disk.image.operations(of: stream), withHistory: deletes)
             }
-            places.append(begin..<drafts.count)
+        }
+        var drafts = entry
+        var previous: Dot?
+        // The conversation's description is not part of its order.
+        for index in drafts.indices where drafts[index].kind != .conversationMeta {
+            if let previous { drafts[index].dependencies = [previous] }
+            previous = process.replication.log.nextDot(after: index)
         }
         let wall = hosts[host].clock.milliseconds(at: now)
         do {
             let (operations, effects) = try process.replication.propose(
                 drafts, now: now - process.started, wallClock: wall, queues: queues(of: host, process))
-            guard operations.count == drafts.count else {
+            guard operations.count == drafts.count, let last = operations.last else {
                 return checker.violated(
                     "writer", "\(drafts.count) drafts became \(operations.count) operations", at: now)
             }
             checker.proposed(operations.count)
-            for (entry, place) in zip(entries, places) {
-                process.promises.append(Promise(dots: operations[place].map(\.dot), entry: entry))
-            }
-            process.isProposing = true
+            process.promises.append(
+                Promise(dots: operations.map(\.dot), last: last.dot, stream: last.stream, isQuestion: isQuestion))
             perform(effects, at: host)
         } catch {
             checker.violated("writer", "host \(host) cannot propose: \(error)", at: now)
@@ -135,6 +126,8 @@ extension World {
         }
         switch notice {
         case .acknowledged(let origin, let sequence, _):
+            let now = now
+            hosts[host].process?.promises.removeAll { $0.end.map { $0 < now } ?? false }
             keepPromises(at: host, wasSynced: false) { $0.origin == origin && $0.sequence <= sequence }
         case .equivocated(let proof): checker.proved(proof.ours.origin)
         case .diverged(let peer, let origin):
@@ -164,15 +157,15 @@ extension World {
         guard let process = hosts[host].process else { return }
         for index in process.promises.indices {
             let promise = process.promises[index]
-            guard !promise.isKept, promise.dots.allSatisfy(isSafe) else { continue }
+            guard !promise.isKept, isSafe(promise.last) else { continue }
             process.promises[index].isKept = true
             checker.acknowledge(promise.dots, by: host, wasSynced: wasSynced, at: now)
-            guard promise.entry.isQuestion, let dot = promise.dots.last, promise.entry.drafts.last?.kind == .userTurn
-            else { continue }
-            let question = Question(stream: promise.entry.stream, dot: dot)
+            guard promise.isQuestion, hosts[host].disk.image[promise.last]?.kind != .delete else { continue }
+            let question = Question(stream: promise.stream, dot: promise.last)
             queue.add(
                 .answered(host: host, run: hosts[host].run, question), at: now + workload.generation(&clients))
         }
+        process.promises.removeAll { $0.isKept }
     }
 
     // MARK: - Disk
@@ -201,26 +194,32 @@ extension World {
         )
         // Of the refused ones half stand on the disk all the same.
         let isWritten = (!isFull || disks.hits(1, of: 2)) && put(commit, at: host)
-        let isStored = isWritten && !isFull
-        if write.isOwn {
-            process.isProposing = false
-            if isStored {
-                let dots = Set(write.operations.map(\.dot))
-                keepPromises(at: host, wasSynced: true) { dots.contains($0) }
-            }
-            process.promises.removeAll { $0.isKept || !isStored }
-        }
-        if isStored {
-            process.ledger.settled(number)
-            replicate(.stored(number), at: host)
-        } else {
+        guard isWritten, !isFull else {
             process.ledger.refused(number)
-            let image = hosts[host].disk.image
-            let heads = Set(write.operations.map(\.dot.origin)).sorted().compactMap { image.heads[$0] }
-            // Half of the times a full disk cannot be read either.
-            replicate(.refused(number, heads: isFull && disks.hits(1, of: 2) ? nil : heads), at: host)
+            queue.add(.reread(host: host, run: hosts[host].run, write), at: now + disks.tailed(.milliseconds(1)))
+            return
         }
-        drain(host)
+        process.ledger.settled(number)
+        replicate(.stored(number), at: host)
+        guard write.isOwn else { return }
+        keepPromises(at: host, wasSynced: true) { last in
+            write.heads.contains { $0.origin == last.origin && $0.sequence >= last.sequence }
+        }
+    }
+
+    /// Whether what was refused reached the disk is not known: it is read where the store stands.
+    mutating func reread(_ write: Replication.Write, at host: Int) {
+        let isReadable = !hosts[host].isDiskFull || disks.hits(1, of: 2)
+        let heads = hosts[host].disk.image.heads.values.sorted { $0.origin < $1.origin }
+        replicate(.refused(write.number, heads: isReadable ? heads : nil), at: host)
+        guard write.isOwn, let process = hosts[host].process else { return }
+        let origins = Set(write.operations.map(\.dot.origin))
+        // Peers may have it all the same: they have two seconds to say so.
+        let limit = now + .seconds(2)
+        for index in process.promises.indices where origins.contains(process.promises[index].last.origin) {
+            process.promises[index].end = process.promises[index].end ?? limit
+        }
+        process.promises.removeAll { $0.end.map { $0 < now } ?? false }
     }
 
     /// The writes of a killed process that were on their way: some were in time.

@@ -18,6 +18,8 @@ package struct World {
         /// A commit has come back from the disk.
         case committed(host: Int, run: Int, number: UInt64)
         case read(host: Int, run: Int, Replication.Read)
+        /// After a refusal: where the store stands.
+        case reread(host: Int, run: Int, Replication.Write)
         case snapshotPart(host: Int, run: Int)
         /// The disk's own background sync.
         case synced(host: Int, run: Int)
@@ -110,7 +112,7 @@ package struct World {
                 index: index, node: NodeID(id), publicKey: id.bytes + id.bytes,
                 swarm: SwarmID(Bytes16(high: 1, low: isForeign ? 2 : 1)),
                 address: NetworkAddress(host: "10.0.0.\(index + 1)", port: 8080), isForeign: isForeign,
-                isClone: original != nil, disk: original.map { Disk(hosts[$0].disk.image) } ?? Disk(), clock: clock))
+                isClone: original != nil, disk: original.map { Disk(copying: hosts[$0].disk) } ?? Disk(), clock: clock))
     }
 
     // MARK: - The loop
@@ -149,7 +151,8 @@ package struct World {
             .beacon(let host, let run, _), .sighted(let host, let run, _), .answered(let host, let run, _):
             deliver(event, to: host, run: run)
         case .committed(let host, let run, _), .synced(let host, let run), .read(let host, let run, _),
-            .snapshotPart(let host, let run):
+            .snapshotPart(let host, let run),
+            .reread(let host, let run, _):
             deliver(event, to: host, run: run)
         }
     }
@@ -209,7 +212,7 @@ package struct World {
         case .copyDisk(let host): hosts[host].disk.makeCopy()
         case .rollBack(let host):
             guard !hosts[host].isUp else { return }
-            checker.forgave(hosts[host].disk.rollBack())
+            checker.forgave(hosts[host].disk.rollBack(isWhole: fate.hits(1, of: 2)))
             start(host)
         case .clone(let original):
             guard hosts[original].run > 0 else { return }

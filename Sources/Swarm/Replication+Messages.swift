@@ -18,7 +18,12 @@ extension Replication {
         switch message {
         case .push(let batches):
             for batch in batches { peers[peer]?.held.raise(batch.origin, to: batch.seal.sequence) }
-            deliver(batches, from: peer, isDivisible: false, &turn)
+            // What a relay got as an answer is joined from several, and the parts of two such may wait for one another.
+            let relayed = batches.filter { $0.origin.node != peer }
+            if !relayed.isEmpty { deliver(relayed, from: peer, isDivisible: true, &turn) }
+            if relayed.count < batches.count {
+                deliver(batches.filter { $0.origin.node == peer }, from: peer, isDivisible: false, &turn)
+            }
             pursue(&turn)
         case .answer(let batch): answered(batch, by: peer, &turn)
         case .vector(let marks, let isWhole, let isQuestion, let digest):
