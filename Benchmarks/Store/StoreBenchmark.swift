@@ -14,8 +14,10 @@ enum StoreBenchmark {
     static let hosts = 3
     static let conversations = 1_000
 
-    static func main() async throws {
-        let arguments = CommandLine.arguments
+    static func main() async throws { try await run(CommandLine.arguments) }
+
+    @concurrent
+    private static func run(_ arguments: [String]) async throws {
         guard arguments.count > 1 else {
             print("usage: store-benchmark FOLDER [OPERATIONS [BYTES]]")
             exit(64)
