@@ -59,9 +59,16 @@ struct ChildCommand: Sendable {
     /// ends, and its next write meets a closed pipe.
     private static let guardian: String? = find("setpriv")
 
+    /// `nice` of coreutils: inference takes every core there is, and a daemon that then answers its peers late would be
+    /// taken for dead (swarm.md §6). Children of the child inherit it.
+    private static let scheduler: String? = find("nice")
+    static let niceness = 5
+
     /// What is really executed.
     var guarded: (program: String, arguments: [String]) {
-        guard let guardian = Self.guardian else { return (program, arguments) }
-        return (guardian, ["--pdeathsig", "KILL", "--no-new-privs", "--", program] + arguments)
+        var command = [program] + arguments
+        if let guardian = Self.guardian { command = [guardian, "--pdeathsig", "KILL", "--no-new-privs", "--"] + command }
+        if let scheduler = Self.scheduler { command = [scheduler, "-n", "\(Self.niceness)", "--"] + command }
+        return (command[0], Array(command.dropFirst()))
     }
 }
