@@ -13,6 +13,8 @@ struct StoreEnvironment: Sendable {
     var idle = Limits.storeIdle
     /// Where this host's signing key lies, and with it the ``EpochMark``; nil where nothing can be compared.
     var identityFolder: String?
+    /// Brings a descriptor's file to disk; 0 for success.
+    var flush: @Sendable (Int32) -> Int32 = { fdatasync($0) }
 
     static func current() -> StoreEnvironment {
         var time = timespec()

@@ -4,14 +4,14 @@ import Core
 final class StoreWriter {
     let reader: StoreReader
     let database: Database
-    private let ring: KeyRing
+    let ring: KeyRing
     private let lock: FileLock?
-    private let isInMemory: Bool
-    private let node: NodeID
-    private let environment: StoreEnvironment
+    let isInMemory: Bool
+    let node: NodeID
+    let environment: StoreEnvironment
     /// Nil in memory.
     let log: LogSync?
-    private let fileNumber: UInt64
+    let fileNumber: UInt64
 
     // What the tables say, kept in memory; read again after anything went wrong.
     var state: StoreState
@@ -20,10 +20,10 @@ final class StoreWriter {
     private var owners: [Owner: Int64] = [:]
     private var isStale = false
 
-    private var origin: Origin?
+    var origin: Origin?
     /// A commit of this host's own was refused: peers may have what the disk has not.
     private var hasRefused = false
-    private var hasLog = false
+    var hasLog = false
     /// Deleted content may still stand in the write-ahead log.
     private var mustErase = false
     private var emptied: ContinuousClock.Instant?
@@ -36,71 +36,14 @@ final class StoreWriter {
         self.isInMemory = isInMemory
         self.node = node
         self.environment = environment
-        log = opened.path.map(LogSync.init)
+        log = opened.path.map { LogSync(path: $0, flush: environment.flush) }
         fileNumber = opened.path.map(EpochMark.number) ?? 0
         reader = StoreReader(database: database, ring: ring)
         state = StoreState()
         try refresh()
     }
 
-    // MARK: - Start and end
-
-    /// Decides this start's origin (swarm.md §1), and notes that a writer is at work.
-    func recover() throws(RuntimeError) -> RecoveredLog {
-        try refreshIfStale()
-        if let origin { return recovered(as: origin) }
-        var next = state
-        next.node = node
-        next.epoch = try nextEpoch()
-        next.isClean = false
-        next.runs += 1
-        if let folder = environment.identityFolder, !isInMemory {
-            // Should the next step fail, the mark is ahead of the store: one epoch more is begun for nothing.
-            try EpochMark(store: ring.store, epoch: next.epoch, runs: next.runs, file: fileNumber)
-                .save(directory: folder)
-        }
-        try write(next)
-        state = next
-        hasLog = true
-        // Before anything is numbered, the disk knows that something may have been.
-        try log?.sync()
-        let origin = Origin(node: node, epoch: next.epoch)
-        self.origin = origin
-        return recovered(as: origin)
-    }
-
-    /// The epoch that goes on, or a new one where this host may have numbered operations that are not here: its
-    /// batches reach peers before the disk, so any stop without a goodbye counts.
-    private func nextEpoch() throws(RuntimeError) -> UInt32 {
-        // Nothing will tell the next start which epochs were used, so the clock does.
-        if isInMemory { return UInt32(clamping: environment.seconds) }
-        let mark = try environment.identityFolder.map { folder throws(RuntimeError) in
-            try EpochMark.load(directory: folder)
-        }
-        let known = origins.keys.filter { $0.node == node }.map(\.epoch).max() ?? 0
-        let written = max(known, state.node == node ? state.epoch : 0)
-        let last = max(written, (mark ?? nil)?.epoch ?? 0)
-        var agrees = true
-        if let mark {
-            agrees = mark.map { $0.store == ring.store && $0.runs == state.runs && $0.file == fileNumber } ?? false
-        }
-        if state.node == node, state.isClean, agrees, written > 0 { return written }
-        guard last < UInt32.max else { throw RuntimeError(.corrupt, "this host has used up its epochs") }
-        return last + 1
-    }
-
-    private func recovered(as origin: Origin) -> RecoveredLog {
-        let heads = origins.values.filter { $0.sequence > 0 }.map(\.head).sorted { $0.origin < $1.origin }
-        var clock = HybridClock(latest: HybridTimestamp(rawValue: 0))
-        for row in origins.values {
-            // A peer's clock may be days ahead: what we would not have followed then is not followed now either.
-            let wall = row.origin.node == node ? row.latest.milliseconds : environment.seconds &* 1_000
-            clock.observe(row.latest, milliseconds: wall)
-        }
-        return RecoveredLog(
-            origin: origin, heads: heads, seals: origins.values.compactMap(\.seal).sorted { $0.origin < $1.origin },
-            latestTimestamp: clock.latest)
-    }
+    // MARK: - End
 
     /// Empties the write-ahead log once nothing is written for a while.
     func rest() {
@@ -425,13 +368,13 @@ final class StoreWriter {
         return index ?? 0
     }
 
-    private func write(_ state: StoreState) throws(RuntimeError) {
+    func write(_ state: StoreState) throws(RuntimeError) {
         try database.run("UPDATE meta SET state = ? WHERE id = 1", .blob(try ring.seal(state.encoded, as: .state)))
     }
 
     // MARK: - Memory
 
-    private func refreshIfStale() throws(RuntimeError) {
+    func refreshIfStale() throws(RuntimeError) {
         if isStale { try refresh() }
         // Between groups, so that no row in use is forgotten.
         if streams.count > Limits.storeCachedRows { streams.removeAll(keepingCapacity: true) }

@@ -142,6 +142,68 @@ import Testing
         await store.close()
     }
 
+    /// A store with sealed turns in which some rows were made unreadable by `statement`.
+    static func damaged(_ statement: String) async throws -> (sandbox: Sandbox, model: LogModel) {
+        let (bytes, model) = try await Self.sample()
+        let sandbox = Sandbox()
+        Sandbox.write(bytes, to: sandbox.path)
+        let database = try Database(.file(sandbox.path))
+        try database.execute(statement)
+        return (sandbox, model)
+    }
+
+    @Test("Damaged and missing operations are listed, and put in place again from a peer's copy; nothing else is")
+    func repair() async throws {
+        let base = 1 << Limits.sequenceBits
+        let (sandbox, model) = try await Self.damaged(
+            """
+            UPDATE operations SET sealed = x'010203' WHERE id IN (\(base + 3), \(base + 17));
+            UPDATE operations SET kind = 9 WHERE id = \(base + 18);
+            DELETE FROM operations WHERE id IN (\(base + 25), \(base + 40))
+            """)
+        let store = try await SQLiteContextStore.opened(sandbox)
+        let origin = try #require(model.heads.keys.first)
+        let dots = [3, 17, 18, 25, 40].map { Dot(origin: origin, sequence: $0) }
+        #expect(try await store.damaged(limit: 100) == dots)
+        #expect(try await store.damaged(limit: 2) == Array(dots.prefix(2)))
+        // A peer sends all it has; one operation that is whole here is another there.
+        var copies = model.operations(of: origin, after: 0)
+        copies[0].body = [9]
+        #expect(try await store.repair(copies) == dots)
+        #expect(try await store.damaged(limit: 100) == [])
+        for stream in model.streams {
+            #expect(try await store.operations(of: stream) == model.operations(of: stream))
+        }
+        #expect(try await store.repair(copies) == [])
+        #expect(
+            try await store.repair([
+                Operation(
+                    dot: Dot(origin: origin, sequence: 41), kind: .userTurn, timestamp: HybridTimestamp(rawValue: 1),
+                    stream: Fixture.stream(1), body: [])
+            ]) == [])
+        await store.close()
+    }
+
+    @Test("What was deleted while it was damaged stays deleted when it is put in place again")
+    func repairErased() async throws {
+        let base = 1 << Limits.sequenceBits
+        let (sandbox, made) = try await Self.damaged(
+            "UPDATE operations SET sealed = x'010203' WHERE id = \(base + 3)")
+        var model = made
+        let store = try await SQLiteContextStore.opened(sandbox)
+        let origin = try #require(model.heads.keys.first)
+        let dot = Dot(origin: origin, sequence: 3)
+        let copy = try #require(model.operations[dot])
+        let deletion = model.deletion(of: copy.stream)
+        try await store.commit(deletion)
+        model.apply(deletion)
+        #expect(try await store.damaged(limit: 9) == [dot])
+        #expect(try await store.repair([copy]) == [dot])
+        #expect(try await store.operations(of: copy.stream) == model.operations(of: copy.stream))
+        #expect(try await store.damaged(limit: 9) == [])
+        await store.close()
+    }
+
     @Test("Rows moved to another conversation, place or kind, and rows taken away, are noticed")
     func movedRows() async throws {
         let (bytes, model) = try await Self.sample()

@@ -67,7 +67,9 @@ struct ChildCommand: Sendable {
     /// What is really executed.
     var guarded: (program: String, arguments: [String]) {
         var command = [program] + arguments
-        if let guardian = Self.guardian { command = [guardian, "--pdeathsig", "KILL", "--no-new-privs", "--"] + command }
+        if let guardian = Self.guardian {
+            command = [guardian, "--pdeathsig", "KILL", "--no-new-privs", "--"] + command
+        }
         if let scheduler = Self.scheduler { command = [scheduler, "-n", "\(Self.niceness)", "--"] + command }
         return (command[0], Array(command.dropFirst()))
     }

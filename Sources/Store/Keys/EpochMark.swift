@@ -17,13 +17,6 @@ struct EpochMark: Hashable, Sendable {
     /// The file's number on its disk: tells another copy of it.
     var file: UInt64
 
-    init(store: Bytes16, epoch: UInt32, runs: UInt64, file: UInt64) {
-        self.store = store
-        self.epoch = epoch
-        self.runs = runs
-        self.file = file
-    }
-
     /// Nil where there is none. One that cannot be read agrees with no store.
     static func load(directory: String) throws(RuntimeError) -> EpochMark? {
         guard let bytes = try PrivateFile.read(directory: directory, name: fileName, atMost: 64) else { return nil }

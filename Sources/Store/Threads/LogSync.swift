@@ -8,10 +8,16 @@ import Synchronization
 /// covers every commit before it.
 final class LogSync: Sendable {
     private let path: String
+    private let flush: @Sendable (Int32) -> Int32
     private let state = Mutex<(descriptor: Int32?, failure: RuntimeError?)>((nil, nil))
 
-    /// - Parameter path: the database's.
-    init(path: String) { self.path = path + "-wal" }
+    /// - Parameters:
+    ///   - path: the database's.
+    ///   - flush: brings a descriptor's file to disk; 0 for success.
+    init(path: String, flush: @escaping @Sendable (Int32) -> Int32) {
+        self.path = path + "-wal"
+        self.flush = flush
+    }
 
     deinit {
         if let descriptor = state.withLock({ $0.descriptor }) { Glibc.close(descriptor) }
@@ -24,7 +30,7 @@ final class LogSync: Sendable {
     /// Blocks until everything committed before is on disk.
     func sync() throws(RuntimeError) {
         let descriptor = try opened()
-        guard fdatasync(descriptor) != 0 else { return }
+        guard flush(descriptor) != 0 else { return }
         let error = SystemFailure.error("write the store to disk, which may be failing; restart once it is well")
         state.withLock { $0.failure = $0.failure ?? error }
         throw error

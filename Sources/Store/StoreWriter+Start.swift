@@ -1,0 +1,61 @@
+import Core
+
+/// What a start goes on from.
+extension StoreWriter {
+    /// Decides this start's origin (swarm.md §1), and notes that a writer is at work.
+    func recover() throws(RuntimeError) -> RecoveredLog {
+        try refreshIfStale()
+        if let origin { return recovered(as: origin) }
+        var next = state
+        next.node = node
+        next.epoch = try nextEpoch()
+        next.isClean = false
+        next.runs += 1
+        if let folder = environment.identityFolder, !isInMemory {
+            // Should the next step fail, the mark is ahead of the store: one epoch more is begun for nothing.
+            try EpochMark(store: ring.store, epoch: next.epoch, runs: next.runs, file: fileNumber)
+                .save(directory: folder)
+        }
+        try write(next)
+        state = next
+        hasLog = true
+        // Before anything is numbered, the disk knows that something may have been.
+        try log?.sync()
+        let origin = Origin(node: node, epoch: next.epoch)
+        self.origin = origin
+        return recovered(as: origin)
+    }
+
+    /// The epoch that goes on, or a new one where this host may have numbered operations that are not here: its
+    /// batches reach peers before the disk, so any stop without a goodbye counts.
+    private func nextEpoch() throws(RuntimeError) -> UInt32 {
+        // Nothing will tell the next start which epochs were used, so the clock does.
+        if isInMemory { return UInt32(clamping: environment.seconds) }
+        let mark = try environment.identityFolder.map { folder throws(RuntimeError) in
+            try EpochMark.load(directory: folder)
+        }
+        let known = origins.keys.filter { $0.node == node }.map(\.epoch).max() ?? 0
+        let written = max(known, state.node == node ? state.epoch : 0)
+        let last = max(written, (mark ?? nil)?.epoch ?? 0)
+        var agrees = true
+        if let mark {
+            agrees = mark.map { $0.store == ring.store && $0.runs == state.runs && $0.file == fileNumber } ?? false
+        }
+        if state.node == node, state.isClean, agrees, written > 0 { return written }
+        guard last < UInt32.max else { throw RuntimeError(.corrupt, "this host has used up its epochs") }
+        return last + 1
+    }
+
+    private func recovered(as origin: Origin) -> RecoveredLog {
+        let heads = origins.values.filter { $0.sequence > 0 }.map(\.head).sorted { $0.origin < $1.origin }
+        var clock = HybridClock(latest: HybridTimestamp(rawValue: 0))
+        for row in origins.values {
+            // A peer's clock may be days ahead: what we would not have followed then is not followed now either.
+            let wall = row.origin.node == node ? row.latest.milliseconds : environment.seconds &* 1_000
+            clock.observe(row.latest, milliseconds: wall)
+        }
+        return RecoveredLog(
+            origin: origin, heads: heads, seals: origins.values.compactMap(\.seal).sorted { $0.origin < $1.origin },
+            latestTimestamp: clock.latest)
+    }
+}
