@@ -49,23 +49,17 @@ enum StoreBenchmark {
         // The joiner's part: fetch, check, number, write.
         let join = ContinuousClock.now
         var reader = try SnapshotReader(manifest)
-        var log = OperationLog(try await joiner.recover())
+        var log = OperationLog(try await joiner.recover(), seals: .ed25519(try Ed25519.PrivateKey()))
         var fresh = Authorship(authors)
         while let range = reader.next(atMost: 1024 * 1024) {
             var commit = Commit(durability: .relaxed)
-            for batch in try reader.received(try await source.snapshotBytes(manifest.id, range)) {
-                for case .apply(let operations, let heads) in log.received(batch.operations, milliseconds: wall()) {
-                    commit.operations += operations
-                    commit.heads = heads + commit.heads.filter { old in !heads.contains { $0.origin == old.origin } }
-                }
-                guard let author = authors.first(where: { $0.publicKey.bytes == batch.seal.author }),
-                    author.publicKey.verify(
-                        batch.seal.signature,
-                        of: BatchSeal.message(
-                            origin: batch.origin, sequence: batch.seal.sequence,
-                            chain: log.head(of: batch.origin).chain))
-                else { continue }
-                commit.seals.append(batch.seal)
+            let batches = try reader.received(try await source.snapshotBytes(manifest.id, range))
+            for case .apply(let advance) in log.received(
+                batches, from: NodeID(Bytes16(high: 1, low: 1)), isDivisible: true, milliseconds: wall())
+            {
+                commit.operations += advance.operations
+                commit.heads = advance.heads
+                commit.seals += advance.seals
             }
             fresh.show(&commit)
             try await joiner.commit(commit)
