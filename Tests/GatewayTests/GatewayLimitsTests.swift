@@ -49,9 +49,29 @@ import Testing
 
     @Test(
         "another version, or one with a strange end, is told which is spoken here",
-        arguments: ["HTTP/1.0\r\nHost: localhost\r\n\r\n", "HTTP/3.0\r\n\r\n", "HTTP/1.1\nHost: localhost\n\n"])
+        arguments: ["HTTP/0.9\r\nHost: localhost\r\n\r\n", "HTTP/3.0\r\n\r\n", "HTTP/1.1\nHost: localhost\n\n"])
     func version(_ end: String) async throws {
         #expect(try await Self.all("GET /livez \(end)").hasPrefix("HTTP/1.1 505 "))
+    }
+
+    @Test("a client of HTTP/1.0 is answered in its own version, whatever it wishes for, and the connection closed")
+    func oldClient() async throws {
+        let whole = try await Self.all("GET /livez HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n")
+        #expect(whole.hasPrefix("HTTP/1.0 200 ") && whole.contains("connection: close"))
+        let body = chat(#""stream":true"#)
+        let stream = try await Self.all(
+            "POST /v1/chat/completions HTTP/1.0\r\nHost: localhost\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+        #expect(stream.hasPrefix("HTTP/1.0 200 ") && !stream.contains("chunked"))
+        #expect(stream.contains("\r\n\r\ndata: {") && stream.hasSuffix("data: [DONE]\n\n"))
+    }
+
+    @Test(
+        "a body in another coding than chunks is not taken",
+        arguments: ["gzip, chunked", "chunked, chunked", "chunked\r\nTransfer-Encoding: chunked", "identity, chunked"])
+    func codings(_ coding: String) async throws {
+        let reply = try await Self.all(
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: \(coding)\r\n\r\n0\r\n\r\n")
+        #expect(reply.hasPrefix("HTTP/1.1 501 ") || reply.hasPrefix("HTTP/1.1 400 "), "\(reply)")
     }
 
     @Test(

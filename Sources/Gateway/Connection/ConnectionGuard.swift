@@ -26,6 +26,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     /// Requests whose head was passed on and whose response has not ended.
     private var openRequests = 0
     private var isReadingRequest = false
+    /// The request is of HTTP/1.0, whose clients know no chunks.
+    private var isOld = false
     private var isResponding = false
     /// A response that has begun is an event stream.
     private var isStreaming = false
@@ -142,7 +144,9 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
             openRequests += 1
             isReadingRequest = true
             // Behind a request that offers another protocol (curl and Java offer HTTP/2) the parser stops.
-            if !head.isKeepAlive || head.headers.contains(name: "upgrade") { closesWhenDone = true }
+            // One of HTTP/1.0 is the last of its connection, which ends a body of unknown length.
+            isOld = head.version == .http1_0
+            if isOld || !head.isKeepAlive || head.headers.contains(name: "upgrade") { closesWhenDone = true }
         case .body: break
         case .end: isReadingRequest = false
         }
@@ -166,6 +170,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         switch Self.unwrapOutboundIn(data) {
         case .head(var head) where head.status.code >= 200:
             isResponding = true
+            if isOld { head.version = .http1_0 }
             isStreaming = head.headers.first(name: "content-type") == ContentType.eventStream
             closesAfterResponse = head.headers.contains(name: "connection") || (closesWhenDone && openRequests == 1)
             if closesAfterResponse { head.headers.replaceOrAdd(name: "connection", value: "close") }

@@ -4,8 +4,9 @@ import NIOHTTP1
 /// What can be wrong with a request before anyone knows whom it is for.
 extension APIError {
     /// Nil for a head that every HTTP/1.1 server reads alike. The parser has seen to the rest: names, values, lengths.
+    /// HTTP/1.0 is what nginx speaks to what stands behind it, unless told otherwise.
     static func problem(in head: HTTPRequestHead) -> APIError? {
-        if head.version != .http1_1 { return .versionNotSupported }
+        guard head.version == .http1_1 || head.version == .http1_0 else { return .versionNotSupported }
         if head.headers[canonicalForm: "host"].count != 1 {
             return APIError(400, code: "bad_request", "the request must have exactly one Host header")
         }
@@ -13,6 +14,14 @@ extension APIError {
             return APIError(
                 400, code: "bad_request",
                 "the request has both Transfer-Encoding and Content-Length, so that its end is unclear")
+        }
+        let codings = head.headers[canonicalForm: "transfer-encoding"]
+        if !codings.isEmpty {
+            // HTTP/1.0 has none; whoever passed such a request on may have read its end elsewhere (RFC 9112 §6.1).
+            guard head.version == .http1_1 else {
+                return APIError(400, code: "bad_request", "an HTTP/1.0 request cannot have a Transfer-Encoding")
+            }
+            guard codings.count == 1, codings.first?.lowercased() == "chunked" else { return .unknownCoding }
         }
         // An absolute target could name another host than the Host header does.
         if !(head.uri.hasPrefix("/") || (head.method == .OPTIONS && head.uri == "*")) {
@@ -23,7 +32,10 @@ extension APIError {
 
     static var malformed: APIError { APIError(400, code: "bad_request", "the request is not well-formed HTTP/1.1") }
     static var versionNotSupported: APIError {
-        APIError(505, type: "server_error", code: "version_not_supported", "this host speaks HTTP/1.1 only")
+        APIError(505, type: "server_error", code: "version_not_supported", "this host speaks HTTP/1.1 and HTTP/1.0 only")
+    }
+    static var unknownCoding: APIError {
+        APIError(501, code: "not_implemented", "of transfer codings only chunked is taken; send the body as it is")
     }
     static var headersTooLarge: APIError {
         APIError(

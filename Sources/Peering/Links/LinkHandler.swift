@@ -55,6 +55,8 @@ final class LinkHandler: ChannelDuplexHandler {
         try? options?.setOption(
             .tcpOption(NIOBSDSocket.Option(rawValue: CInt(TCP_USER_TIMEOUT))),
             value: Int(clamping: Limits.linkStall.components.seconds * 1_000))
+        // Half a link is none: the end of either side is the end of both.
+        try? options?.setOption(.allowRemoteHalfClosure, value: false)
         if !context.channel.isActive { end() }
     }
 
@@ -87,7 +89,6 @@ final class LinkHandler: ChannelDuplexHandler {
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
-        // Half a link is none.
         case ChannelEvent.inputClosed: context.close(promise: nil)
         case is ChannelShouldQuiesceEvent: leave()
         default: context.fireUserInboundEventTriggered(event)
@@ -125,6 +126,7 @@ final class LinkHandler: ChannelDuplexHandler {
         case .pong: break
         case .connectionClose:
             saidGoodbye = true
+            inbox.finish(nil)
             goodbye(.normalClosure)
         default: refuse(.unacceptableData, "sent a frame of a kind that links do not have")
         }
