@@ -171,7 +171,7 @@ private func frame(_ first: UInt8, _ content: [UInt8]) -> [UInt8] {
     func fuzz() async throws {
         var arrived = 0
         for seed in 0..<600 as Range<UInt64> {
-            var random = Seeded(seed)
+            var random = Dice(seed)
             let end = try LinkEnd(isDialed: seed % 5 == 0)
             var bytes: [UInt8] = []
             for _ in 0..<random.below(12) + 1 {
@@ -207,7 +207,7 @@ private final class ReadCounter: ChannelOutboundHandler {
 }
 
 /// SplitMix64.
-private struct Seeded {
+private struct Dice {
     private var state: UInt64
 
     init(_ seed: UInt64) { state = seed }
