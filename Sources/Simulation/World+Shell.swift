@@ -65,7 +65,7 @@ extension World {
     /// One timer stands for all that the process waits for: the shells' own run at the same moments.
     private mutating func rearm(_ host: Int) {
         guard let process = hosts[host].process else { return }
-        let time = max(process.started + process.wake, now + .microseconds(100))
+        let time = max(process.started + process.wake, now + .milliseconds(1))
         if let armed = process.armed, armed <= time, armed > now { return }
         process.armed = time
         queue.add(.tick(host: host, run: hosts[host].run), at: time)
@@ -141,8 +141,6 @@ extension World {
         case .replication:
             perform(process.step(.heard(peer.node), now: time), at: host)
             replicate(.received(bytes, from: peer.node), at: host)
-        case .mesh:
-            perform(process.step(.heard(peer.node), now: time), at: host)
         default: break
         }
     }
@@ -229,7 +227,10 @@ extension World {
             switch effect {
             case .send(let message, let node):
                 let bytes = [LinkChannel.membership.rawValue] + message.encoded
-                guard let link = process.adopted[node] else { continue }
+                guard let link = process.adopted[node] else {
+                    perform(process.step(.sendFailed(node), now: now - process.started), at: host)
+                    continue
+                }
                 send(bytes, over: link, from: host)
             case .changed(let member):
                 trace.note(

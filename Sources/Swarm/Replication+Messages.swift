@@ -66,7 +66,8 @@ extension Replication {
         let origin = log.origin
         if log.heard(news) { turn.notice(.abandonedEpoch(origin)) }
         var lacking: UInt64 = 0
-        for entry in news.entries where !log.frozen.contains(entry.origin) {
+        // All of it, not the news alone: what this host's disk refused the peer has confirmed, and does not tell again.
+        for entry in theirs.entries where !log.frozen.contains(entry.origin) {
             let reach = log.reach(of: entry.origin)
             guard entry.sequence > reach else { continue }
             lacking &+= entry.sequence - reach
