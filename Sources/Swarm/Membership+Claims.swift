@@ -49,9 +49,10 @@ extension Membership {
         let isSwitch = former.map { $0.claim.instance != claim.instance } ?? false
         let state: Member.State = claim.isLeaving ? .left : .alive
         let isSame = former?.state == state && former?.claim.facts == claim.facts && !isSwitch
-        records[claim.node] = Record(
+        let record = Record(
             claim: claim, state: state, since: former?.state == state ? former?.since ?? time : time, sign: time,
             formerInstance: isSwitch ? former?.claim.instance : former?.formerInstance)
+        store(record, for: claim.node)
         probes[claim.node] = nil
         announce(.own(claim), from: peer)
         if !isSame { changed(claim.node) }

@@ -2,43 +2,44 @@ internal import Core
 
 /// Telling others: news to a few neighbours at a time, and a comparison of everything now and then.
 extension Membership {
-    /// Accusations of one member by several are news each; anything else replaces what was said before.
-    struct NewsKey: Hashable, Comparable, Sendable {
-        var node: NodeID
-        var accuser: NodeID?
-
-        static func < (left: NewsKey, right: NewsKey) -> Bool {
-            guard left.node == right.node else { return left.node < right.node }
-            guard let accuser = right.accuser else { return false }
-            return left.accuser.map { $0 < accuser } ?? true
-        }
-    }
-
+    /// Of one member: its own word, or its death; or several accusations, one of each accuser.
     struct News: Sendable {
         var claim: MembershipClaim
+        var accuser: NodeID?
         var told: Set<NodeID>
         var transmissions = 0
     }
 
+    /// So many members at once can be news; of more, the next comparison of tables tells.
+    private static let mostNews = 1_024
+
     /// `peer` said so itself, if anyone.
     mutating func announce(_ claim: MembershipClaim, from peer: NodeID?) {
-        let told: Set<NodeID> = peer.map { [$0] } ?? []
+        var item = News(claim: claim, told: peer.map { [$0] } ?? [])
         switch claim {
         case .own(let own):
-            news = news.filter { $0.key.node != own.node }
-            news[NewsKey(node: own.node)] = News(claim: claim, told: told.union([own.node]))
-        case .dead(let node, _, _):
-            news = news.filter { $0.key.node != node }
-            news[NewsKey(node: node)] = News(claim: claim, told: told)
+            item.told.insert(own.node)
+            replaceNews(of: own.node, by: item)
+        case .dead(let node, _, _): replaceNews(of: node, by: item)
         case .suspect(let node, _, let accuser):
-            news[NewsKey(node: node, accuser: accuser)] = News(claim: claim, told: told)
+            item.accuser = accuser
+            var items = (news[node] ?? []).filter { $0.accuser != nil && $0.accuser != accuser }
+            items.append(item)
+            replaceNews(of: node, by: items)
         }
+    }
+
+    private mutating func replaceNews(of node: NodeID, by item: News) { replaceNews(of: node, by: [item]) }
+
+    private mutating func replaceNews(of node: NodeID, by items: [News]) {
+        guard node == own.node || news[node] != nil || news.count < Self.mostNews else { return }
+        news[node] = items
     }
 
     mutating func gossip(_ time: Duration) {
         guard !news.isEmpty, time >= nextGossip else { return }
         nextGossip = time + tuning.gossipInterval
-        let ears = linked.sorted().filter { records[$0]?.isThere == true }
+        let ears = linked.sorted().filter { records[$0]?.isThere ?? true }
         var receivers = 0
         for peer in ears.shuffled(using: &random) {
             let claims = claims(for: peer)
@@ -48,8 +49,11 @@ extension Membership {
             if receivers == 3 { break }
         }
         let limit = 4 * String(size).count
-        news = news.filter { entry in
-            entry.value.transmissions < limit && ears.contains { !entry.value.told.contains($0) }
+        for (node, items) in news {
+            let rest = items.filter { item in
+                item.transmissions < limit && ears.contains { !item.told.contains($0) }
+            }
+            news[node] = rest.isEmpty ? nil : rest
         }
     }
 
@@ -58,14 +62,17 @@ extension Membership {
     mutating func claims(for peer: NodeID, about subject: NodeID? = nil) -> [MembershipClaim] {
         var claims: [MembershipClaim] = []
         if let subject, let record = records[subject], record.state != .alive { claims = self.claims(about: record) }
-        let untold = news.keys.filter { news[$0]?.told.contains(peer) == false }.sorted { left, right in
-            let transmissions = (news[left]?.transmissions ?? 0, news[right]?.transmissions ?? 0)
-            return transmissions.0 == transmissions.1 ? left < right : transmissions.0 < transmissions.1
+        guard !news.isEmpty else { return claims }
+        var untold: [(transmissions: Int, node: NodeID, index: Int)] = []
+        for (node, items) in news {
+            for (index, item) in items.enumerated() where !item.told.contains(peer) {
+                untold.append((item.transmissions, node, index))
+            }
         }
-        for key in untold.prefix(Limits.claimsPerMessage / 2) {
-            guard let claim = news[key]?.claim else { continue }
-            news[key]?.told.insert(peer)
-            news[key]?.transmissions += 1
+        for place in untold.sorted(by: { $0 < $1 }).prefix(Limits.claimsPerMessage / 2) {
+            guard let claim = news[place.node]?[place.index].claim else { continue }
+            news[place.node]?[place.index].told.insert(peer)
+            news[place.node]?[place.index].transmissions += 1
             if !claims.contains(claim) { claims.append(claim) }
         }
         return claims

@@ -6,7 +6,7 @@ extension Membership {
         nextPeriod = time + jittered(period * multiplier)
         if !isTroubled { improve() }
         isTroubled = false
-        for node in records.keys.sorted().filter({ records[$0]?.state == .suspect }).prefix(8) { probe(node, time) }
+        for node in suspects.sorted().prefix(8) { probe(node, time) }
         if let node = nextInRing(time) { probe(node, time) }
     }
 
@@ -163,17 +163,15 @@ extension Membership {
             record.suspicion = Suspicion(began: time, accusers: [accuser], multiplier: multiplier)
             record.state = .suspect
             record.since = time
-            records[node] = record
+            store(record, for: node)
             changed(node)
         }
         announce(.suspect(node, incarnation: record.claim.incarnation, by: accuser), from: peer)
     }
 
     mutating func checkSuspicions(_ time: Duration) {
-        for node in records.keys.sorted() {
-            guard let record = records[node], let suspicion = record.suspicion,
-                deadline(of: suspicion, record) <= time
-            else { continue }
+        for node in suspects.sorted() {
+            guard let suspicion = records[node]?.suspicion, deadline(of: suspicion) <= time else { continue }
             if hearsItself(node, time) {
                 // It lives and has not refuted yet: told again, and given the time.
                 records[node]?.suspicion?.began = time
@@ -200,7 +198,7 @@ extension Membership {
         record.accuser = accuser
         record.suspicion = nil
         record.clearEvidence()
-        records[node] = record
+        store(record, for: node)
         probes[node] = nil
         announce(.dead(node, incarnation: record.claim.incarnation, by: accuser), from: peer)
         changed(node)

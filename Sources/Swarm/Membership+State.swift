@@ -89,8 +89,7 @@ extension Membership {
     var silence: Duration { tuning.silence * multiplier }
 
     /// Suspicion lasts six times the least, and with each independent accuser less (Lifeguard §IV-B).
-    func deadline(of suspicion: Suspicion, _ record: Record) -> Duration {
-        let size = size
+    func deadline(of suspicion: Suspicion) -> Duration {
         let least = max(tuning.leastSuspicion, period * (4 * log10(Double(size)))) * suspicion.multiplier
         guard tuning.isLifeguard else { return suspicion.began + least }
         let needed = max(0, min(3, size - 2))

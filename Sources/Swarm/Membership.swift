@@ -56,6 +56,9 @@ package struct Membership: Sendable {
     /// This host's own word as it stands.
     package internal(set) var own: SignedClaim
     var records: [NodeID: Record] = [:]
+    var suspects: Set<NodeID> = []
+    /// Alive or suspect, this host included.
+    package internal(set) var size = 1
     var linked: Set<NodeID> = []
     var denied: Set<NodeID> = []
     /// Other runs whose claims for this host's identity were outdone, and how often.
@@ -70,7 +73,7 @@ package struct Membership: Sendable {
     /// Members in the order in which they are probed.
     var ring: [NodeID] = []
 
-    var news: [NewsKey: News] = [:]
+    var news: [NodeID: [News]] = [:]
     var nextGossip: Duration = .zero
     var nextPeriod: Duration = .zero
     var nextSync: Duration = .zero
@@ -105,8 +108,6 @@ package struct Membership: Sendable {
         records.keys.sorted().compactMap { node in records[node].map { member($0) } }
     }
     package func member(_ node: NodeID) -> Member? { records[node].map { member($0) } }
-    /// Alive or suspect, this host included.
-    package var size: Int { 1 + records.values.count { $0.isThere } }
 
     package mutating func step(_ event: Event, now: Duration) -> [Effect] {
         guard !isLeaving else { return [] }
@@ -175,8 +176,8 @@ package struct Membership: Sendable {
             guard let record = records[node], record.isThere else { continue }
             if record.state == .alive, probes[node] == nil { next = min(next, record.sign + silence) }
         }
-        for record in records.values {
-            if let suspicion = record.suspicion { next = min(next, deadline(of: suspicion, record)) }
+        for node in suspects {
+            if let suspicion = records[node]?.suspicion { next = min(next, deadline(of: suspicion)) }
         }
         return max(next, time + .milliseconds(1))
     }
@@ -259,11 +260,19 @@ package struct Membership: Sendable {
     }
 
     mutating func forget(_ node: NodeID) {
-        guard records.removeValue(forKey: node) != nil else { return }
+        guard records[node] != nil else { return }
+        store(nil, for: node)
         probes[node] = nil
-        ring.removeAll { $0 == node }
-        news = news.filter { $0.key.node != node }
+        news[node] = nil
         effects.append(.forgot(node))
+    }
+
+    /// Keeps count of who is there and who is suspected.
+    mutating func store(_ record: Record?, for node: NodeID) {
+        if records[node]?.isThere == true { size -= 1 }
+        if record?.isThere == true { size += 1 }
+        if record?.state == .suspect { suspects.insert(node) } else { suspects.remove(node) }
+        records[node] = record
     }
 
     // MARK: - Results

@@ -20,6 +20,19 @@ package struct SignedClaim: Hashable, Sendable {
     package var author: [UInt8]
     /// 64 bytes over ``message``.
     package var signature: [UInt8]
+
+    package init(
+        node: NodeID, instance: InstanceID, incarnation: UInt64, isLeaving: Bool, facts: MemberFacts, author: [UInt8],
+        signature: [UInt8]
+    ) {
+        self.node = node
+        self.instance = instance
+        self.incarnation = incarnation
+        self.isLeaving = isLeaving
+        self.facts = facts
+        self.author = author
+        self.signature = signature
+    }
 }
 
 /// What hosts say on ``LinkChannel/membership``.

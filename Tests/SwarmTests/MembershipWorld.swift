@@ -51,6 +51,7 @@ struct MembershipWorld {
     /// One way, in seconds.
     var latency: ClosedRange<Double> = 0.0002...0.002
     private let tuning: Membership.Tuning
+    private var blocked: Set<Pair> = []
 
     private struct Pair: Hashable {
         var from: Int
@@ -129,6 +130,16 @@ struct MembershipWorld {
     /// Hosts below `boundary` and those from it on no longer reach one another.
     mutating func partition(at boundary: Int) {
         for index in hosts.indices { hosts[index].side = index < boundary ? 0 : 1 }
+    }
+
+    /// These two no longer reach one another; everyone else reaches both. Their link breaks.
+    mutating func block(_ left: Int, _ right: Int) {
+        blocked.insert(Pair(from: min(left, right), to: max(left, right)))
+        for (observer, subject) in [(left, right), (right, left)] {
+            if let link = hosts[observer].links[subject] {
+                queue.put(.closed(at: observer, of: subject, link: link), at: now + delay())
+            }
+        }
     }
 
     mutating func heal() { for index in hosts.indices { hosts[index].side = 0 } }
@@ -216,7 +227,9 @@ struct MembershipWorld {
         return false
     }
 
-    private func reachable(_ left: Int, _ right: Int) -> Bool { hosts[left].side == hosts[right].side }
+    private func reachable(_ left: Int, _ right: Int) -> Bool {
+        hosts[left].side == hosts[right].side && !blocked.contains(Pair(from: min(left, right), to: max(left, right)))
+    }
     private mutating func delay() -> Duration { .seconds(Double.random(in: latency, using: &random)) }
 
     private mutating func link(_ left: Int, _ right: Int) {

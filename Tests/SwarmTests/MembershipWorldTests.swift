@@ -76,6 +76,24 @@ import Testing
         for observer in 0..<10 where observer != 4 { #expect(world.state(of: 4, at: observer) == .left) }
     }
 
+    @Test("Two that no longer reach one another hold one another for alive: others vouch", arguments: [3, 10])
+    func blocked(count: Int) {
+        var world = MembershipWorld(hosts: count, seed: 21)
+        world.run(until: .seconds(8))
+        world.block(0, 1)
+        world.run(for: .seconds(60))
+        #expect(world.changes.allSatisfy { $0.state == .alive })
+    }
+
+    @Test("A slow network, up to 400 ms each way, kills nobody")
+    func slow() {
+        var world = MembershipWorld(hosts: 10, seed: 22)
+        world.latency = 0.01...0.4
+        world.run(until: .seconds(60))
+        #expect(falseDeaths(world, except: []) == 0)
+        #expect(world.isWhole)
+    }
+
     @Test("Partitions heal: nobody alive stays dead", arguments: 0..<3 as Range<UInt64>)
     func partition(seed: UInt64) {
         var world = MembershipWorld(hosts: 10, seed: seed)
