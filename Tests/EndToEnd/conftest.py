@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from daemon import Daemon, recall
+from swarm import Swarm
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,4 +53,19 @@ def daemon(binary: Path, tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
 
     yield start
     for one in started:
+        one.close()
+
+
+@pytest.fixture
+def swarm(binary: Path, tmp_path: Path) -> Iterator[Callable[..., Swarm]]:
+    """Starts swarms: swarm(3, found_by=…, key=…, config=…, models=…, start=False)."""
+    made: list[Swarm] = []
+
+    def make(count: int = 3, start: bool = True, **options: Any) -> Swarm:
+        one = Swarm(binary, tmp_path / f"swarm{len(made)}", count, **options)
+        made.append(one)
+        return one.start() if start else one
+
+    yield make
+    for one in made:
         one.close()

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -22,9 +23,15 @@ PATIENCE = 30.0
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port below those that the system gives to outgoing connections: a killed daemon finds its own free again."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("0.0.0.0", port))
+                return port
+            except OSError:
+                continue
 
 
 def eventually(what: str, condition: Callable[[], Any], within: float = PATIENCE) -> Any:
@@ -74,13 +81,15 @@ class Daemon:
             **env,
         }
         self.port = free_port()
+        # What starts the program: nothing, or a command that puts it on a host of the network lab.
+        self.launcher: list[str] = []
         self.process: subprocess.Popen | None = None
 
     # Life
 
     def start(self, until: str | None = "/readyz") -> "Daemon":
         """Starts the program; returns when `until` answers 200 (None: at once)."""
-        command = [str(self.binary), "--config", str(self.config), "--port", str(self.port), *self.args]
+        command = [*self.launcher, str(self.binary), "--config", str(self.config), "--port", str(self.port), *self.args]
         if "--host" not in self.args:
             command += ["--host", "127.0.0.1"]
         with self.log_path.open("ab") as log:
