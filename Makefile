@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test build release format lint bench bench-discovery soak sim clean setup setup-tests
+.PHONY: help run test build release format lint bench bench-discovery soak sim clean setup setup-tests bench-swarm soak-swarm
 
 # One form for every release build: switching the static library on or off compiles everything anew.
 RELEASE_FLAGS := -c release --static-swift-stdlib
@@ -10,7 +10,7 @@ BINARY := .build/release/igris-runtime
 PYTHON := .venv/bin/python
 
 help: ## Shows these targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: release ## Builds the release binary and serves with config.example.json5 (ARGS="--port 8081" adds flags).
 	@exec $(BINARY) --config config.example.json5 $(ARGS)
@@ -34,6 +34,10 @@ bench: release setup-tests ## Prints the figures beside their goals.
 	@swift build $(RELEASE_FLAGS) --product append-benchmark
 	@exec $(PYTHON) Benchmarks/figures.py --binary $(BINARY) $(ARGS)
 
+bench-swarm: release setup-tests ## Prints the swarm's figures beside their goals and beside redis, nats, etcd, serf.
+	@scripts/get-peers .tools/peers || true
+	@exec $(PYTHON) Benchmarks/swarm.py --binary $(BINARY) $(ARGS)
+
 bench-discovery: ## How long hosts take to find each other; needs root, and the lab in ../shared.
 	@swift build $(RELEASE_FLAGS) --product discovery-benchmark
 	@exec python3 Benchmarks/discovery.py $(ARGS)
@@ -41,6 +45,10 @@ bench-discovery: ## How long hosts take to find each other; needs root, and the 
 soak: release setup-tests ## 600 kill -9 in a loop; no acknowledged turn may be lost.
 	@IGRIS_KILLS=$${IGRIS_KILLS:-600} $(PYTHON) -m pytest -c Tests/EndToEnd/pytest.ini -s --timeout 7200 \
 	    Tests/EndToEnd/test_restart.py -k kills
+
+soak-swarm: release setup-tests ## 10 minutes of turns on three hosts that are killed; none acknowledged may be lost.
+	@IGRIS_SOAK_SECONDS=$${IGRIS_SOAK_SECONDS:-600} $(PYTHON) -m pytest -c Tests/EndToEnd/pytest.ini -s \
+	    Tests/EndToEnd/test_swarm_conversations.py -k mixed_traffic
 
 sim: setup ## Simulated swarms (docs/simulation.md): SEEDS=1000 START=1 SECONDS=60, also HOSTS, FAULTS, BUG.
 	@swift build $(RELEASE_FLAGS) --product swarm-simulator

@@ -69,13 +69,13 @@ def test_with_avahi_stopped_multicast_carries_on_and_the_state_says_so(lan):
             (each for each in a.status()["discovery"] if each["channel"] == "mdns" and each["state"] == "unavailable"),
             None)
 
-    state = wait_for(lambda: f"mdns unavailable: {a.status()['channels']}", unavailable, 15)
+    state = wait_for(lambda: f"mdns unavailable: {a.status()['discovery']}", unavailable, 15)
     assert "multicast" in state["detail"] or "avahi" in state["detail"].lower(), state
     b.kill9()
     b.start()
     pair.together()
     pair("avahi", "1", "on")
-    wait_for(lambda: f"mdns back: {a.status()['channels']}", lambda: not unavailable(), 15)
+    wait_for(lambda: f"mdns back: {a.status()['discovery']}", lambda: not unavailable(), 15)
 
 
 def test_another_multicast_port_is_another_lan(lan):
