@@ -1,7 +1,11 @@
-"""What the daemon does on the network: it listens on its one port, and nothing else."""
+"""What the daemon does on the network: it listens on its one port, discovers by UDP where that is on, nothing else."""
 
 import os
 from pathlib import Path
+
+import pytest
+
+from swarm import free_udp_port
 
 
 def sockets_of(pid: int) -> list[tuple[str, str, str]]:
@@ -22,8 +26,9 @@ def sockets_of(pid: int) -> list[tuple[str, str, str]]:
     return found
 
 
-def test_the_daemon_listens_on_its_port_and_opens_nothing_else(daemon):
-    one = daemon()
+@pytest.mark.parametrize("mcp", [{"mdns": False, "multicast": False}, {"enabled": False}], ids=["no discovery", "no mcp"])
+def test_without_discovery_the_daemon_listens_on_its_port_and_opens_nothing_else(daemon, mcp):
+    one = daemon(config={"mcp": mcp})
     one.ask("Remember: my name is Alice")
     listening = [(protocol, address) for protocol, address, state in sockets_of(one.pid) if state == "0A"]
     assert listening == [("tcp", f"0100007F:{one.port:04X}")]
@@ -32,3 +37,12 @@ def test_the_daemon_listens_on_its_port_and_opens_nothing_else(daemon):
     assert not others
     for child in one.children():
         assert not sockets_of(child)
+
+
+def test_multicast_listens_on_its_port_alone(daemon):
+    port = free_udp_port()
+    one = daemon(config={"mcp": {"mdns": False, "multicast": True, "multicast_port": port}})
+    sockets = sockets_of(one.pid)
+    assert [protocol for protocol, _, state in sockets if state == "0A"] == ["tcp"]
+    bound = {int(address.rpartition(":")[2], 16) for protocol, address, _ in sockets if protocol.startswith("udp")}
+    assert port in bound
