@@ -168,8 +168,18 @@ class Host(Daemon):
 
     def command(self, *words: str, within: float = 30.0, code: int | None = 0) -> str:
         """`igris-runtime WORDS` against this host: what it prints."""
+        return self._run([*words, "--url", self.url], within, code)
+
+    def own(self, *words: str, within: float = 30.0, code: int | None = 0) -> str:
+        """`igris-runtime WORDS` on this host's settings, whether it runs or not: what it prints."""
+        return self._run([*words, "--config", str(self.config)], within, code)
+
+    def swarm_key(self) -> str:
+        return self.own("swarm", "key", "--reveal").strip()
+
+    def _run(self, words: list[str], within: float, code: int | None) -> str:
         done = subprocess.run(
-            [*self.launcher, str(self.binary), *words, "--url", self.url], capture_output=True, text=True, timeout=within,
+            [*self.launcher, str(self.binary), *words], capture_output=True, text=True, timeout=within,
             env=self.environment, cwd=self.home)
         assert code is None or done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
