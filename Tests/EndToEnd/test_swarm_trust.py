@@ -204,7 +204,7 @@ def test_a_further_machine_joins_with_the_key_that_the_first_shows(swarm):
 def test_a_key_that_is_none_is_refused(swarm):
     a = swarm(1, key=None).hosts[0]
     before = a.swarm_key()
-    for wrong in ("short", "zz" * 32):
+    for wrong in ("short", ""):
         out = a.own("swarm", "join", wrong, code=None)
         assert "key" in out.lower()
     assert a.swarm_key() == before
