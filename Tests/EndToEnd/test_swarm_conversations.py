@@ -101,16 +101,16 @@ def test_kill_9_of_any_host_loses_nothing_that_was_acknowledged(swarm, victim):
     three = swarm(3)
     dead = three.hosts[victim]
     others = [host for host in three.hosts if host is not dead]
-    dead.hear("said just before the end", "talk")
+    dead.hear("the last words", "talk")
     dead.kill9()
     for host in others:
         eventually("the last words on the others", lambda: len(host.texts("talk")) == 2, within=HEALED)
-        assert "said just before the end" in host.hear(f"go on {host.port}", "talk")
+        assert "the last words" in host.hear(f"go on {host.port}", "talk")
     three.equal(hosts=others)
     dead.start()
     three.together()
     three.equal()
-    assert "said just before the end" in dead.texts("talk")
+    assert "the last words" in dead.texts("talk")
     assert f"go on {others[0].port}" in dead.texts("talk")
 
 
