@@ -81,11 +81,12 @@ def test_junk_on_the_multicast_port_changes_nothing(swarm):
 def test_peers_nodes_status_and_topology_tell_the_same(swarm):
     three = swarm(3)
     a, b, c = three.hosts
+    # Told once the engines are ready.
+    wait_for(lambda: f"models: {a.peers()}", lambda: all("echo" in row["models"] for row in a.peers()), FOUND)
     for row in a.peers():
         assert row["state"] in STATES
         assert row["state"] == "alive"
         assert {"id", "address", "last_seen", "state", "version", "models"} <= set(row)
-        assert "echo" in str(row["models"])
     ids = {host.id for host in three.hosts}
     assert {row["id"] for row in a.peers()} == ids - {a.id}
     assert {row["id"] for row in a.fetch("/v1/mcp/peers?self=1").json["peers"]} == ids
