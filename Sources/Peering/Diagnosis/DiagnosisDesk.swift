@@ -10,16 +10,11 @@ package actor DiagnosisDesk {
     private static let mostAnswersAtOnce = 4
 
     private let version: String
-    private let heard: @Sendable (NodeID) -> [DiagnosisAnswer.Heard]
     private var waiting: [UInt64: (node: NodeID, answered: AsyncStream<DiagnosisAnswer>.Continuation)] = [:]
     private var lastNumber: UInt64 = 0
     private var answering: Set<NodeID> = []
 
-    /// `heard` tells how lately a host announced itself (``LANDiscovery/heard(_:)``).
-    package init(version: String, heard: @escaping @Sendable (NodeID) -> [DiagnosisAnswer.Heard]) {
-        self.version = version
-        self.heard = heard
-    }
+    package init(version: String) { self.version = version }
 
     /// Nil when the peer does not answer before the task is cancelled.
     package func ask(_ node: NodeID, _ question: DiagnosisQuestion, send: Send) async -> DiagnosisAnswer? {
@@ -33,10 +28,10 @@ package actor DiagnosisDesk {
         return nil
     }
 
-    /// A payload that came on the diagnosis channel from `node`, whose link is with `address`; what is returned is sent
-    /// back. Throws ``RuntimeError`` for a message that is none.
+    /// A payload that came on the diagnosis channel from `node`, whose link is with `address`, and which was `heard`
+    /// so long ago by each channel; what is returned is sent back. Throws ``RuntimeError`` for a message that is none.
     package func receive(
-        _ payload: [UInt8], from node: NodeID, at address: NetworkAddress
+        _ payload: [UInt8], from node: NodeID, at address: NetworkAddress, heard: [DiscoveryChannel: Duration]
     ) async throws(RuntimeError) -> [UInt8]? {
         switch try DiagnosisMessage(decoding: payload) {
         case .answer(let number, let answer):
@@ -46,7 +41,8 @@ package actor DiagnosisDesk {
         case .question(let number, let question):
             guard answering.count < Self.mostAnswersAtOnce, answering.insert(node).inserted else { return nil }
             defer { answering.remove(node) }
-            let answer = await PeerDoctor.answer(question, from: address, heard: heard(node), version: version)
+            let ages = heard.sorted { $0.key < $1.key }.map { DiagnosisAnswer.Heard(channel: $0.key, age: $0.value) }
+            let answer = await PeerDoctor.answer(question, from: address, heard: ages, version: version)
             return DiagnosisMessage.answer(number: number, answer).encoded()
         }
     }

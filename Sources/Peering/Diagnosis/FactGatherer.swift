@@ -24,9 +24,9 @@ struct FactGatherer: Sendable {
         async let machine = Self.blocking(.seconds(4)) { Self.readMachine(group: Self.group) }
         async let hostname = isHostnameKnown()
         async let seeds = gatherSeeds()
-        async let own = tryOwn(interfaces)
+        async let own = tryOwn()
         async let peers = tryPeers()
-        async let answers = askPeers(interfaces)
+        async let answers = askPeers()
 
         var facts = LocalFacts()
         facts.clock = WallClock.now
@@ -202,9 +202,15 @@ struct FactGatherer: Sendable {
         }
     }
 
-    private func tryOwn(_ interfaces: [NetworkInterface]) async -> ([NetworkAddress], [ConnectOutcome]) {
-        let reach = Reach(host: subject.host)
-        let addresses = Array(reach.addresses(of: interfaces, port: subject.port).prefix(Self.mostTried))
+    /// Where other machines would reach this one.
+    private var lanAddresses: [NetworkAddress] {
+        ListeningAddresses.current(host: subject.host, port: subject.port).filter {
+            IPAddress($0.host)?.isLoopback == false
+        }
+    }
+
+    private func tryOwn() async -> ([NetworkAddress], [ConnectOutcome]) {
+        let addresses = Array(lanAddresses.prefix(Self.mostTried))
         guard subject.daemon != nil else { return (addresses, []) }
         return (addresses, await ConnectProbe.connect(to: addresses))
     }
@@ -216,12 +222,9 @@ struct FactGatherer: Sendable {
         return zip(hosts, outcomes).map { (host: $0, outcome: $1) }
     }
 
-    private func askPeers(
-        _ interfaces: [NetworkInterface]
-    ) async -> [(host: HostReport, answer: DiagnosisAnswer?)] {
+    private func askPeers() async -> [(host: HostReport, answer: DiagnosisAnswer?)] {
         guard let daemon = subject.daemon else { return [] }
-        let addresses = Reach(host: subject.host).addresses(of: interfaces, port: subject.port)
-        let question = DiagnosisQuestion(addresses: addresses, clock: WallClock.now)
+        let question = DiagnosisQuestion(addresses: lanAddresses, clock: WallClock.now)
         let asked = subject.linkedPeers.filter { $0.id != nil }.prefix(Self.mostAsked)
         return await withTaskGroup(of: (Int, HostReport, DiagnosisAnswer?).self) { group in
             for (index, host) in asked.enumerated() {

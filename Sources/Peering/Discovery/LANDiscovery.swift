@@ -26,7 +26,6 @@ package final class LANDiscovery: Discovery {
     package typealias MACKey = @Sendable (SwarmID) -> SymmetricKey?
 
     package let sightings: AsyncStream<Sighting>
-    private let outlet: SightingOutlet
     private let sources: [any SightingSource]
     private let statusOfDisabled: [DiscoveryStatus]
 
@@ -34,8 +33,6 @@ package final class LANDiscovery: Discovery {
         let (stream, continuation) = AsyncStream.makeStream(
             of: Sighting.self, bufferingPolicy: .bufferingNewest(Limits.queuedSightings))
         sightings = stream
-        let outlet = SightingOutlet(continuation, isOurs: { macKey($0) != nil })
-        self.outlet = outlet
         var sources: [any SightingSource] = []
         var disabled: [DiscoveryStatus] = []
         func add(_ channel: DiscoveryChannel, _ source: (any SightingSource)?, otherwise detail: String) {
@@ -46,15 +43,15 @@ package final class LANDiscovery: Discovery {
             }
         }
         add(
-            .mdns, configuration.mdns ? ServiceDiscovery(macKey: macKey, sightings: outlet) : nil,
+            .mdns, configuration.mdns ? ServiceDiscovery(macKey: macKey, sightings: continuation) : nil,
             otherwise: "mcp.mdns is off")
         add(
             .multicast,
             configuration.multicast
-                ? MulticastBeacons(port: configuration.multicastPort, macKey: macKey, sightings: outlet) : nil,
+                ? MulticastBeacons(port: configuration.multicastPort, macKey: macKey, sightings: continuation) : nil,
             otherwise: "mcp.multicast is off")
         add(
-            .seed, configuration.seeds.isEmpty ? nil : SeedList(configuration.seeds, sightings: outlet),
+            .seed, configuration.seeds.isEmpty ? nil : SeedList(configuration.seeds, sightings: continuation),
             otherwise: "mcp.seeds names no host")
         self.sources = sources
         statusOfDisabled = disabled
@@ -89,11 +86,6 @@ package final class LANDiscovery: Discovery {
         await withTaskGroup { group in
             for source in sources { group.addTask { await source.announce(announcement) } }
         }
-    }
-
-    /// How lately a host of this swarm announced itself, for its doctor.
-    package func heard(_ node: NodeID) -> [DiagnosisAnswer.Heard] {
-        outlet.ages(of: node).map { DiagnosisAnswer.Heard(channel: $0.channel, age: $0.age) }
     }
 
     package func status() async -> [DiscoveryStatus] {

@@ -37,7 +37,7 @@ actor MulticastBeacons: SightingSource {
 
     private let port: Int
     private let macKey: LANDiscovery.MACKey
-    private let sightings: SightingOutlet
+    private let sightings: AsyncStream<Sighting>.Continuation
     private let started = ContinuousClock.now
     private var announcement: Announcement?
     private var exchange = BeaconExchange(at: .zero)
@@ -50,7 +50,7 @@ actor MulticastBeacons: SightingSource {
     private var timer: (any DispatchSourceTimer)?
     private var readers: [any DispatchSourceRead] = []
 
-    init(port: Int, macKey: @escaping LANDiscovery.MACKey, sightings: SightingOutlet) {
+    init(port: Int, macKey: @escaping LANDiscovery.MACKey, sightings: AsyncStream<Sighting>.Continuation) {
         self.port = port
         self.macKey = macKey
         self.sightings = sightings

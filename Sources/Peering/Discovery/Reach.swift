@@ -1,4 +1,4 @@
-package import Core
+import Core
 
 /// Where a server that listens on an address of the settings can be reached, for telling others.
 struct Reach: Hashable, Sendable {
@@ -33,21 +33,5 @@ struct Reach: Hashable, Sendable {
             case .only(let only): only.bytes == address.bytes
             }
         }
-    }
-
-    /// Where others reach the server: on the LAN, or on loopback where there is nothing else. No link-local IPv6
-    /// addresses, which mean nothing without an interface.
-    func addresses(of interfaces: [NetworkInterface], port: Int) -> [NetworkAddress] {
-        let all = interfaces.filter(\.isUp).flatMap(addresses).filter { !($0.isIPv6 && $0.isLinkLocal) }
-        let lan = all.filter { !$0.isLoopback }
-        return (lan.isEmpty ? all : lan).map { NetworkAddress(host: $0.description, port: port) }
-    }
-}
-
-/// This machine's addresses.
-package enum HostAddresses {
-    /// Where others reach a server that listens on `host` (`server.host`) at `port`; read anew at each call.
-    package static func reachable(host: String, port: Int) -> [NetworkAddress] {
-        Reach(host: host).addresses(of: NetworkInterface.all(), port: port)
     }
 }

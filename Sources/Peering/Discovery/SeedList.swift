@@ -7,9 +7,9 @@ import Glibc
 final class SeedList: SightingSource {
     let board: StatusBoard
     private let seeds: [NetworkAddress]
-    private let sightings: SightingOutlet
+    private let sightings: AsyncStream<Sighting>.Continuation
 
-    init(_ seeds: [NetworkAddress], sightings: SightingOutlet) {
+    init(_ seeds: [NetworkAddress], sightings: AsyncStream<Sighting>.Continuation) {
         self.seeds = seeds
         self.sightings = sightings
         board = StatusBoard(.seed, .on, "not asked yet")

@@ -23,7 +23,7 @@ actor ServiceDiscovery: SightingSource {
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
     private let macKey: LANDiscovery.MACKey
-    private let sightings: SightingOutlet
+    private let sightings: AsyncStream<Sighting>.Continuation
     private let started = ContinuousClock.now
     private var library: DNSServiceLibrary?
     private var announcement: Announcement?
@@ -35,7 +35,7 @@ actor ServiceDiscovery: SightingSource {
     private var browsedAt = Duration.zero
     private var timer: (any DispatchSourceTimer)?
 
-    init(macKey: @escaping LANDiscovery.MACKey, sightings: SightingOutlet) {
+    init(macKey: @escaping LANDiscovery.MACKey, sightings: AsyncStream<Sighting>.Continuation) {
         self.macKey = macKey
         self.sightings = sightings
     }

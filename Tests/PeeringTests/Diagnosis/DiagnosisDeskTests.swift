@@ -8,20 +8,21 @@ import Testing
     private static let question = DiagnosisQuestion(
         addresses: [NetworkAddress(host: "127.0.0.1", port: 1)], clock: 0)
 
-    private func desk(_ heard: [DiagnosisAnswer.Heard] = []) -> DiagnosisDesk {
-        DiagnosisDesk(version: "0.3.0", heard: { _ in heard })
-    }
+    private func desk() -> DiagnosisDesk { DiagnosisDesk(version: "0.3.0") }
 
     @Test func `A question crosses to the other desk and its answer back`() async throws {
         let here = desk()
-        let there = desk([.init(channel: .multicast, age: .seconds(3))])
+        let there = desk()
         let answer = await here.ask(TestSwarm.node(2), Self.question) { node, payload in
             #expect(node == TestSwarm.node(2))
             // A malformed message would leave the question unanswered, which the test sees.
-            guard let reply = try? await there.receive(payload, from: TestSwarm.node(1), at: Self.address) else {
+            guard
+                let reply = try? await there.receive(
+                    payload, from: TestSwarm.node(1), at: Self.address, heard: [.multicast: .seconds(3)])
+            else {
                 return
             }
-            _ = try? await here.receive(reply, from: TestSwarm.node(2), at: Self.address)
+            _ = try? await here.receive(reply, from: TestSwarm.node(2), at: Self.address, heard: [:])
         }
         #expect(answer?.reached.map(\.outcome) == [.refused])
         #expect(answer?.heard == [.init(channel: .multicast, age: .seconds(3))])
@@ -36,7 +37,7 @@ import Testing
                 let answer = DiagnosisAnswer(reached: [], heard: [], clock: 0, version: version)
                 // A malformed message would leave the question unanswered, which the test sees.
                 _ = try? await here.receive(
-                    DiagnosisMessage.answer(number: number, answer).encoded(), from: node, at: Self.address)
+                    DiagnosisMessage.answer(number: number, answer).encoded(), from: node, at: Self.address, heard: [:])
             }
         }
         #expect(answer?.version == "true")
@@ -44,7 +45,7 @@ import Testing
 
     @Test func `What is no message is refused by name`() async {
         await #expect(throws: RuntimeError.self) {
-            try await desk().receive([9, 9, 9], from: TestSwarm.node(2), at: Self.address)
+            try await desk().receive([9, 9, 9], from: TestSwarm.node(2), at: Self.address, heard: [:])
         }
     }
 }
