@@ -68,11 +68,9 @@ enum AppendBenchmark {
                     kind: .conversationMeta, stream: stream,
                     body: TurnCodec.encode(ConversationMeta(id: id, owner: .local))))
         }
-        drafts.append(
-            OperationLog.Draft(
-                kind: .userTurn, stream: stream, body: TurnCodec.encode(Turn(message: Message(.user, text)))))
-        let prefix = PrefixHash(rawValue: UInt64(message) &* 0x9E37_79B9_7F4A_7C15)
-        _ = try await writer.append(
-            LogWriter.Entry(drafts: drafts, prefixes: drafts.map { $0.kind == .userTurn ? prefix : nil }))
+        let history = PrefixHash(rawValue: UInt64(message) &* 0x9E37_79B9_7F4A_7C15)
+        let turn = Turn(message: Message(.user, text), history: history)
+        drafts.append(OperationLog.Draft(kind: .userTurn, stream: stream, body: TurnCodec.encode(turn)))
+        _ = try await writer.append(LogWriter.Entry(drafts: drafts))
     }
 }

@@ -15,8 +15,6 @@ package struct ConversationPlan: Sendable {
         package var deletes: [Dot] = []
         /// Turns to write before the answer: client's turns, and of a history that was not known the answers in it.
         package var turns: [Turn]
-        /// For each of `turns`, the hash of the history that ends with it.
-        package var prefixes: [PrefixHash?]
         /// The hash chain's state after the last turn, to go on with the answer.
         package var chain: PrefixChain
         /// The question when it is written already and only its answer is missing.

@@ -115,8 +115,7 @@ package actor Conversations {
                     dependencies: drafts.count == offset ? destination.dependencies : [],
                     body: TurnCodec.encode(turn)))
         }
-        let prefixes = [PrefixHash?](repeating: nil, count: offset) + destination.prefixes
-        let written = try await write(LogWriter.Entry(drafts: drafts, prefixes: prefixes), to: destination.stream)
+        let written = try await write(LogWriter.Entry(drafts: drafts), to: destination.stream)
         guard let question = written.operations.last else {
             throw RuntimeError(.internal, "a request had nothing to write")
         }
@@ -129,11 +128,10 @@ package actor Conversations {
     ) async throws -> Int {
         let message = Message(.assistant, text)
         var chain = destination.chain
+        let turn = Turn(message: message, outcome: outcome, history: chain.advance(over: message))
         let draft = OperationLog.Draft(
-            kind: .assistantTurn, stream: destination.stream, dependencies: [question],
-            body: TurnCodec.encode(Turn(message: message, outcome: outcome)))
-        let prefix = chain.advance(over: message)
-        return try await write(LogWriter.Entry(drafts: [draft], prefixes: [prefix]), to: destination.stream).replicas
+            kind: .assistantTurn, stream: destination.stream, dependencies: [question], body: TurnCodec.encode(turn))
+        return try await write(LogWriter.Entry(drafts: [draft]), to: destination.stream).replicas
     }
 
     /// Removes all that was said in a conversation, here and on every host that hears of it; what others say in it at
@@ -235,10 +233,9 @@ package actor Conversations {
         let hashes = Self.recognisable(dialogue.map { chain.advance(over: $0) })
         var destination = ConversationPlan.Destination(
             id: id, stream: stream, owner: caller, isNew: isNew, dependencies: dependencies, deletes: state.deletes,
-            turns: [], prefixes: [], chain: chain, question: nil)
+            turns: [], chain: chain, question: nil)
         if request.continuation != .automatic, let given, given != standing {
             destination.turns.append(Turn(message: given))
-            destination.prefixes.append(nil)
         }
         Self.add(fresh, Array(hashes.dropFirst(known)), key: key, to: &destination)
         return ConversationPlan(
@@ -263,7 +260,6 @@ package actor Conversations {
             var destination = ConversationPlan.Destination(
                 id: id, stream: Self.stream(of: id, owner: caller), owner: caller, isNew: true, dependencies: [],
                 turns: instructions.suffix(1).map { Turn(message: $0) },
-                prefixes: instructions.suffix(1).map { _ in nil },
                 chain: chain, question: nil)
             Self.add(dialogue, Self.recognisable(hashes), key: key, to: &destination)
             plan.destination = destination
@@ -271,7 +267,7 @@ package actor Conversations {
         }
         var destination = ConversationPlan.Destination(
             id: header.id, stream: match.stream, owner: caller, isNew: false, dependencies: [match.dot], turns: [],
-            prefixes: [], chain: chain, question: nil)
+            chain: chain, question: nil)
         if known == dialogue.count {
             destination.question = match.dot
             if request.isRetry || key != nil {
@@ -300,7 +296,7 @@ package actor Conversations {
         let before = transcript.messages(before: exchange.question)
         return ConversationPlan(
             destination: ConversationPlan.Destination(
-                id: id, stream: stream, owner: owner, isNew: false, dependencies: [], turns: [], prefixes: [],
+                id: id, stream: stream, owner: owner, isNew: false, dependencies: [], turns: [],
                 chain: chain, question: exchange.question),
             instructions: instructions, history: before, new: [exchange.message],
             replay: replays ? exchange.completeAnswer : nil)
@@ -327,7 +323,7 @@ package actor Conversations {
         to destination: inout ConversationPlan.Destination
     ) {
         for (index, message) in messages.enumerated() {
-            var turn = Turn(message: message)
+            var turn = Turn(message: message, history: hashes[index])
             if message.role == .assistant {
                 // Written elsewhere: what it cost is not known here.
                 turn.outcome = Turn.Outcome(
@@ -337,7 +333,6 @@ package actor Conversations {
                 turn.requestKey = key
             }
             destination.turns.append(turn)
-            destination.prefixes.append(hashes[index])
         }
     }
 

@@ -165,11 +165,7 @@ extension LogWriter {
     private func commit(_ write: Replication.Write) async {
         do {
             for stream in ledger.unknown(write.operations) { try await load(stream, for: write) }
-            let prefixes = write.operations.compactMap { operation in
-                self.prefixes.removeValue(forKey: operation.dot).map {
-                    PrefixMatch(prefix: $0, stream: operation.stream, dot: operation.dot)
-                }
-            }
+            let prefixes = write.operations.compactMap(Self.prefix(of:))
             let commit = ledger.commit(write, prefixes: prefixes)
             let start = ContinuousClock.now
             try await store.commit(commit)
@@ -183,6 +179,16 @@ extension LogWriter {
             await refused(write, error)
         }
         makeRoom()
+    }
+
+    /// How the history that ends with a turn is recognised, whichever host wrote it.
+    private static func prefix(of operation: Operation) -> PrefixMatch? {
+        guard operation.kind == .userTurn || operation.kind == .assistantTurn, !operation.flags.contains(.erased)
+        else { return nil }
+        // A turn that cannot be read is not recognised.
+        return (try? TurnCodec.decodeTurn(operation.body))?.history.map {
+            PrefixMatch(prefix: $0, stream: operation.stream, dot: operation.dot)
+        }
     }
 
     /// The streams of a write that came from others: one that is damaged here keeps its row, and the log goes on.
@@ -200,7 +206,6 @@ extension LogWriter {
         let reason = error as? RuntimeError ?? RuntimeError(.system, "the store refused a commit", cause: error)
         log.error("the store refused operations", metadata: ["reason": "\(reason.message)", "own": "\(write.isOwn)"])
         ledger.refused(write.number)
-        for operation in write.operations { prefixes[operation.dot] = nil }
         // Whether they reached the disk is not known: it is read where the store stands.
         let heads = try? await store.recover().heads
         step(.refused(write.number, heads: heads))

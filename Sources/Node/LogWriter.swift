@@ -13,13 +13,8 @@ package actor LogWriter {
     package struct Entry: Sendable {
         /// Drafts of one conversation; each turn follows the one before it, the first what it names.
         package var drafts: [OperationLog.Draft]
-        /// For each draft the hash under which its history is recognised later, where there is one.
-        package var prefixes: [PrefixHash?]
 
-        package init(drafts: [OperationLog.Draft], prefixes: [PrefixHash?] = []) {
-            self.drafts = drafts
-            self.prefixes = prefixes
-        }
+        package init(drafts: [OperationLog.Draft]) { self.drafts = drafts }
     }
 
     package struct Appended: Sendable {
@@ -54,7 +49,6 @@ package actor LogWriter {
     var listeners: [Int: AsyncStream<LogNotice>.Continuation] = [:]
     var listenerNumbers = 0
     var backlogged: [CheckedContinuation<Void, Never>] = []
-    var prefixes: [Dot: PrefixHash] = [:]
     private var unavailable: RuntimeError?
     private var pending: [Int: Pending] = [:]
     private var ticket = 0
@@ -163,9 +157,6 @@ package actor LogWriter {
         guard let last = operations.last else {
             result.resume(returning: Appended(operations: [], replicas: 0))
             return
-        }
-        for (operation, prefix) in zip(operations, entry.prefixes) {
-            if let prefix { prefixes[operation.dot] = prefix }
         }
         ticket += 1
         pending[ticket] = Pending(operations: operations, last: last.dot, result: result)

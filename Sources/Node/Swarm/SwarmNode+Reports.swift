@@ -127,7 +127,14 @@ extension SwarmNode {
     private func forgetListener(_ number: Int) { board.forget(number) }
 
     package func diagnose() async -> [DiagnosticCheck] {
-        await setup.doctor(await hosts(), await setup.discovery.status())
+        await setup.doctor(
+            SwarmView(
+                swarm: swarm, hosts: await hosts(), channels: await setup.discovery.status(),
+                send: { await self.consult($0, $1) }))
+    }
+
+    private func consult(_ node: NodeID, _ payload: [UInt8]) {
+        if let number = adopted[node] { send(.diagnosis, payload, on: number) }
     }
 
     package func vector() async -> VersionVector { await writer.vector }

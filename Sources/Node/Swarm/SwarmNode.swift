@@ -23,6 +23,8 @@ package actor SwarmNode {
     var states: [NodeID: Member.State] = [:]
     /// The last thing said to the writer about each host: what follows waits for it, so that it comes in order.
     private var told: [NodeID: Task<Void, Never>] = [:]
+    /// When each host was last heard of, by channel.
+    private var sightings: [NodeID: [DiscoveryChannel: Duration]] = [:]
     var facts: MemberFacts
     var trust: KeyRotation
     /// The latest effects of `trust`, on their way.
@@ -90,6 +92,9 @@ package actor SwarmNode {
     private func takeSightings() async {
         for await sighting in setup.discovery.sightings {
             count(sighting)
+            if let node = sighting.node, sightings[node] != nil || sightings.count < Limits.knownHosts {
+                sightings[node, default: [:]][sighting.channel] = now
+            }
             step(mesh: .sighted(sighting))
         }
     }
@@ -218,6 +223,16 @@ package actor SwarmNode {
             case .trust:
                 guard adopted[node] == number else { return }
                 step(trust: .received(message, from: node))
+            case .diagnosis:
+                guard adopted[node] == number, let link = links[number]?.link else { return }
+                let heard = sightings[node] ?? [:]
+                let now = now
+                Task {
+                    let ages = heard.mapValues { now - $0 }
+                    if let reply = await setup.consultation(payload, link.address, ages) {
+                        send(.diagnosis, reply, on: number)
+                    }
+                }
             default: break
             }
         } catch {

@@ -3,8 +3,11 @@ package import Swarm
 
 /// What ``SwarmNode`` is made of.
 package struct SwarmSetup: Sendable {
-    package typealias Doctor =
-        @Sendable (_ hosts: [HostReport], _ channels: [DiscoveryStatus]) async -> [DiagnosticCheck]
+    package typealias Doctor = @Sendable (SwarmView) async -> [DiagnosticCheck]
+    /// Answers a peer's doctor, or takes its answer: payload, where the link leads, and when it was last heard of on
+    /// each channel of discovery.
+    package typealias Consultation =
+        @Sendable ([UInt8], NetworkAddress, [DiscoveryChannel: Duration]) async -> [UInt8]?
 
     package var node: NodeID
     package var instance: InstanceID
@@ -24,6 +27,7 @@ package struct SwarmSetup: Sendable {
     package var models: @Sendable () async -> [String]
     /// Looks at everything that may keep hosts apart.
     package var doctor: Doctor
+    package var consultation: Consultation
     /// Where this host accepts links, for a port: read again every few seconds.
     package var addresses: @Sendable (_ port: Int) -> [NetworkAddress]
     /// Milliseconds since 1970.
@@ -38,6 +42,7 @@ package struct SwarmSetup: Sendable {
         snapshots: any SnapshotSource,
         models: @escaping @Sendable () async -> [String],
         doctor: @escaping Doctor,
+        consultation: @escaping Consultation,
         addresses: @escaping @Sendable (_ port: Int) -> [NetworkAddress], wallClock: @escaping @Sendable () -> UInt64,
         seed: UInt64
     ) {
@@ -55,6 +60,7 @@ package struct SwarmSetup: Sendable {
         self.snapshots = snapshots
         self.models = models
         self.doctor = doctor
+        self.consultation = consultation
         self.addresses = addresses
         self.wallClock = wallClock
         self.seed = seed
@@ -73,4 +79,13 @@ package struct SwarmSetup: Sendable {
             node: node, instance: instance, facts: facts, authority: authority, wallClock: wallClock(),
             seed: seed &+ 1)
     }
+}
+
+/// What the doctor is told of the swarm as it stands.
+package struct SwarmView: Sendable {
+    package var swarm: SwarmID
+    package var hosts: [HostReport]
+    package var channels: [DiscoveryStatus]
+    /// Sends a linked peer's doctor a message.
+    package var send: @Sendable (NodeID, [UInt8]) async -> Void
 }

@@ -50,7 +50,7 @@ struct Runtime {
             writer: writer, store: storage.store, log: log, wallClock: Self.wallClock)
         let swarm = try SwarmParts.make(
             settings: settings, storage: storage, models: models, writer: writer, conversations: conversations,
-            wallClock: Self.wallClock, log: log)
+            folder: folder, wallClock: Self.wallClock, log: log)
 
         let gateway = Gateway(
             configuration: GatewayConfiguration(settings), node: node, swarm: swarm?.node, door: swarm?.door,

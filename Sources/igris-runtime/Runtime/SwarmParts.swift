@@ -21,7 +21,7 @@ struct SwarmParts: Service {
     /// Nil where nothing is shared (`mcp.enabled` is false, or the store cannot be read).
     static func make(
         settings: Settings, storage: Storage, models: Models, writer: LogWriter, conversations: Conversations,
-        wallClock: @escaping @Sendable () -> UInt64, log: Logger
+        folder: StateFolder, wallClock: @escaping @Sendable () -> UInt64, log: Logger
     ) throws -> SwarmParts? {
         guard settings.mcp.enabled, storage.store.refusal == nil else { return nil }
         let identity = storage.identity
@@ -33,7 +33,7 @@ struct SwarmParts: Service {
         let links = try PeerLinks(identity: identity.key, primary: rotation.primary.authority(of: swarm))
         let setup = try SwarmSetup(
             settings: settings, storage: storage, rotation: rotation, accepted: accepted, transport: links.transport,
-            models: models, wallClock: wallClock)
+            models: models, folder: folder, wallClock: wallClock)
         let (ports, listening) = AsyncStream.makeStream(of: Int.self, bufferingPolicy: .bufferingNewest(1))
         return SwarmParts(
             node: SwarmNode(setup, writer: writer, conversations: conversations, log: log),
@@ -58,7 +58,7 @@ struct SwarmParts: Service {
 extension SwarmSetup {
     init(
         settings: Settings, storage: Storage, rotation: KeyRotation, accepted: AcceptedKeys,
-        transport: any PeerTransport, models: Models, wallClock: @escaping @Sendable () -> UInt64
+        transport: any PeerTransport, models: Models, folder: StateFolder, wallClock: @escaping @Sendable () -> UInt64
     ) throws {
         let random = try SecureRandom.bytes(24)
         guard let instance = Bytes16(random), let seed = Bytes16(random.suffix(16)) else {
@@ -66,6 +66,8 @@ extension SwarmSetup {
         }
         let host = settings.server.host
         let ring = storage.ring
+        let diagnosis = PeerDiagnosis(
+            subject: DoctorSubject(settings, folder: folder), node: storage.identity.node)
         self.init(
             node: storage.identity.node, instance: InstanceID(instance),
             name: settings.node.name ?? Storage.hostname(), version: IgrisRuntime.version,
@@ -78,7 +80,8 @@ extension SwarmSetup {
             authority: .ed25519(storage.identity.key), rotation: rotation, acceptedKeys: accepted,
             keepRing: { try ring.save($0) }, snapshots: storage.store,
             models: { await models.statuses().filter { $0.state == .ready }.map(\.name) },
-            doctor: { _, _ in [] },
+            doctor: { await diagnosis.examine($0) },
+            consultation: { await diagnosis.received($0, linkedAt: $1, heard: $2) },
             addresses: { ListeningAddresses.current(host: host, port: $0) }, wallClock: wallClock, seed: seed.low)
     }
 }
