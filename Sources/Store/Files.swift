@@ -70,6 +70,17 @@ final class FileLock: Sendable {
         return lock
     }
 
+    /// Takes the lock file at `path`, made where missing; waits for whoever holds it.
+    static func wait(for path: String) throws(RuntimeError) -> FileLock {
+        let descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw SystemFailure.error("open a lock file") }
+        let lock = FileLock(descriptor: descriptor)
+        while flock(descriptor, LOCK_EX) != 0 {
+            guard errno == EINTR else { throw SystemFailure.error("take a lock file") }
+        }
+        return lock
+    }
+
     /// A lock may outlive its holder for a moment: a child of it that has been forked and not yet become another
     /// program shares the descriptor.
     private static let attempts = 15

@@ -13,8 +13,7 @@ extension StoreWriter {
         next.runs += 1
         if let folder = environment.identityFolder, !isInMemory {
             // Should the next step fail, the mark is ahead of the store: one epoch more is begun for nothing.
-            try EpochMark(store: ring.store, epoch: next.epoch, runs: next.runs, file: fileNumber)
-                .save(directory: folder)
+            try mark(next.epoch, runs: next.runs).save(directory: folder)
         }
         try write(next)
         state = next
@@ -24,6 +23,21 @@ extension StoreWriter {
         let origin = Origin(node: node, epoch: next.epoch)
         self.origin = origin
         return recovered(as: origin)
+    }
+
+    private func mark(_ epoch: UInt32, runs: UInt64) -> EpochMark {
+        EpochMark(store: ring.store, epoch: epoch, runs: runs, file: fileNumber)
+    }
+
+    /// Peers may hold what the disk refused; and this host goes on in the epoch after it, whose first batches may be
+    /// refused as well. The mark is smaller than any commit: it may find the room that the store did not.
+    func noteRefusal(of commit: Commit) {
+        let epochs = commit.operations.compactMap { $0.dot.origin.node == node ? $0.dot.origin.epoch : nil }
+        guard let epoch = epochs.max() else { return }
+        hasRefused = true
+        guard let folder = environment.identityFolder, !isInMemory, epoch < .max else { return }
+        // Where this fails too, the start's own bump is all there is.
+        try? mark(epoch + 1, runs: state.runs).save(directory: folder)
     }
 
     /// The epoch that goes on, or a new one where this host may have numbered operations that are not here: its
@@ -39,7 +53,7 @@ extension StoreWriter {
         let last = max(written, (mark ?? nil)?.epoch ?? 0)
         var agrees = true
         if let mark {
-            agrees = mark.map { $0.store == ring.store && $0.runs == state.runs && $0.file == fileNumber } ?? false
+            agrees = mark == self.mark(mark?.epoch ?? 0, runs: state.runs) && mark?.epoch ?? .max <= written
         }
         if state.node == node, state.isClean, agrees, written > 0 { return written }
         guard last < UInt32.max else { throw RuntimeError(.corrupt, "this host has used up its epochs") }

@@ -22,7 +22,7 @@ final class StoreWriter {
 
     var origin: Origin?
     /// A commit of this host's own was refused: peers may have what the disk has not.
-    private var hasRefused = false
+    var hasRefused = false
     var hasLog = false
     /// Deleted content may still stand in the write-ahead log.
     private var mustErase = false
@@ -107,8 +107,8 @@ final class StoreWriter {
                 guard !commit.erasures.isEmpty || !commit.removals.isEmpty else { continue }
                 mustErase = true
                 if commit.durability == .synced { mustEraseNow = true }
-            } else if commit.operations.contains(where: { $0.dot.origin.node == node }) {
-                hasRefused = true
+            } else {
+                noteRefusal(of: commit)
             }
         }
         if mustErase { emptyLog(now: mustEraseNow) }

@@ -93,6 +93,12 @@ package struct KeyRotation: Sendable {
         ring = try saved.map { bytes throws(RuntimeError) in try SwarmRing(bytes) } ?? SwarmRing(root: root)
     }
 
+    /// What two instances of one user, which share the file, have kept between them: of both the newest key, and all
+    /// that either has heard. Throws ``RuntimeError`` `.corrupt` for a ring that is none.
+    package static func merge(_ kept: [UInt8], _ ring: [UInt8]) throws(RuntimeError) -> [UInt8] {
+        try SwarmRing(kept).merged(with: SwarmRing(ring)).encoded
+    }
+
     /// What this host shows at present.
     package var primary: SwarmKeys { ring.primary.keys }
     package var denied: Set<NodeID> { ring.denied }

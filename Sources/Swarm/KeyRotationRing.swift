@@ -81,6 +81,25 @@ struct SwarmRing: Sendable {
     /// Retires all but the newest.
     mutating func settle() { entries.removeFirst(entries.count - 1) }
 
+    /// What either knows: the keys of the one with the newer, all confirmations, denials and hosts seen.
+    func merged(with other: SwarmRing) -> SwarmRing {
+        let isBehind = other.top.beats(top.number, top.keys.tag)
+        var (merged, rest) = isBehind ? (other, self) : (self, other)
+        if merged.top.keys.tag == rest.top.keys.tag {
+            merged.top.installed.formUnion(rest.top.installed)
+            merged.top.using.formUnion(rest.top.using)
+            if merged.top.phase < rest.top.phase {
+                merged.top.phase = rest.top.phase
+                merged.top.usedSince = rest.top.usedSince
+            }
+            if rest.isSettled, rest.top.number == merged.top.number { merged.settle() }
+        }
+        merged.denied.formUnion(rest.denied)
+        merged.seen.merge(rest.seen) { max($0, $1) }
+        for node in merged.denied { merged.seen[node] = nil }
+        return merged
+    }
+
     /// Whether a peer may rely on it only once it is on disk.
     func isWorthKeeping(since before: SwarmRing) -> Bool {
         denied != before.denied || entries.map(\.keys.tag) != before.entries.map(\.keys.tag)

@@ -125,8 +125,26 @@ import Testing
         await #expect(throws: RuntimeError.self) { try await store.commit(bad) }
         await store.close()
         let again = try await SQLiteContextStore.opened(host.sandbox, environment: host.environment)
-        #expect(try await again.recover().origin.epoch == 2)
+        #expect(try await again.recover().origin.epoch == 3, "the log has gone on in epoch 2")
         await again.close()
+    }
+
+    @Test("Epochs that began and ended while the disk refused everything are not used again", arguments: [1, 4])
+    func refusedEpochs(refusals: UInt32) async throws {
+        var host = Host()
+        let store = try await SQLiteContextStore.opened(host.sandbox, environment: host.environment)
+        let first = try await store.recover().origin
+        for epoch in first.epoch..<first.epoch + refusals {
+            var model = LogModel()
+            var bad = model.turn(
+                Origin(node: first.node, epoch: epoch), stream: Fixture.stream(1), text: "x")
+            bad.heads = []
+            await #expect(throws: RuntimeError.self) { try await store.commit(bad) }
+        }
+        let left = host.sandbox.crashed()
+        await store.close()
+        host.sandbox = left
+        #expect(try await host.start().epoch > first.epoch + refusals)
     }
 
     @Test("An epoch that the log began by itself is the one that goes on")

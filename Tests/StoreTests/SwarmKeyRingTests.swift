@@ -86,6 +86,18 @@ import Testing
         #expect(!record.contains(Array(repeating: 0x55, count: 8)))
     }
 
+    @Test("Instances of one user that save at once take nothing back from one another")
+    func shared() async throws {
+        let sandbox = Sandbox()
+        let ring = try Self.resolve(sandbox)
+        let union = { @Sendable (kept: [UInt8], more: [UInt8]) in Set(kept).union(more).sorted() }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for number in 0..<40 as Range<UInt8> { group.addTask { try ring.save([number], merge: union) } }
+            try await group.waitForAll()
+        }
+        #expect(try ring.load() == Array(0..<40))
+    }
+
     @Test("A ring that was changed, cut, or may be read by others is refused, not guessed at")
     func damagedRing() throws {
         let sandbox = Sandbox()

@@ -395,6 +395,37 @@ import Testing
         #expect(try network.hosts[Network.node(0)]?.primary == (Self.tag(Self.root)))
     }
 
+    @Test("Two instances that share a file keep the newest key and all that either has heard")
+    func sharedFile() throws {
+        var network = try Network(3)
+        network.run(.seconds(1))
+        let old = try #require(network.hosts[Network.node(0)]?.machine)
+        network.step(Network.node(0), .evict(Network.node(2), SymmetricKey(Self.fresh)))
+        network.run(.milliseconds(400))
+        let installing = try #require(network.hosts[Network.node(0)]?.saved)
+        network.run(.seconds(10))
+        let done = try #require(network.hosts[Network.node(1)]?.saved)
+        // Another instance has heard of nothing yet, and writes down whom it has seen.
+        var other = old
+        var stale: [UInt8] = []
+        for case .persist(let bytes, _) in other.step(.evict(Network.node(7), nil), now: .zero, wall: network.wall) {
+            stale = bytes
+        }
+        func merged(_ left: [UInt8], _ right: [UInt8]) throws -> KeyRotation {
+            let both = try KeyRotation.merge(left, right)
+            #expect(try KeyRotation.merge(right, left) == both && KeyRotation.merge(both, left) == both)
+            return try KeyRotation(node: Network.node(0), root: SwarmKeys(SymmetricKey(Self.root)), saved: both)
+        }
+        for ring in [installing, done] {
+            let after = try merged(ring, stale)
+            #expect(after.denied == [Network.node(2), Network.node(7)])
+            #expect(try after.report(wall: network.wall)?.to.bytes.bytes == Self.tag(Self.fresh))
+        }
+        #expect(try merged(installing, done).primary.tag == Self.tag(Self.fresh))
+        #expect(try merged(installing, done).report(wall: network.wall)?.phase == .retired)
+        #expect(throws: RuntimeError.self) { try KeyRotation.merge([9], done) }
+    }
+
     @Test("A kept ring that was cut short is refused, not guessed at")
     func damagedRing() throws {
         var network = try Network(2)

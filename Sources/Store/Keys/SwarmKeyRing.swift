@@ -85,15 +85,30 @@ package struct SwarmKeyRing: Sendable {
         }
     }
 
+    /// Replaces it by what `merge` makes of it and of `ring`; on disk when this returns. Instances of one user share
+    /// the file: none may take back what another has kept.
+    package func save(
+        _ ring: [UInt8], merge: (_ kept: [UInt8], _ ring: [UInt8]) throws(RuntimeError) -> [UInt8]
+    ) throws(RuntimeError) {
+        try Folder.create(directory)
+        let lock = try FileLock.wait(for: "\(directory)/\(ringName).lock")
+        // Held to the end of this call.
+        defer { withExtendedLifetime(lock) {} }
+        guard let kept = try load() else {
+            try save(ring)
+            return
+        }
+        try save(try merge(kept, ring))
+    }
+
     /// Replaces it as a whole, on disk when this returns.
-    package func save(_ ring: [UInt8]) throws(RuntimeError) {
+    func save(_ ring: [UInt8]) throws(RuntimeError) {
         let record: [UInt8]
         do {
             record = try AESGCM.seal(ring, key: try sealing(), aad: root.tag)
         } catch {
             throw RuntimeError(.internal, "the swarm's keys could not be sealed", cause: error)
         }
-        try Folder.create(directory)
         try PrivateFile.replace(directory: directory, name: ringName, with: record)
     }
 

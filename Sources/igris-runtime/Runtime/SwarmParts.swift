@@ -78,7 +78,7 @@ extension SwarmSetup {
                     multicastPort: settings.mcp.multicastPort, seeds: settings.mcp.seeds),
                 macKey: { accepted.discoveryKey(of: $0) }),
             authority: .ed25519(storage.identity.key), rotation: rotation, acceptedKeys: accepted,
-            keepRing: { try ring.save($0) }, snapshots: storage.store,
+            keepRing: { try ring.save($0, merge: KeyRotation.merge) }, snapshots: storage.store,
             models: { await models.statuses().filter { $0.state == .ready }.map(\.name) },
             doctor: { await diagnosis.examine($0) },
             consultation: { await diagnosis.received($0, linkedAt: $1, heard: $2) },
