@@ -18,6 +18,14 @@ package struct HostReport: Hashable, Sendable {
         case incompatible
         /// A second instance with an identity that is in use.
         case cloned
+
+        /// Holds this swarm's key and was met: it keeps the conversations, now or when it is back.
+        package var isMember: Bool {
+            switch self {
+            case .alive, .suspect, .dead, .left: true
+            case .connecting, .unreachable, .foreign, .evicted, .incompatible, .cloned: false
+            }
+        }
     }
 
     package var id: NodeID?

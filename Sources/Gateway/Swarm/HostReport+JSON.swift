@@ -3,14 +3,6 @@ import Node
 
 /// Hosts and links on pages. The words are those of `igris-runtime peers` and of the log.
 extension HostReport {
-    /// Holds this swarm's key and has been linked with: it keeps the conversations, now or when it is back.
-    var isMember: Bool {
-        switch state {
-        case .alive, .suspect, .dead, .left: true
-        case .connecting, .unreachable, .foreign, .evicted, .incompatible, .cloned: false
-        }
-    }
-
     /// Begins with the three fields of the requirement; every field is always there.
     var json: JSON {
         [

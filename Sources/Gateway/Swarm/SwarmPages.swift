@@ -30,15 +30,15 @@ struct SwarmPages: Sendable {
         let withSelf = exchange.query("self") == "1"
         let hosts = await swarm.hosts().filter { withSelf || !$0.isSelf }
         return Reply([
-            "peers": .array(hosts.filter(\.isMember).map(\.json)),
+            "peers": .array(hosts.filter(\.state.isMember).map(\.json)),
             "total_contexts": .integer(Int64(try await node.storeStatistics().conversations)),
-            "others": .array(hosts.filter { !$0.isMember }.map(\.json)),
+            "others": .array(hosts.filter { !$0.state.isMember }.map(\.json)),
         ])
     }
 
     private func topology() async -> JSON {
         let links = await swarm.links()
-        let hosts = await swarm.hosts().filter(\.isMember)
+        let hosts = await swarm.hosts().filter(\.state.isMember)
         let nodes = hosts.map { host -> JSON in
             let neighbours = Set(
                 links.filter { $0.from == host.id || $0.to == host.id }.flatMap { [$0.from, $0.to] })
@@ -83,7 +83,7 @@ struct SwarmPages: Sendable {
         }
         return Reply([
             "joined": true, "address": .string("\(address)"),
-            "nodes": .array(hosts.filter(\.isMember).map(\.json)), "links": .array(await swarm.links().map(\.json)),
+            "nodes": .array(hosts.filter(\.state.isMember).map(\.json)), "links": .array(await swarm.links().map(\.json)),
         ])
     }
 
@@ -98,7 +98,9 @@ struct SwarmPages: Sendable {
                 .invalidRequest, "this host cannot evict itself; ask another one, or stop this daemon", parameter: "id")
         }
         try await swarm.evict(id)
-        return Reply(["evicted": .string(id.description)])
+        return Reply([
+            "evicted": .string(id.description), "rotation": await swarm.swarmStatus().rotation?.json ?? .null,
+        ])
     }
 }
 

@@ -7,9 +7,14 @@ import Telemetry
 struct MetricsPage {
     let registry: PrometheusRegistry
     let node: LocalNode
+    /// Nil where nothing is shared.
+    var swarm: (any SwarmServices)?
 
     /// What our metrics mean; the gateway's and the node's own.
-    static let descriptions: [MetricDescription] = [
+    static let descriptions: [MetricDescription] =
+        own + SwarmMetrics.descriptions
+
+    private static let own: [MetricDescription] = [
         MetricDescription("igris_http_requests_total", "Requests answered, by route, method and status."),
         MetricDescription("igris_http_request_duration_seconds", "Time from a request's head to the end of its reply."),
         MetricDescription(
@@ -44,6 +49,7 @@ struct MetricsPage {
             Gauge(label: "igris_store_operations").record(sizes.operations)
             Gauge(label: "igris_store_bytes").record(sizes.bytes)
         }
+        if let swarm { await SwarmMetrics.measure(swarm) }
         Gauge(label: "igris_ready").record(await node.readiness().isReady ? 1 : 0)
         return registry.exposition()
     }

@@ -1,0 +1,73 @@
+import Core
+import Metrics
+import Node
+import Synchronization
+import Telemetry
+
+/// What the metrics of the swarm mean, and those that are measured only when somebody looks. The others are counted by
+/// the parts that do the work.
+enum SwarmMetrics {
+    static let descriptions: [MetricDescription] = [
+        MetricDescription("igris_peers", "Other hosts that this one knows, by state."),
+        MetricDescription("igris_link_rtt_seconds", "Time to a peer and back, NaN while there is no link with it."),
+        MetricDescription("igris_peer_clock_skew_seconds", "A peer's clock minus ours, NaN where it is not known."),
+        MetricDescription("igris_links", "Links between hosts that are open, as far as this host has heard."),
+        MetricDescription(
+            "igris_discovery_up", "1 while this way of finding hosts works, 0 while it does not or is off."),
+        MetricDescription("igris_announcements_total", "Announcements of this host that were sent to the LAN."),
+        MetricDescription("igris_announcements_received_total", "Announcements of other hosts that were received."),
+        MetricDescription("igris_discovery_sightings_total", "Hints that a host may be reached somewhere."),
+        MetricDescription(
+            "igris_sync_latency_seconds", "From an operation's append at its origin, by its clock, to it being here.",
+            buckets: Buckets.fineSeconds),
+        MetricDescription("igris_sync_operations_total", "Operations exchanged with peers."),
+        MetricDescription("igris_sync_bytes_total", "Bytes of replication exchanged with peers."),
+        MetricDescription("igris_sync_pulls_total", "Gaps in another host's operations that were asked for."),
+        MetricDescription("igris_sync_lag_operations", "Operations that peers are known to have and this host has not."),
+        MetricDescription("igris_divergence_total", "Times that a peer with the same operations had another state."),
+        MetricDescription("igris_membership_suspicions_total", "Times that a host was suspected to be dead."),
+        MetricDescription(
+            "igris_partition_recovery_seconds", "From the first link after a partition to equal copies.",
+            buckets: Buckets.seconds),
+    ]
+
+    /// Announcements that have been counted already, by channel: a counter only takes what is new.
+    private static let counted = Mutex<[DiscoveryChannel: (sent: Int, received: Int)]>([:])
+
+    static func measure(_ swarm: any SwarmServices) async {
+        let hosts = await swarm.hosts().filter { !$0.isSelf }
+        for state in HostReport.State.allCases {
+            Gauge(label: "igris_peers", dimensions: [("state", state.rawValue)])
+                .record(hosts.count { $0.state == state })
+        }
+        for host in hosts {
+            // Strangers come and go, and each would be a series for good.
+            guard let id = host.id, host.state.isMember else { continue }
+            let peer = [("peer", String(id.description.prefix(12)))]
+            let isLinked = host.state == .alive || host.state == .suspect
+            Gauge(label: "igris_link_rtt_seconds", dimensions: peer)
+                .record(isLinked ? host.roundTrip.map(seconds) ?? .nan : .nan)
+            Gauge(label: "igris_peer_clock_skew_seconds", dimensions: peer)
+                .record(host.clockSkew.map(seconds) ?? .nan)
+        }
+        Gauge(label: "igris_links").record(await swarm.links().count)
+        for status in await swarm.swarmStatus().channels { measure(status) }
+    }
+
+    private static func measure(_ status: DiscoveryStatus) {
+        let channel = [("channel", status.channel.rawValue)]
+        Gauge(label: "igris_discovery_up", dimensions: channel).record(status.state == .on ? 1 : 0)
+        let (sent, received) = counted.withLock { counted in
+            let before = counted[status.channel] ?? (0, 0)
+            counted[status.channel] = (max(status.sent, before.sent), max(status.received, before.received))
+            return (max(status.sent - before.sent, 0), max(status.received - before.received, 0))
+        }
+        Counter(label: "igris_announcements_total", dimensions: channel).increment(by: sent)
+        Counter(label: "igris_announcements_received_total", dimensions: channel).increment(by: received)
+    }
+
+    private static func seconds(_ duration: Duration) -> Double {
+        let (seconds, attoseconds) = duration.components
+        return Double(seconds) + Double(attoseconds) / 1e18
+    }
+}
