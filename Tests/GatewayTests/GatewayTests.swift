@@ -36,7 +36,7 @@ import Testing
         #expect(reply.headers["x-conversation-id"] == "conv-1")
         #expect(reply.headers["x-request-id"] == "my-1")
         #expect(reply.headers["x-igris-served-by"] == "00000000000000000000000000000001")
-        #expect(reply.headers["x-igris-replicas"] == "1")
+        #expect(reply.headers["x-igris-replicas"] == "2")
         #expect(reply.headers["content-type"] == "application/json")
         #expect(reply.headers["date"]?.hasSuffix("GMT") == true)
     }
@@ -48,6 +48,7 @@ import Testing
         #expect(reply.headers["content-type"] == "text/event-stream")
         #expect(reply.headers["cache-control"] == "no-cache")
         #expect(reply.headers["x-accel-buffering"] == "no")
+        #expect(reply.headers["x-igris-replicas"] == "2")
         #expect(reply.headers["x-conversation-id"] == "conv-1")
         let events = reply.body.split(separator: "\n\n")
         #expect(events.count == 6)

@@ -39,7 +39,8 @@ struct ChatCompletions: Sendable {
             let usage = try collected.usage()
             metrics.tokens(model: answer.model, usage)
             var reply = Reply(encoder.whole(collected.choices, usage))
-            reply.headers = reply.headers + Self.headers(of: answer)
+            // Asked after the last event, when the answer's turn is kept too.
+            reply.headers = reply.headers + (await Self.headers(of: answer))
             return reply
         } catch let error where !(error is CancellationError) {
             // The question is on disk by now. A library that sends it again by itself would only make more work.
@@ -58,7 +59,7 @@ struct ChatCompletions: Sendable {
         do {
             let answer = try await begin(request, caller, writer)
             if writer.begun == nil {
-                try await writer.openStream(Self.headers(of: answer))
+                try await writer.openStream(await Self.headers(of: answer))
             }
             try await send(answer, request, exchange, writer)
         } catch let error where writer.begun != nil && !(error is CancellationError) && !exchange.client.isGone {
@@ -112,8 +113,11 @@ struct ChatCompletions: Sendable {
         try await writer.finish()
     }
 
-    private static func headers(of answer: ChatAnswer) -> HTTPFields {
+    /// ``HTTPField/Name/replicas`` is what is known when the headers are made: of a stream, how many stores have the
+    /// question.
+    private static func headers(of answer: ChatAnswer) async -> HTTPFields {
         var headers = HTTPFields()
+        headers[.replicas] = "\(await answer.replicas())"
         headers[.conversationID] = answer.conversation?.rawValue
         headers[.servedBy] = answer.servedBy.description
         return headers

@@ -158,7 +158,6 @@ struct Responder: Sendable {
         headers[.requestID] = exchange.id
         headers[.date] = clock.now
         headers[.servedBy] = nodeID.description
-        headers[.replicas] = "1"
         return headers
     }
 
