@@ -160,7 +160,7 @@ def test_a_conversation_is_listed_and_deleted(daemon):
         assert done.returncode == 0 and done.stdout.startswith(f"deleted {name} on "), done.stderr
         eventually("it is gone", lambda: name not in run(host, "conv", "ls", *where).stdout)
     missing = run(host, "conv", "rm", "office2", *where)
-    assert missing.returncode == 1 and "no such conversation" in missing.stderr
+    assert missing.returncode == 1 and "there is no" in missing.stderr
 
 
 def test_nobody_is_evicted_by_a_name_that_fits_no_one(daemon):

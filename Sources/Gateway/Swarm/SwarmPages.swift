@@ -78,8 +78,8 @@ struct SwarmPages: Sendable {
         let hosts = await swarm.hosts()
         if let expected, let found = hosts.first(where: { $0.address == address })?.id, found != expected {
             throw RuntimeError(
-                .invalidRequest, "the host at \(address) is \(found), not \(expected); it is linked with all the same",
-                parameter: "id")
+                .invalidRequest,
+                "the host at \(address) is \(found), not \(expected); it is linked with all the same", parameter: "id")
         }
         return Reply([
             "joined": true, "address": .string("\(address)"),

@@ -23,7 +23,7 @@ enum SwarmMetrics {
         MetricDescription("igris_sync_operations_total", "Operations exchanged with peers."),
         MetricDescription("igris_sync_bytes_total", "Bytes of replication exchanged with peers."),
         MetricDescription("igris_sync_pulls_total", "Gaps in another host's operations that were asked for."),
-        MetricDescription("igris_sync_lag_operations", "Operations that peers are known to have and this host has not."),
+        MetricDescription("igris_sync_lag_operations", "Operations that peers have and this host has not."),
         MetricDescription("igris_divergence_total", "Times that a peer with the same operations had another state."),
         MetricDescription("igris_membership_suspicions_total", "Times that a host was suspected to be dead."),
         MetricDescription(
