@@ -77,7 +77,7 @@ extension Mesh {
     }
 
     mutating func schedule(_ id: Int, after pause: Duration, _ now: Duration) {
-        guard let entry = entries[id], !entry.isDialing else { return }
+        guard let entry = entries[id], entry.dialing == 0 else { return }
         let due = max(now + pause, entry.lastDial.map { $0 + Self.leastPause } ?? now)
         nextDials[id] = min(nextDials[id] ?? due, due)
     }
@@ -106,7 +106,7 @@ extension Mesh {
 
     /// Whether it is to be dialed when its time comes.
     func isWanted(_ entry: Entry) -> Bool {
-        guard entry.host.link == nil, !entry.isDialing else { return false }
+        guard entry.host.link == nil, entry.dialing == 0 || !entry.untried.isEmpty else { return false }
         if let node = entry.host.node {
             if denied.contains(node) { return false }
             if let neighbours, entry.isMember, !neighbours.contains(node) { return false }
@@ -126,6 +126,7 @@ extension Mesh {
         guard var entry = entries[id] else { return }
         nextDials[id] = nil
         if entry.untried.isEmpty {
+            // A new round.
             entry.failure = nil
             entry.untried = entry.host.addresses.filter { !isOwn($0) }
             if let listened = entry.listened, let index = entry.untried.firstIndex(of: listened) {
@@ -141,8 +142,9 @@ extension Mesh {
             return
         }
         let address = entry.untried.remove(at: free)
-        entry.isDialing = true
+        entry.dialing += 1
         entry.lastDial = now
+        if !entry.untried.isEmpty { nextDials[id] = now + Self.stagger }
         entries[id] = entry
         dials[address] = id
         effects.append(.dial(address))
@@ -152,7 +154,7 @@ extension Mesh {
 
     mutating func fail(_ address: NetworkAddress, _ failure: LinkFailure, _ now: Duration) {
         guard let id = dials.removeValue(forKey: address), var entry = entries[id] else { return }
-        entry.isDialing = false
+        entry.dialing -= 1
         entry.failure = entry.failure.map { $0.reason.weight >= failure.reason.weight ? $0 : failure } ?? failure
         let isWhereItWas = address == (entry.listened ?? entry.host.addresses.first)
         if failure.reason == .refused, isWhereItWas, let node = entry.host.node, entry.isMember, !entry.isCold {
@@ -164,7 +166,7 @@ extension Mesh {
             return
         }
         entries[id] = entry
-        giveUpRound(id, entry.failure ?? failure, now)
+        if entry.dialing == 0, entry.host.link == nil { giveUpRound(id, entry.failure ?? failure, now) }
     }
 
     /// All its addresses were tried.
@@ -255,7 +257,7 @@ extension Mesh {
         }
         let cold = entries.keys.sorted().filter { id in
             guard let entry = entries[id] else { return false }
-            return entry.isCold && !entry.isDialing && entry.host.link == nil
+            return entry.isCold && entry.dialing == 0 && entry.host.link == nil
         }
         if let id = cold.randomElement(using: &random) { schedule(id, after: .zero, now) }
     }

@@ -5,9 +5,17 @@ extension Mesh {
     mutating func open(_ number: LinkNumber, _ link: Link, _ now: Duration, _ wallClock: UInt64) {
         links[number] = link
         guard link.isDialed else { return }
-        let dialer = dials.removeValue(forKey: link.address)
-        if let dialer { entries[dialer]?.isDialing = false }
+        var dialer = dials[link.address]
+        if let id = dialer, let sought = entries[id]?.host.node, sought != link.node {
+            fail(link.address, LinkFailure(.unreachable, "Another host answers at \(link.address)."), now)
+            dialer = nil
+        } else if let id = dialer {
+            dials[link.address] = nil
+            entries[id]?.dialing -= 1
+        }
         guard !denied.contains(link.node) else { return close(number, now) }
+        // One more address of a host that was dialed at several.
+        if let dialer, dialer == byNode[link.node], holdsLink(link.node) { return close(number, now) }
         if link.node == identity.node || holdsLink(link.node) {
             // This host itself, one more address of a linked one, or a clone: it will say.
             links[number]?.stage = .inquiry
@@ -39,7 +47,7 @@ extension Mesh {
         let greeting = Greeting(
             instance: identity.instance, started: identity.started, wallClock: wallClock, name: identity.name,
             version: identity.version, security: identity.security, port: identity.port,
-            addresses: identity.addresses, attempt: link.attempt, taken: taken, reached: reached,
+            addresses: addresses, attempt: link.attempt, taken: taken, reached: reached,
             isInquiry: link.stage == .inquiry)
         effects.append(.send(number, .greeting(greeting)))
     }
@@ -214,11 +222,11 @@ extension Mesh {
 
     /// The other side knows an address of this host that it did not know itself (a container's host, say).
     private mutating func reachedAt(_ address: NetworkAddress) {
-        guard address.isNear, !identity.addresses.contains(address), identity.addresses.count < Limits.memberAddresses,
+        guard address.isNear, !addresses.contains(address), addresses.count < Limits.memberAddresses,
             !address.isLoopback || identity.addresses.allSatisfy(\.isLoopback)
         else { return }
-        identity.addresses.append(address)
-        effects.append(.reachable(identity.addresses))
+        reachedAddresses.append(address)
+        effects.append(.reachable(addresses))
     }
 
     mutating func ping(_ number: LinkNumber, _ now: Duration) {

@@ -5,6 +5,8 @@ extension Mesh {
     static let backoff = (first: Duration.milliseconds(100), last: Duration.seconds(30))
     /// Between two dials of one host that a sighting or an operator asks for.
     static let leastPause = Duration.seconds(1)
+    /// Until the next address of a host is dialed beside the first: of many addresses only one may lead anywhere.
+    static let stagger = Duration.milliseconds(250)
     static let greetingDeadline = Duration.seconds(5)
     static let contentionDeadline = Duration.seconds(1)
     static let pingInterval = Duration.seconds(30)
@@ -30,7 +32,8 @@ extension Mesh {
         var lastDial: Duration?
         /// Addresses left in this round.
         var untried: [NetworkAddress] = []
-        var isDialing = false
+        /// How many of its addresses are being dialed.
+        var dialing = 0
         /// The most telling failure of this round.
         var failure: LinkFailure?
         /// Where the last link was, which is where it listens.
@@ -101,7 +104,8 @@ extension Mesh {
     private mutating func makeRoom() -> Bool {
         guard entries.count >= Limits.knownHosts else { return true }
         let idle = entries.filter { _, entry in
-            entry.host.link == nil && entry.configured.isEmpty && !entry.isDialing && (entry.isCold || !entry.isMember)
+            entry.host.link == nil && entry.configured.isEmpty && entry.dialing == 0
+                && (entry.isCold || !entry.isMember)
         }
         guard let oldest = idle.min(by: { ($0.value.host.lastSeen, $0.key) < ($1.value.host.lastSeen, $1.key) })
         else { return false }
@@ -159,7 +163,7 @@ extension Mesh {
     }
 
     func isOwn(_ address: NetworkAddress) -> Bool {
-        mirrors.contains(address) || identity.addresses.contains(address)
+        mirrors.contains(address) || addresses.contains(address)
     }
 
     mutating func stand(_ id: Int, _ standing: MeshHost.Standing, _ whyNot: String?) {

@@ -58,7 +58,7 @@ package struct Mesh: Sendable {
         /// The swarm tags this host accepts now: two during a rotation.
         case swarms([SwarmID])
         case denied(Set<NodeID>)
-        /// This host's own addresses changed.
+        /// This host's own addresses changed; those at which others reached it besides stay.
         case moved([NetworkAddress])
         /// Whom the overlay wants as neighbours; nil: everyone.
         case neighbours([NodeID]?)
@@ -102,6 +102,8 @@ package struct Mesh: Sendable {
 
     var links: [LinkNumber: Link] = [:]
     var dials: [NetworkAddress: Int] = [:]
+    /// Of this host, learnt from those that reached it there.
+    var reachedAddresses: [NetworkAddress] = []
     /// Where this host itself answered.
     var mirrors: Set<NetworkAddress> = []
     var lastAttempt: UInt64
@@ -116,6 +118,11 @@ package struct Mesh: Sendable {
         random = SplitMix64(seed: seed)
         // Above those of every earlier run.
         lastAttempt = identity.started
+    }
+
+    /// Where this host is reached, as far as it knows.
+    package var addresses: [NetworkAddress] {
+        Array((identity.addresses + reachedAddresses).prefix(Limits.memberAddresses))
     }
 
     /// Everyone this host knows of, itself left out; the first that became known comes first.
@@ -135,7 +142,9 @@ package struct Mesh: Sendable {
         case .member(let node, let state, let addresses): member(node, state, addresses, now)
         case .swarms(let accepted): accept(Set(accepted), now)
         case .denied(let nodes): deny(nodes, now)
-        case .moved(let addresses): identity.addresses = addresses
+        case .moved(let addresses):
+            identity.addresses = addresses
+            reachedAddresses.removeAll { addresses.contains($0) }
         case .neighbours(let nodes): neighbours = nodes.map { Set($0) }
         case .ticked: break
         }

@@ -251,4 +251,22 @@ import Testing
         #expect(world.hosts[0].mesh.hosts.count <= Limits.knownHosts)
         #expect(world.hosts[0].used[MeshWorld.node(1)] != nil)
     }
+
+    @Test("Of several addresses the dead ones cost no more than a moment, and one that leads elsewhere misleads nobody")
+    func manyAddresses() {
+        var world = MeshWorld(hosts: 3, seed: 15)
+        let nowhere = (100..<103).map { MeshWorld.address($0) }
+        world.say(
+            .sighted(
+                Sighting(
+                    channel: .mdns, addresses: nowhere + [MeshWorld.address(2), MeshWorld.address(1)],
+                    node: MeshWorld.node(1), instance: MeshWorld.instance(2), swarm: MeshWorld.home)), at: 0)
+        world.run(for: .milliseconds(1500))
+        #expect(world.hosts[0].used[MeshWorld.node(1)] != nil)
+        world.run(for: .seconds(30))
+        #expect(world.hosts[0].adoptions[MeshWorld.node(1)] == 1)
+        #expect(world.hosts[0].mesh.host(MeshWorld.node(1))?.addresses.contains(MeshWorld.address(2)) == false)
+        #expect(world.hosts[0].mesh.host(MeshWorld.node(2))?.standing == .linked)
+        #expect(world.hosts[0].ends.count == world.hosts[0].used.count)
+    }
 }

@@ -139,11 +139,13 @@ package actor SwarmNode {
     }
 
     private func updateFacts() async {
+        let models = await setup.models()
+        step(mesh: .moved(setup.addresses(port)))
         var fresh = facts
-        fresh.addresses = setup.addresses(port)
-        fresh.models = await setup.models()
+        // With those at which others reached this host.
+        fresh.addresses = mesh.addresses
+        fresh.models = models
         guard fresh != facts else { return }
-        if fresh.addresses != facts.addresses { step(mesh: .moved(fresh.addresses)) }
         facts = fresh
         step(membership: .changed(fresh))
     }
