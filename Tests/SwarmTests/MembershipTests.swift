@@ -174,6 +174,7 @@ import Testing
         _ = Self.run(&machine, from: .zero, for: .seconds(1), heard: [Self.peer, Self.other])
         let effects = machine.step(.ticked, now: .seconds(120))
         #expect(Self.states(effects).isEmpty)
+        #expect(!effects.contains { if case .send(.ping, _) = $0 { true } else { false } }, "nobody was silent")
         #expect(machine.health > 0)
         #expect(machine.wake > .seconds(120))
         _ = machine.step(.heard(Self.peer), now: .seconds(120) + .milliseconds(1))
