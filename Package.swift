@@ -136,6 +136,17 @@ let package = Package(
             name: "store-benchmark", dependencies: ["Core", "Cryptography", "Store", "Swarm"],
             path: "Benchmarks/Store", swiftSettings: strict),
 
+        .executableTarget(
+            name: "link-benchmark",
+            dependencies: [
+                "Core", "Cryptography", "Peering",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOWebSocket", package: "swift-nio"),
+            ],
+            path: "Benchmarks/Links", swiftSettings: strict),
+
         tests(of: "Core"),
         tests(of: "Cryptography"),
         tests(of: "GGUF", ["Core"]),

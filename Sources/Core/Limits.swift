@@ -4,6 +4,7 @@ package enum Limits {
     package static let headerBytes = 32 * 1024
     package static let headerFieldBytes = 8 * 1024
     package static let headerFields = 100
+    package static let chunkExtensionBytes = 256
     package static let headerDeadline = Duration.seconds(10)
     package static let bodyIdle = Duration.seconds(30)
     package static let keepAliveIdle = Duration.seconds(75)

@@ -140,18 +140,34 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         switch Self.unwrapInboundIn(data) {
         case .head(let head):
             headSince = nil
+            framing = .none
             if let problem = APIError.problem(in: head) { return refuse(context, problem) }
             openRequests += 1
             isReadingRequest = true
             // Behind a request that offers another protocol (curl and Java offer HTTP/2) the parser stops.
             // One of HTTP/1.0 is the last of its connection, which ends a body of unknown length.
             isOld = head.version == .http1_0
+            if head.headers.contains(name: "transfer-encoding") {
+                framing = .chunked
+            } else if let length = head.headers.first(name: "content-length") {
+                framing = .counted(Int(length) ?? 0)
+            }
             if isOld || !head.isKeepAlive || head.headers.contains(name: "upgrade") { closesWhenDone = true }
         case .body: break
         case .end: isReadingRequest = false
         }
         context.fireChannelRead(data)
         watch(context)
+    }
+
+    /// How the body of the request whose head came last is framed.
+    private(set) var framing = ChunkBounds.Framing.none
+
+    func refuseChunk(in pipeline: ChannelPipeline.SynchronousOperations) {
+        // Without a context the connection speaks HTTP no more.
+        guard let context = try? pipeline.context(handler: self) else { return }
+        refuse(context, .chunkTooLong)
+        isDeaf = true
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -324,17 +340,33 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     }
 }
 
-/// Sits before the parser and tells the guard that bytes have come, which the parser itself does not.
+/// Sits before the parser, tells the guard that bytes have come, and bounds what the parser itself does not.
 final class ArrivalWatch: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
 
     private let connection: ConnectionGuard
+    private var bounds = ChunkBounds()
 
     init(_ connection: ConnectionGuard) { self.connection = connection }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         connection.bytesArrived(context: context)
-        context.fireChannelRead(data)
+        var buffer = Self.unwrapInboundIn(data)
+        while buffer.readableBytes > 0 {
+            switch buffer.withUnsafeReadableBytes({ bounds.follow($0) }) {
+            case .pass:
+                context.fireChannelRead(Self.wrapInboundOut(buffer))
+                return
+            case .headEnds(let count):
+                guard let head = buffer.readSlice(length: count) else { return }
+                // The parser reads it now, and the guard sees it.
+                context.fireChannelRead(Self.wrapInboundOut(head))
+                bounds.headEnded(connection.framing)
+            case .tooLong:
+                connection.refuseChunk(in: context.pipeline.syncOperations)
+                return
+            }
+        }
     }
 }

@@ -32,10 +32,17 @@ extension APIError {
 
     static var malformed: APIError { APIError(400, code: "bad_request", "the request is not well-formed HTTP/1.1") }
     static var versionNotSupported: APIError {
-        APIError(505, type: "server_error", code: "version_not_supported", "this host speaks HTTP/1.1 and HTTP/1.0 only")
+        APIError(
+            505, type: "server_error", code: "version_not_supported", "this host speaks HTTP/1.1 and HTTP/1.0 only")
     }
     static var unknownCoding: APIError {
-        APIError(501, code: "not_implemented", "of transfer codings only chunked is taken; send the body as it is")
+        APIError(
+            400, code: "bad_request", "of transfer codings only chunked is taken; send the body as it is")
+    }
+    static var chunkTooLong: APIError {
+        APIError(
+            400, code: "bad_request",
+            "a chunk of the body says more than its size: at most \(Limits.chunkExtensionBytes) bytes of extensions")
     }
     static var headersTooLarge: APIError {
         APIError(
