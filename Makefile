@@ -38,7 +38,7 @@ bench-swarm: release setup-tests ## Prints the swarm's figures beside their goal
 	@scripts/get-peers .tools/peers || true
 	@exec $(PYTHON) Benchmarks/swarm.py --binary $(BINARY) $(ARGS)
 
-bench-discovery: ## How long hosts take to find each other; needs root, and the lab in ../shared.
+bench-discovery: ## How long hosts take to find each other; needs root.
 	@swift build $(RELEASE_FLAGS) --product discovery-benchmark
 	@exec python3 Benchmarks/discovery.py $(ARGS)
 

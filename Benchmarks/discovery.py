@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-LAB = ROOT.parent / "shared/lab/netlab"
+LAB = ROOT / "Tests/EndToEnd/lab/netlab"
 
 
 class Host:

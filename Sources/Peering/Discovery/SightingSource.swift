@@ -1,4 +1,5 @@
 import Core
+import Metrics
 import Synchronization
 
 /// One way of finding hosts, as ``LANDiscovery`` drives it. None of them fails: what does not work is a state.
@@ -12,8 +13,13 @@ protocol SightingSource: Sendable {
 /// How a source fares. Outside of its actor, so that whoever asks never waits for a library that hangs.
 final class StatusBoard: Sendable {
     private let state: Mutex<DiscoveryStatus>
+    private let announcements: Counter
+    private let refusals: Counter
 
     init(_ channel: DiscoveryChannel, _ state: DiscoveryStatus.State, _ detail: String) {
+        let dimensions = [("channel", channel.rawValue)]
+        announcements = Counter(label: "igris_announcements_total", dimensions: dimensions)
+        refusals = Counter(label: "igris_discovery_refused_total", dimensions: dimensions)
         self.state = Mutex(DiscoveryStatus(channel: channel, state: state, detail: detail))
     }
 
@@ -26,7 +32,9 @@ final class StatusBoard: Sendable {
         }
     }
 
+    /// An announcement left; of a seed, a question for its address.
     func sent(at now: UInt64) {
+        announcements.increment()
         state.withLock {
             $0.sent += 1
             $0.lastSent = now
@@ -40,5 +48,8 @@ final class StatusBoard: Sendable {
         }
     }
 
-    func refused() { state.withLock { $0.refused += 1 } }
+    func refused() {
+        refusals.increment()
+        state.withLock { $0.refused += 1 }
+    }
 }

@@ -35,7 +35,7 @@ import Testing
             }
             group.addTask {
                 // The end of patience; cancelled when the sighting is there.
-                try? await Task.sleep(for: .seconds(10))
+                try? await Task.sleep(for: .seconds(30))
                 return nil
             }
             let sighting = await group.next() ?? nil
@@ -64,7 +64,7 @@ import Testing
             }
             group.addTask {
                 // The end of patience; cancelled when all have heard all.
-                try? await Task.sleep(for: .seconds(10))
+                try? await Task.sleep(for: .seconds(30))
                 return nil
             }
             var heard: [NodeID: Set<NodeID>] = [:]
@@ -113,7 +113,7 @@ import Testing
             }
             group.addTask {
                 // The end of patience.
-                try? await Task.sleep(for: .seconds(10))
+                try? await Task.sleep(for: .seconds(30))
                 return nil
             }
             let sighting = await group.next() ?? nil
@@ -147,7 +147,7 @@ import Testing
             }
             group.addTask {
                 // The end of patience.
-                try? await Task.sleep(for: .seconds(10))
+                try? await Task.sleep(for: .seconds(30))
                 return nil
             }
             let sighting = await group.next() ?? nil
