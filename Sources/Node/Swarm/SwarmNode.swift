@@ -227,23 +227,33 @@ package actor SwarmNode {
                 step(trust: .received(message, from: node))
             case .diagnosis:
                 guard adopted[node] == number, let link = links[number]?.link else { return }
-                let heard = sightings[node] ?? [:]
-                let now = now
-                Task {
-                    let ages = heard.mapValues { now - $0 }
-                    if let reply = await setup.consultation(payload, link.address, ages) {
-                        send(.diagnosis, reply, on: number)
-                    }
-                }
+                Task { await consult(payload, on: number, node, link.address) }
             default: break
             }
         } catch {
-            log.warning(
-                "a peer sent something that is no message",
-                metadata: ["peer.id": "\(node)", "link.channel": "\(channel)", "error": "\(error.message)"])
-            // Nothing that follows on this link can be trusted to be in order.
-            links[number]?.link.close()
+            rubbish(on: channel, number, node, error)
         }
+    }
+
+    /// Answering takes seconds: connections are tried.
+    private func consult(_ payload: [UInt8], on number: LinkNumber, _ node: NodeID, _ address: NetworkAddress) async {
+        let now = now
+        let ages = (sightings[node] ?? [:]).mapValues { now - $0 }
+        do {
+            if let reply = try await setup.consultation(payload, node, address, ages) {
+                send(.diagnosis, reply, on: number)
+            }
+        } catch {
+            rubbish(on: .diagnosis, number, node, error)
+        }
+    }
+
+    private func rubbish(on channel: LinkChannel, _ number: LinkNumber, _ node: NodeID, _ error: any Error) {
+        log.warning(
+            "a peer sent something that is no message",
+            metadata: ["peer.id": "\(node)", "link.channel": "\(channel)", "error": "\(error)"])
+        // Nothing that follows on this link can be trusted to be in order.
+        links[number]?.link.close()
     }
 
     private func closed(_ number: LinkNumber) {

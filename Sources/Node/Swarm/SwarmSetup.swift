@@ -4,10 +4,10 @@ package import Swarm
 /// What ``SwarmNode`` is made of.
 package struct SwarmSetup: Sendable {
     package typealias Doctor = @Sendable (SwarmView) async -> [DiagnosticCheck]
-    /// Answers a peer's doctor, or takes its answer: payload, where the link leads, and when it was last heard of on
-    /// each channel of discovery.
+    /// Answers a peer's doctor, or takes its answer: payload, who sent it, where the link leads, and how long ago it was
+    /// heard of on each channel of discovery. Throws for what is no message.
     package typealias Consultation =
-        @Sendable ([UInt8], NetworkAddress, [DiscoveryChannel: Duration]) async -> [UInt8]?
+        @Sendable ([UInt8], NodeID, NetworkAddress, [DiscoveryChannel: Duration]) async throws -> [UInt8]?
 
     package var node: NodeID
     package var instance: InstanceID

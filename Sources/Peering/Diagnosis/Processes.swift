@@ -2,12 +2,14 @@ import Glibc
 
 /// The other programs of this machine, as far as this user may see them.
 enum Processes {
-    /// Daemons of this program, this process and its engines left out.
+    /// Daemons of this program, this process and its engines left out; in containers of their own they are others'.
     static func otherInstances() -> [Int32] {
-        TextFile.names(in: "/proc").compactMap { name in
+        let network = TextFile.link("/proc/self/ns/net")
+        return TextFile.names(in: "/proc").compactMap { name in
             guard let pid = Int32(name), pid != getpid(),
                 TextFile.read("/proc/\(pid)/comm")?.hasPrefix("igris-runtime") == true,
-                let line = TextFile.read("/proc/\(pid)/cmdline")
+                let line = TextFile.read("/proc/\(pid)/cmdline"),
+                TextFile.link("/proc/\(pid)/ns/net") ?? network == network
             else { return nil }
             // Verbs are short-lived clients, and engines are somebody's children; a daemon is started with flags.
             let words = line.split(separator: "\0").dropFirst()

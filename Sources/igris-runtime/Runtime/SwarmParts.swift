@@ -81,7 +81,7 @@ extension SwarmSetup {
             keepRing: { try ring.save($0, merge: KeyRotation.merge) }, snapshots: storage.store,
             models: { await models.statuses().filter { $0.state == .ready }.map(\.name) },
             doctor: { await diagnosis.examine($0) },
-            consultation: { await diagnosis.received($0, linkedAt: $1, heard: $2) },
+            consultation: { try await diagnosis.desk.receive($0, from: $1, at: $2, heard: $3) },
             addresses: { ListeningAddresses.current(host: host, port: $0) }, wallClock: wallClock, seed: seed.low)
     }
 }

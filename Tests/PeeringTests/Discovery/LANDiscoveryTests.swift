@@ -176,7 +176,7 @@ import Testing
                 return nil
             }
             group.addTask {
-                for _ in 0..<500 {
+                for _ in 0..<1_500 {
                     let status = await one.status().first { $0.channel == .seed }
                     if let status, status.refused > 0 { return status.detail }
                     // A status is asked for, not told: this is the asking.
@@ -210,7 +210,7 @@ import Testing
                 return nil
             }
             group.addTask {
-                for _ in 0..<500 {
+                for _ in 0..<3_000 {
                     let status = await one.status().first { $0.channel == .multicast }
                     if let status, status.detail != "not started" { return status }
                     // A status is asked for, not told: this is the asking.
