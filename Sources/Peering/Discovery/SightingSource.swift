@@ -13,13 +13,15 @@ protocol SightingSource: Sendable {
 /// How a source fares. Outside of its actor, so that whoever asks never waits for a library that hangs.
 final class StatusBoard: Sendable {
     private let state: Mutex<DiscoveryStatus>
-    private let announcements: Counter
-    private let refusals: Counter
+    private let announced: Counter
+    private let heard: Counter
+    private let thrownAway: Counter
 
     init(_ channel: DiscoveryChannel, _ state: DiscoveryStatus.State, _ detail: String) {
         let dimensions = [("channel", channel.rawValue)]
-        announcements = Counter(label: "igris_announcements_total", dimensions: dimensions)
-        refusals = Counter(label: "igris_discovery_refused_total", dimensions: dimensions)
+        announced = Counter(label: "igris_announcements_total", dimensions: dimensions)
+        heard = Counter(label: "igris_announcements_received_total", dimensions: dimensions)
+        thrownAway = Counter(label: "igris_announcements_refused_total", dimensions: dimensions)
         self.state = Mutex(DiscoveryStatus(channel: channel, state: state, detail: detail))
     }
 
@@ -34,7 +36,7 @@ final class StatusBoard: Sendable {
 
     /// An announcement left; of a seed, a question for its address.
     func sent(at now: UInt64) {
-        announcements.increment()
+        announced.increment()
         state.withLock {
             $0.sent += 1
             $0.lastSent = now
@@ -42,6 +44,7 @@ final class StatusBoard: Sendable {
     }
 
     func received(at now: UInt64) {
+        heard.increment()
         state.withLock {
             $0.received += 1
             $0.lastReceived = now
@@ -49,7 +52,7 @@ final class StatusBoard: Sendable {
     }
 
     func refused() {
-        refusals.increment()
+        thrownAway.increment()
         state.withLock { $0.refused += 1 }
     }
 }

@@ -33,11 +33,6 @@ struct MetricsPage {
             "igris_store_commit_duration_seconds", "Time of one commit to disk; many turns may share it.",
             buckets: Buckets.fineSeconds),
         MetricDescription("igris_store_commit_failures_total", "Commits that the disk or the store refused."),
-        MetricDescription(
-            "igris_announcements_total", "Announcements sent, by channel; of seeds, questions for their addresses."),
-        MetricDescription("igris_discovery_sightings_total", "Hosts seen, each time, by channel."),
-        MetricDescription(
-            "igris_discovery_refused_total", "Announcements thrown away, by channel: forged, malformed or too many."),
         MetricDescription("igris_ready", "1 while this host takes requests, else 0."),
     ]
 

@@ -1,7 +1,6 @@
 import Core
 import Metrics
 import Node
-import Synchronization
 import Telemetry
 
 /// What the metrics of the swarm mean, and those that are measured only when somebody looks. The others are counted by
@@ -14,8 +13,12 @@ enum SwarmMetrics {
         MetricDescription("igris_links", "Links between hosts that are open, as far as this host has heard."),
         MetricDescription(
             "igris_discovery_up", "1 while this way of finding hosts works, 0 while it does not or is off."),
-        MetricDescription("igris_announcements_total", "Announcements of this host that were sent to the LAN."),
+        MetricDescription(
+            "igris_announcements_total", "Announcements of this host that were sent; of seeds, questions for addresses."
+        ),
         MetricDescription("igris_announcements_received_total", "Announcements of other hosts that were received."),
+        MetricDescription(
+            "igris_announcements_refused_total", "Announcements thrown away: forged, malformed or too many."),
         MetricDescription("igris_discovery_sightings_total", "Hints that a host may be reached somewhere."),
         MetricDescription(
             "igris_sync_latency_seconds", "From an operation's append at its origin, by its clock, to it being here.",
@@ -30,9 +33,6 @@ enum SwarmMetrics {
             "igris_partition_recovery_seconds", "From the first link after a partition to equal copies.",
             buckets: Buckets.seconds),
     ]
-
-    /// Announcements that have been counted already, by channel: a counter only takes what is new.
-    private static let counted = Mutex<[DiscoveryChannel: (sent: Int, received: Int)]>([:])
 
     static func measure(_ swarm: any SwarmServices) async {
         let hosts = await swarm.hosts().filter { !$0.isSelf }
@@ -51,19 +51,10 @@ enum SwarmMetrics {
                 .record(host.clockSkew.map(seconds) ?? .nan)
         }
         Gauge(label: "igris_links").record(await swarm.links().count)
-        for status in await swarm.swarmStatus().channels { measure(status) }
-    }
-
-    private static func measure(_ status: DiscoveryStatus) {
-        let channel = [("channel", status.channel.rawValue)]
-        Gauge(label: "igris_discovery_up", dimensions: channel).record(status.state == .on ? 1 : 0)
-        let (sent, received) = counted.withLock { counted in
-            let before = counted[status.channel] ?? (0, 0)
-            counted[status.channel] = (max(status.sent, before.sent), max(status.received, before.received))
-            return (max(status.sent - before.sent, 0), max(status.received - before.received, 0))
+        for status in await swarm.swarmStatus().channels {
+            Gauge(label: "igris_discovery_up", dimensions: [("channel", status.channel.rawValue)])
+                .record(status.state == .on ? 1 : 0)
         }
-        Counter(label: "igris_announcements_total", dimensions: channel).increment(by: sent)
-        Counter(label: "igris_announcements_received_total", dimensions: channel).increment(by: received)
     }
 
     private static func seconds(_ duration: Duration) -> Double {
