@@ -16,10 +16,8 @@ enum MachineChecks {
         let name = facts.machine.hostname
         return switch facts.machine.isHostnameKnown {
         case true?: check.ok(name)
-        case false?:
-            check.warn(
-                "\"\(name)\" has none; peers are found all the same, other programs may be slow",
-                fix: "add it to /etc/hosts: 127.0.1.1 \(name)")
+        // Nothing here looks it up; a resolver that hangs would hold up the names in mcp.seeds too.
+        case false?: check.ok("\"\(name)\" has none, and nothing here needs one")
         case nil: check.warn("asking for \"\(name)\" took too long", fix: "see the name servers in /etc/resolv.conf")
         }
     }
