@@ -41,15 +41,18 @@ package struct Faults: OptionSet, Sendable, CustomStringConvertible {
     /// Discovery loses most of what it says.
     package static let deafness = Faults(rawValue: 1 << 17)
 
+    /// One host changes what it sends on of others' operations; never drawn.
+    package static let forgery = Faults(rawValue: 1 << 18)
+
     private static let names: [(Faults, String)] = [
         (.partitions, "partitions"), (.oneWay, "one-way"), (.swizzle, "swizzle"), (.resets, "resets"),
         (.pauses, "pauses"), (.kills, "kills"), (.powerCuts, "power-cuts"), (.rollbacks, "rollbacks"),
         (.clones, "clones"), (.slowDisks, "slow-disks"), (.fullDisks, "full-disks"), (.clocks, "clocks"),
         (.foreign, "foreign"), (.latecomer, "latecomer"), (.deletions, "deletions"), (.slowPeers, "slow-peers"),
-        (.starvation, "starvation"), (.deafness, "deafness"),
+        (.starvation, "starvation"), (.deafness, "deafness"), (.forgery, "forgery"),
     ]
 
-    package static let all = names.reduce(into: Faults()) { $0.insert($1.0) }
+    package static let all = names.reduce(into: Faults()) { if $1.0 != .forgery { $0.insert($1.0) } }
 
     /// The names, as ``init(names:)`` reads them.
     package var description: String {
@@ -75,7 +78,7 @@ package struct Faults: OptionSet, Sendable, CustomStringConvertible {
     static func draw(_ chance: inout Chance) -> Faults {
         let isQuiet = chance.hits(1, of: 10)
         var faults: Faults = []
-        for (fault, _) in names where chance.hits(1, of: 3) && !isQuiet { faults.insert(fault) }
+        for (fault, _) in names where fault != .forgery && chance.hits(1, of: 3) && !isQuiet { faults.insert(fault) }
         return faults
     }
 }

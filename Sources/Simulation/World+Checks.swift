@@ -6,6 +6,9 @@ extension World {
     /// From the healing until all logs are equal, at the most (I12).
     private static let recoveryBound = Duration.seconds(5)
 
+    /// Where disks tell the truth and nobody is copied, no dot ever has two contents.
+    private var mayContest: Bool { !faults.isDisjoint(with: [.rollbacks, .clones]) }
+
     private var members: [Int] { hosts.indices.filter { hosts[$0].isMember } }
 
     mutating func check() {
@@ -45,6 +48,9 @@ extension World {
         guard let healed else { return }
         compare()
         let isContested = !checker.contested.isEmpty
+        if let origin = checker.contested.min(), !mayContest {
+            checker.violated("I9", "\(origin) has two contents", at: now)
+        }
         for origin in checker.contested.subtracting(checker.proven).sorted() {
             checker.violated("I9", "\(origin) has two contents and nobody holds the proof", at: now)
         }
@@ -111,7 +117,11 @@ extension World {
 
     /// As a host reads it after a start.
     private func readView(_ stream: StreamID, at host: Int) -> ConversationState {
-        ConversationState(hosts[host].disk.image.operations(of: stream))
+        var operations = hosts[host].disk.image.operations(of: stream)
+        if bug == .ignoredDependencies, host % 2 == 1 {
+            for index in operations.indices { operations[index].dependencies = [] }
+        }
+        return ConversationState(operations)
     }
 
     /// I13: a host that holds the deletion shows nothing of the conversation that does not follow from it.

@@ -11,8 +11,10 @@ extension World {
         let run = hosts[host].run
         let wall = hosts[host].clock.milliseconds(at: now)
         let node = hosts[host].node
-        let recovered = hosts[host].disk.recover(node, milliseconds: wall)
-        let process = HostProcess(hosts[host], recovered, at: now, wallClock: wall, seed: seeds.seed())
+        var recovered = hosts[host].disk.recover(node, milliseconds: wall)
+        if bug == .keptEpoch { recovered.origin = Origin(node: node, epoch: 1) }
+        let process = HostProcess(
+            hosts[host], recovered, at: now, wallClock: wall, seed: seeds.seed(), isTrusting: bug == .trustedRelay)
         hosts[host].process = process
         trace.note(6, UInt64(host), UInt64(run), at: now, "host \(host) starts as \(recovered.origin.epoch)")
         queue.add(.beacon(host: host, run: run, number: 0), at: now + seeds.between(.zero, .milliseconds(100)))
@@ -32,6 +34,9 @@ extension World {
                 return sendItem(.end, over: connection, to: 1 - side)
             }
             received(bytes, over: connection, at: host)
+            if bug == .repeatedMessage, bytes.first == LinkChannel.replication.rawValue, disks.hits(1, of: 20) {
+                received(bytes, over: connection, at: host)
+            }
         case .arrive(.end, let connection, let side):
             guard network.connections[connection]?.isOpen[side] == true else { return }
             network.close(connection, side: side)
@@ -49,9 +54,7 @@ extension World {
         case .beacon(_, let run, let number): beacon(host, run, number)
         case .sighted(_, _, let sighting): tell(.sighted(sighting), at: host)
         case .client: clientActs(host)
-        case .read(_, _, let read):
-            replicate(
-                .read(read, hosts[host].disk.image.batch(of: read.origin, after: read.after)), at: host)
+        case .read(_, _, let read): self.read(read, at: host)
         case .reread(_, _, let write): reread(write, at: host)
         case .snapshotPart: snapshotPart(at: host)
         case .answered(_, _, let question): answer(question, at: host)
@@ -74,7 +77,7 @@ extension World {
     private mutating func tick(_ host: Int) {
         guard let process = hosts[host].process, let armed = process.armed, armed <= now else { return }
         process.armed = nil
-        let time = now - process.started
+        let time = time(of: process, host)
         // What the real shell's own timer tells it of a stopped or starved process.
         if now - armed > .milliseconds(100) {
             perform(process.step(.lagged(now - armed), now: time), at: host)
@@ -87,6 +90,12 @@ extension World {
             process.replicationWake = time + .milliseconds(20)
             if !process.adopted.isEmpty { replicate(.ticked, at: host) }
         }
+    }
+
+    /// What the machines of a host take for the time since its start.
+    func time(of process: HostProcess, _ host: Int) -> Duration {
+        guard bug == .wallClockAsTime else { return now - process.started }
+        return .milliseconds(hosts[host].clock.milliseconds(at: now)) - .milliseconds(process.startedAt)
     }
 
     // MARK: - Links
@@ -127,11 +136,12 @@ extension World {
             }
         }
         guard isAdopted else { return }
-        let time = now - process.started
+        let time = time(of: process, host)
         switch channel {
         case .membership:
             do {
-                if let message = try MembershipMessage.decode(Array(bytes.dropFirst())) {
+                if let decoded = try MembershipMessage.decode(Array(bytes.dropFirst())) {
+                    let message = bug == .deafToSuspicion ? decoded.without(hosts[host].node) : decoded
                     perform(
                         process.step(.received(message, from: peer.node), now: time), at: host)
                 }
@@ -185,18 +195,18 @@ extension World {
         guard let process = hosts[host].process else { return }
         let wall = hosts[host].clock.milliseconds(at: now)
         perform(
-            process.step(event, now: now - process.started, wallClock: wall), at: host)
+            process.step(event, now: time(of: process, host), wallClock: wall), at: host)
     }
 
     private mutating func perform(_ effects: [Mesh.Effect], at host: Int) {
         for effect in effects {
             guard let process = hosts[host].process else { return }
-            let time = now - process.started
+            let time = time(of: process, host)
             switch effect {
             case .dial(let address): dial(address, from: host)
             case .send(let link, let message):
                 send([LinkChannel.mesh.rawValue] + message.encoded, over: link, from: host)
-            case .close(let link): close(link, at: host)
+            case .close(let link): if bug != .staleLink { close(link, at: host) }
             case .adopted(let link, let node, _):
                 trace.note(10, UInt64(host), link.rawValue, at: now, "host \(host) adopts \(link) with \(node)")
                 process.adopted[node] = link
@@ -228,7 +238,7 @@ extension World {
             case .send(let message, let node):
                 let bytes = [LinkChannel.membership.rawValue] + message.encoded
                 guard let link = process.adopted[node] else {
-                    perform(process.step(.sendFailed(node), now: now - process.started), at: host)
+                    perform(process.step(.sendFailed(node), now: time(of: process, host)), at: host)
                     continue
                 }
                 send(bytes, over: link, from: host)

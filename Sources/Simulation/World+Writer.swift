@@ -60,7 +60,7 @@ extension World {
         let wall = hosts[host].clock.milliseconds(at: now)
         perform(
             process.replication.step(
-                event, now: now - process.started, wallClock: wall, queues: queues(of: host, process)),
+                event, now: time(of: process, host), wallClock: wall, queues: queues(of: host, process)),
             at: host)
     }
 
@@ -83,7 +83,7 @@ extension World {
         let wall = hosts[host].clock.milliseconds(at: now)
         do {
             let (operations, effects) = try process.replication.propose(
-                drafts, now: now - process.started, wallClock: wall, queues: queues(of: host, process))
+                drafts, now: time(of: process, host), wallClock: wall, queues: queues(of: host, process))
             guard operations.count == drafts.count, let last = operations.last else {
                 return checker.violated(
                     "writer", "\(drafts.count) drafts became \(operations.count) operations", at: now)
@@ -92,6 +92,7 @@ extension World {
             process.promises.append(
                 Promise(dots: operations.map(\.dot), last: last.dot, stream: last.stream, isQuestion: isQuestion))
             perform(effects, at: host)
+            if bug == .acknowledgedOnPush { keepPromises(at: host, wasSynced: false) { _ in true } }
         } catch {
             checker.violated("writer", "host \(host) cannot propose: \(error)", at: now)
         }
@@ -109,7 +110,7 @@ extension World {
             guard let process = hosts[host].process else { return }
             switch effect {
             case .send(let bytes, let node):
-                guard let link = process.adopted[node] else { continue }
+                guard let link = process.adopted[node], !isLost(bytes, to: node, process) else { continue }
                 send(bytes, over: link, from: host)
             case .commit(let write): commit(write, at: host)
             case .read(let read):
@@ -135,7 +136,7 @@ extension World {
                 checker.violated("I11", "host \(host) and \(peer) diverge in \(origin as Any)", at: now)
             }
         case .rejected(let origin, let sequence, let peer):
-            if checker.contested.isEmpty {
+            if checker.contested.isEmpty, !faults.contains(.forgery) {
                 checker.violated("forged", "host \(host) takes \(peer) for a forger of \(origin) \(sequence)", at: now)
             }
         case .malformed(let peer, let why):
@@ -177,11 +178,23 @@ extension World {
             let hasDelete = write.operations.contains { $0.stream == stream && $0.kind == .delete }
             process.ledger.load(stream, hosts[host].disk.image.operations(of: stream), withHistory: hasDelete)
         }
-        process.writes[write.number] = (write, process.ledger.commit(write))
+        var commit = process.ledger.commit(write)
+        switch bug {
+        case .appliedTwice: commit = process.ledger.commit(write)
+        case .unsyncedTurns: commit.durability = .relaxed
+        case .lostTombstone:
+            commit.operations = write.operations
+            commit.erasures = []
+        default: break
+        }
+        process.writes[write.number] = (write, commit)
         // Without a sync it is the write-ahead log in memory that takes it.
         let typical = write.isOwn ? hosts[host].diskDelay : min(hosts[host].diskDelay / 8, .milliseconds(20))
         process.diskFree = max(now, process.diskFree) + disks.tailed(typical)
         queue.add(.committed(host: host, run: hosts[host].run, number: write.number), at: process.diskFree)
+        guard bug == .storedBeforeDisk else { return }
+        replicate(.stored(write.number), at: host)
+        if write.isOwn { keepPromises(at: host, wasSynced: true) { write.heads.map(\.origin).contains($0.origin) } }
     }
 
     mutating func committed(_ number: UInt64, at host: Int) {
@@ -194,7 +207,7 @@ extension World {
         )
         // Of the refused ones half stand on the disk all the same.
         let isWritten = (!isFull || disks.hits(1, of: 2)) && put(commit, at: host)
-        guard isWritten, !isFull else {
+        guard isWritten && !isFull || bug == .refusalIgnored else {
             process.ledger.refused(number)
             queue.add(.reread(host: host, run: hosts[host].run, write), at: now + disks.tailed(.milliseconds(1)))
             return
@@ -205,6 +218,23 @@ extension World {
         keepPromises(at: host, wasSynced: true) { last in
             write.heads.contains { $0.origin == last.origin && $0.sequence >= last.sequence }
         }
+    }
+
+    /// What a peer asked for, off the disk.
+    mutating func read(_ read: Replication.Read, at host: Int) {
+        if bug == .lostReads, disks.hits(1, of: 3) { return }
+        let after = bug == .offByOne ? read.after + 1 : read.after
+        var batch = hosts[host].disk.image.batch(of: read.origin, after: after)
+        if faults.contains(.forgery), host == 0, read.origin.node != hosts[host].node {
+            batch?.operations[0].timestamp = HybridTimestamp(rawValue: 42)
+        }
+        replicate(.read(read, batch), at: host)
+    }
+
+    private func isLost(_ bytes: [UInt8], to node: NodeID, _ process: HostProcess) -> Bool {
+        // The second byte is the message's type; 3 is the vector.
+        guard bug == .lostVector, bytes.count > 2, bytes[1] == 3 else { return false }
+        return process.greeted.insert(node).inserted
     }
 
     /// Whether what was refused reached the disk is not known: it is read where the store stands.

@@ -41,6 +41,8 @@ package struct World {
 
     let options: RunOptions
     let faults: Faults
+    /// Planted in this run.
+    var bug: Bug? { options.bug }
     var now: Duration = .zero
     var queue = EventQueue<Event>()
     var network: Network
