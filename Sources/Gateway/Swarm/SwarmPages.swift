@@ -83,7 +83,8 @@ struct SwarmPages: Sendable {
         }
         return Reply([
             "joined": true, "address": .string("\(address)"),
-            "nodes": .array(hosts.filter(\.state.isMember).map(\.json)), "links": .array(await swarm.links().map(\.json)),
+            "nodes": .array(hosts.filter(\.state.isMember).map(\.json)),
+            "links": .array(await swarm.links().map(\.json)),
         ])
     }
 

@@ -38,6 +38,8 @@ package actor SwarmNode {
     /// 0 until this host listens.
     private(set) var port = 0
     private var lastLink: UInt64 = 0
+    /// The first is being taken.
+    private var events: [MachineEvent] = []
     private var timer: (due: Duration, task: Task<Void, Never>)?
     private(set) var hasLeft = false
     private let start = ContinuousClock.now
@@ -269,15 +271,31 @@ package actor SwarmNode {
 
     // MARK: - Machines
 
-    func step(mesh event: Mesh.Event) {
-        guard !hasLeft else { return }
-        for effect in mesh.step(event, now: now, wallClock: setup.wallClock()) { perform(effect) }
-        arm()
+    /// For one of the two machines.
+    private enum MachineEvent {
+        case mesh(Mesh.Event)
+        case membership(Membership.Event)
     }
 
-    func step(membership event: Membership.Event) {
+    func step(mesh event: Mesh.Event) { take(.mesh(event)) }
+
+    func step(membership event: Membership.Event) { take(.membership(event)) }
+
+    /// What one machine's effects tell the other waits until all effects of the event are done: each sees the world
+    /// as the machine that decided left it.
+    private func take(_ event: MachineEvent) {
         guard !hasLeft else { return }
-        for effect in membership.step(event, now: now) { perform(effect) }
+        events.append(event)
+        guard events.count == 1 else { return }
+        while let next = events.first {
+            switch next {
+            case .mesh(let event):
+                for effect in mesh.step(event, now: now, wallClock: setup.wallClock()) { perform(effect) }
+            case .membership(let event):
+                for effect in membership.step(event, now: now) { perform(effect) }
+            }
+            events.removeFirst()
+        }
         arm()
     }
 
