@@ -99,7 +99,8 @@ struct Responder: Sendable {
     }
 
     private static let noSwarm = APIError(
-        404, code: "not_found", "this host shares nothing; set mcp.enabled in its configuration")
+        404, code: "not_found",
+        "this host shares nothing: mcp.enabled is false, or its store is locked (GET /v1/status)")
 
     // MARK: Admission
 

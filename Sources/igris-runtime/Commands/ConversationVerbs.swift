@@ -71,10 +71,12 @@ struct ConversationRemove: AsyncParsableCommand {
         }
     }
 
+    /// Names where they tell the hosts apart.
     private static func names(_ ids: JSON?, _ nodes: [JSON]) -> [String] {
         (ids?.array ?? []).compactMap(\.string).map { id in
             let name = nodes.first { $0["id"]?.string == id }?["name"]?.string ?? ""
-            return name.isEmpty ? Peers.short(id) : name
+            let isOnlyOne = nodes.count { $0["name"]?.string == name } == 1
+            return isOnlyOne && !name.isEmpty ? name : "\(name) \(Peers.short(id))"
         }
     }
 }

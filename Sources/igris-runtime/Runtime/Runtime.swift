@@ -54,7 +54,7 @@ struct Runtime {
 
         let gateway = Gateway(
             configuration: GatewayConfiguration(settings), node: node, swarm: swarm?.node, door: swarm?.door,
-            metricsPage: { await MetricsPage(registry: registry, node: node).text() }, log: log,
+            metricsPage: { await MetricsPage(registry: registry, node: node, swarm: swarm?.node).text() }, log: log,
             onListening: { host, port in
                 log.notice(
                     "listening",
