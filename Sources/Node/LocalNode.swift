@@ -14,6 +14,7 @@ package struct LocalNode: NodeServices {
     private let log: Logger
     private let wallClock: @Sendable () -> UInt64
     private let answers = OpenAnswers()
+    private let joined = JoinedAnswers()
 
     /// - Parameter wallClock: milliseconds since 1970.
     package init(
@@ -31,6 +32,15 @@ package struct LocalNode: NodeServices {
     }
 
     package func answer(_ request: ChatRequest, caller: Owner) async throws -> ChatAnswer {
+        guard let key = request.idempotencyKey, request.continuation != .off, request.choices == 1 else {
+            return try await answerAlone(request, caller)
+        }
+        let identity = JoinedAnswers.Identity(
+            caller: caller, key: key, continuation: request.continuation, user: request.user)
+        return try await joined.answer(identity) { try await answerAlone(request, caller) }
+    }
+
+    private func answerAlone(_ request: ChatRequest, _ caller: Owner) async throws -> ChatAnswer {
         // What a retry repeats may stand already.
         var mayStand = request.isRetry
         do {

@@ -206,9 +206,15 @@ extension LogWriter {
         let reason = error as? RuntimeError ?? RuntimeError(.system, "the store refused a commit", cause: error)
         log.error("the store refused operations", metadata: ["reason": "\(reason.message)", "own": "\(write.isOwn)"])
         ledger.refused(write.number)
+        if write.isOwn { settle(write, .failure(reason)) }
         // Whether they reached the disk is not known: it is read where the store stands.
-        let heads = try? await store.recover().heads
-        step(.refused(write.number, heads: heads))
+        var heads: [LogHead]?
+        while heads == nil {
+            heads = try? await store.recover().heads
+            if heads == nil { try? await Task.sleep(for: .seconds(1)) }  // nobody cancels it
+        }
+        step(.refused(write.number, heads: heads ?? []))
+        // What was to follow has gone with it.
         if write.isOwn { settle(write, .failure(reason)) }
     }
 

@@ -239,9 +239,11 @@ extension World {
 
     /// Whether what was refused reached the disk is not known: it is read where the store stands.
     mutating func reread(_ write: Replication.Write, at host: Int) {
-        let isReadable = !hosts[host].isDiskFull || disks.hits(1, of: 2)
+        guard !hosts[host].isDiskFull || disks.hits(1, of: 2) else {
+            return queue.add(.reread(host: host, run: hosts[host].run, write), at: now + .seconds(1))
+        }
         let heads = hosts[host].disk.image.heads.values.sorted { $0.origin < $1.origin }
-        replicate(.refused(write.number, heads: isReadable ? heads : nil), at: host)
+        replicate(.refused(write.number, heads: heads), at: host)
         guard write.isOwn, let process = hosts[host].process else { return }
         let origins = Set(write.operations.map(\.dot.origin))
         // Peers may have it all the same: they have two seconds to say so.

@@ -38,6 +38,8 @@ package struct OperationLog: Sendable {
         /// Where their origins stand after them.
         package var heads: [LogHead] = []
         package var seals: [BatchSeal] = []
+        /// Batches of others as their authors made them, which may be passed on.
+        package var whole: [OperationBatch] = []
     }
 
     package enum Action: Hashable, Sendable {
@@ -346,6 +348,7 @@ package struct OperationLog: Sendable {
             waiting.remove(entry, of: origin)
             seals[origin] = entry.batch.seal
             taking.advance.seals.append(entry.batch.seal)
+            if !entry.isDivisible { taking.advance.whole.append(entry.batch) }
         }
         return progressed
     }

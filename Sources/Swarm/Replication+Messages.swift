@@ -18,12 +18,7 @@ extension Replication {
         switch message {
         case .push(let batches):
             for batch in batches { peers[peer]?.held.raise(batch.origin, to: batch.seal.sequence) }
-            // What a relay got as an answer is joined from several, and the parts of two such may wait for one another.
-            let relayed = batches.filter { $0.origin.node != peer }
-            if !relayed.isEmpty { deliver(relayed, from: peer, isDivisible: true, &turn) }
-            if relayed.count < batches.count {
-                deliver(batches.filter { $0.origin.node == peer }, from: peer, isDivisible: false, &turn)
-            }
+            deliver(batches, from: peer, isDivisible: false, &turn)
             pursue(&turn)
         case .answer(let batch): answered(batch, by: peer, &turn)
         case .vector(let marks, let isWhole, let isQuestion, let digest):
@@ -99,6 +94,10 @@ extension Replication {
         peers[peer]?.held.raise(mark.origin, to: mark.sequence)
         if members[peer] == nil { remember(peer, peers[peer]?.stored ?? VersionVector(), turn.wallClock) }
         members[peer]?.stored.raise(mark.origin, to: mark.sequence)
+        // What this host's disk refused, it has.
+        if mark.sequence > log.reach(of: mark.origin) {
+            want(mark.origin, upTo: mark.sequence, at: turn.now + Timing.refusal)
+        }
         if mark.origin.node == log.origin.node {
             turn.notice(.acknowledged(mark.origin, upTo: mark.sequence, by: peer))
         }

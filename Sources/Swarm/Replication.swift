@@ -9,8 +9,9 @@
 //   that equal vectors with unequal content are told for certain, not guessed.
 // - Each host tells its peers whom it is linked with. What comes from P goes on to a peer X that is not linked with P
 //   (nor with the author), by the least of those who are linked with both: across a partition that a third host
-//   bridges an operation needs one hop more, and in a full mesh nothing is ever sent twice. Digests heal what this
-//   misses, within two keepalives.
+//   bridges an operation needs one hop more, and in a full mesh nothing is ever sent twice. Only what came as its
+//   author sealed it goes on: what a store has joined may have to be taken in part. Digests heal what this misses,
+//   within two keepalives.
 // - A batch is joined with the one before it only where it depends on nobody else: see `OperationLog`.
 // - A peer whose queue is full is sent nothing until it has drained; it is told the vector then, and asks.
 //
@@ -34,9 +35,9 @@ package struct Replication: Sendable {
         case received([UInt8], from: NodeID)
         /// The store has it, by the number of the ``Write``.
         case stored(UInt64)
-        /// The store refused it. `heads` is where its origins stand in the store, read afresh; nil where that cannot
-        /// be read.
-        case refused(UInt64, heads: [LogHead]?)
+        /// The store refused it. `heads` is where its origins stand in the store, read afresh: some refused writes
+        /// stand all the same. The shell reads until it can; nothing else of that kind is written meanwhile.
+        case refused(UInt64, heads: [LogHead])
         /// What the store has above the place that was asked for; nil where it cannot give a sealed batch.
         case read(Read, OperationBatch?)
         /// A piece of a snapshot, in the snapshot's order.
@@ -73,6 +74,12 @@ package struct Replication: Sendable {
         package var peer: NodeID
         package var origin: Origin
         package var after: UInt64
+
+        package init(peer: NodeID, origin: Origin, after: UInt64) {
+            self.peer = peer
+            self.origin = origin
+            self.after = after
+        }
     }
 
     /// What an operator, a metric or a waiting client wants to know.
@@ -314,13 +321,13 @@ package struct Replication: Sendable {
 
     /// All that was to follow goes with what was refused. Of others' operations nothing is lost: they are asked for
     /// again. Of its own, the host goes on in a new epoch; what peers have of the old one comes back from them.
-    private mutating func refused(_ number: UInt64, _ heads: [LogHead]?, _ turn: inout Turn) {
+    private mutating func refused(_ number: UInt64, _ heads: [LogHead], _ turn: inout Turn) {
         let isOwn: Bool
         if let own = ownWrite, own.number == number { isOwn = true } else { isOwn = false }
         guard isOwn || otherWrite?.number == number else { return }
         let lost = isOwn ? ownWrite : otherWrite
         let origins = Set(((lost?.operations ?? []) + (isOwn ? ownNext : otherNext).operations).map(\.dot.origin))
-        for head in heads ?? [] where head.sequence > vector[head.origin] { hold(head) }
+        for head in heads where head.sequence > vector[head.origin] { hold(head) }
         log.retreat(
             to: origins.sorted().map { storedHeads[$0] ?? LogHead(origin: $0, sequence: 0, chain: .empty) })
         if isOwn {
@@ -357,7 +364,7 @@ package struct Replication: Sendable {
             case .apply(let advance):
                 for head in advance.heads { bringers[head.origin] = peer }
                 otherNext.add(advance)
-                pass(advance.batches, from: peer, &turn)
+                pass(advance.whole, from: peer, &turn)
             case .pull(let origin, let after):
                 want(origin, upTo: after &+ 1, at: turn.now + Timing.patience)
             case .dropped: break
@@ -418,17 +425,6 @@ extension OperationLog.Advance {
             } else {
                 heads.append(head)
             }
-        }
-    }
-
-    /// The same as it travels: operations without a seal are left out.
-    var batches: [OperationBatch] {
-        var rest = Dictionary(grouping: operations, by: \.dot.origin).mapValues { $0[...] }
-        return seals.compactMap { seal in
-            guard let own = rest[seal.origin] else { return nil }
-            let sealed = own.prefix { $0.dot.sequence <= seal.sequence }
-            rest[seal.origin] = own.dropFirst(sealed.count)
-            return sealed.isEmpty ? nil : OperationBatch(operations: Array(sealed), seal: seal)
         }
     }
 }

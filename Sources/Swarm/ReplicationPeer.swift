@@ -194,7 +194,7 @@ extension Replication {
 
     /// Neighbouring batches of one origin as one, where the later depends on its own origin only: what depends on
     /// others may have to wait for them, and what they wait for with it.
-    static func joined(_ batches: [OperationBatch]) -> [OperationBatch] {
+    package static func joined(_ batches: [OperationBatch]) -> [OperationBatch] {
         var joined: [OperationBatch] = []
         for batch in batches {
             let isAlone = batch.operations.allSatisfy { operation in

@@ -156,17 +156,64 @@ import Testing
         #expect(try await world.kept().filter { $0 == "user:one" }.count == 1)
     }
 
-    @Test("The same request twice at once stands once", arguments: World.StoreKind.allCases)
+    @Test("The same request twice at once is answered once, and both clients read it", arguments: World.StoreKind.allCases)
     func atOnce(kind: World.StoreKind) async throws {
         let world = await World(try await kind.make())
         let gate = Gate()
         world.engine.will(.text("a"), .wait(gate), .text("b"), .finish())
-        world.engine.will(.text("a"), .wait(gate), .text("b"), .finish())
         let first = try await world.node.answer(World.request("one", key: "k"), caller: .local)
         let second = try await world.node.answer(World.request("one", key: "k"), caller: .local)
+        let other = try await world.node.answer(World.request("one", key: "k"), caller: Owner(name: "ann"))
         gate.open()
-        for answer in [first, second] { for try await _ in answer.events {} }
+        var texts: [String] = []
+        for answer in [first, second, other] {
+            var text = ""
+            for try await event in answer.events { if case .text(_, let piece) = event { text += piece } }
+            texts.append(text)
+        }
+        #expect(texts == ["ab", "ab", "answer 2"])
+        #expect(world.engine.requests.count == 2)
+        #expect(try await world.kept() == ["user:one", "assistant:ab"])
         try await world.ask(World.request("two"))
         #expect(world.engine.prompt == ["one", "ab", "two"])
+    }
+
+    @Test("Of two clients with one request one may go: the other reads on; when both have gone the engine stops")
+    func oneLeaves() async throws {
+        let world = await World()
+        let gate = Gate()
+        world.engine.will(.text("a"), .wait(gate), .text("b"), .finish())
+        let stays = try await world.node.answer(World.request("one", key: "k"), caller: .local)
+        try await Self.readOne(of: try await world.node.answer(World.request("one", key: "k"), caller: .local))
+        gate.open()
+        var text = ""
+        for try await event in stays.events { if case .text(_, let piece) = event { text += piece } }
+        #expect(text == "ab")
+        world.engine.will(.text("c"), .hang)
+        let answers = [
+            try await world.node.answer(World.request("two", key: "l"), caller: .local),
+            try await world.node.answer(World.request("two", key: "l"), caller: .local),
+        ]
+        let clients = answers.map { answer in Task { for try await _ in answer.events {} } }
+        for client in clients { client.cancel() }
+        for client in clients { _ = await client.result }
+        await Self.letGo(answers)
+        await world.engine.stopped.wait()
+    }
+
+    private static func letGo(_ answers: consuming [ChatAnswer]) async {}
+
+    private static func readOne(of answer: ChatAnswer) async throws {
+        for try await _ in answer.events { return }
+    }
+
+    @Test("A request that fails fails for both, and is asked anew afterwards")
+    func failsForBoth() async throws {
+        let world = await World()
+        world.engine.will(.fail(RuntimeError(.overloaded, "try later")))
+        await #expect { try await world.ask(World.request("one", key: "k")) } throws: {
+            ($0 as? RuntimeError)?.code == .overloaded
+        }
+        #expect(try await world.ask(World.request("one", key: "k")).text == "answer 2")
     }
 }

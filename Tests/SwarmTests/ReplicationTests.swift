@@ -1,0 +1,339 @@
+import Core
+import Swarm
+import Testing
+
+@Suite struct ReplicationTests {
+    private static let origin = ReplicationWorld.origin(0)
+    private static func node(_ host: Int) -> NodeID { ReplicationWorld.node(host) }
+
+    @Test("What is written goes to every peer before the disk has it, once, and each says when it has it")
+    func push() throws {
+        var world = ReplicationWorld(4)
+        world.linkAll()
+        let before = world.machines.map(\.tally.received)
+        world.disks[0].isHeld = true
+        try world.write(0, "a")
+        #expect(world.order.prefix(4) == ["send", "send", "send", "commit"])
+        #expect(world.vector(0).isEmpty)
+        for host in 1..<4 {
+            #expect(world.vector(host)[Self.origin] == 1)
+            #expect(world.machines[host].tally.received - before[host] == 1)
+        }
+        #expect(world.notices[0].sorted { "\($0)" < "\($1)" }
+            == (1..<4).map { .acknowledged(Self.origin, upTo: 1, by: Self.node($0)) })
+        world.releaseDisk(0)
+        #expect(world.isEqual())
+        let dot = Dot(origin: Self.origin, sequence: 1)
+        #expect(world.machines[0].holders(of: dot) == (1..<4).map(Self.node))
+    }
+
+    @Test("What is written while the disk is busy goes together into the next write")
+    func groups() throws {
+        var world = ReplicationWorld(2)
+        world.linkAll()
+        world.disks[0].isHeld = true
+        for index in 0..<10 { try world.write(0, "\(index)") }
+        #expect(world.disks[0].held.count == 1)
+        #expect(world.vector(1)[Self.origin] == 10)
+        world.releaseDisk(0)
+        #expect(world.disks[0].operations[Self.origin]?.count == 10)
+        #expect(world.isEqual())
+    }
+
+    @Test("A host that comes later is told what there is and asks for it")
+    func late() throws {
+        var world = ReplicationWorld(3)
+        for index in 0..<700 { try world.write(0, "\(index)") }
+        world.link(0, 1)
+        world.wait(.milliseconds(100))
+        #expect(world.vector(1)[Self.origin] == 700)
+        // Also from one that did not write it.
+        world.link(1, 2)
+        world.wait(.milliseconds(100))
+        #expect(world.isEqual())
+        #expect(world.snapshotsWanted.isEmpty)
+    }
+
+    @Test("What is on no disk yet reaches a fresh link too")
+    func unsettled() throws {
+        var world = ReplicationWorld(2)
+        world.disks[0].isHeld = true
+        try world.write(0, "a")
+        world.link(0, 1)
+        #expect(world.vector(1)[Self.origin] == 1)
+    }
+
+    @Test("Who is far behind fetches a snapshot, and goes on with operations if that fails", arguments: [true, false])
+    func farBehind(isWhole: Bool) throws {
+        var world = ReplicationWorld(2)
+        let count = Replication.snapshotDistance + 50
+        var batches: [OperationBatch] = []
+        for index in 0..<count { try world.write(0, "\(index)") }
+        world.link(0, 1)
+        #expect(world.snapshotsWanted.map(\.host) == [1])
+        #expect(world.snapshotsWanted.map(\.from) == [Self.node(0)])
+        world.wait(.seconds(1))
+        #expect(world.vector(1).isEmpty)
+        #expect(world.machines[1].isFetching)
+        if isWhole {
+            var after: UInt64 = 0
+            while let batch = world.disks[0].batch(Replication.Read(peer: Self.node(1), origin: Self.origin, after: after)) {
+                batches.append(batch)
+                after = batch.seal.sequence
+            }
+            world.step(.snapshot(batches, from: Self.node(0)), 1)
+        }
+        world.step(.snapshotEnded(from: Self.node(0), isWhole: isWhole), 1)
+        world.settle()
+        world.wait(.milliseconds(200))
+        #expect(world.isEqual())
+        #expect(world.machines[1].tally.pulls > 0 || isWhole)
+    }
+
+    @Test("Hosts that can only talk through a third one hear of each other's turns at once")
+    func bridge() throws {
+        var world = ReplicationWorld(3)
+        world.link(0, 2)
+        world.link(1, 2)
+        world.wait(.milliseconds(300))
+        try world.write(0, "a")
+        #expect(world.vector(1)[Self.origin] == 1)
+        try world.write(1, "b", after: [Dot(origin: Self.origin, sequence: 1)])
+        #expect(world.isEqual())
+        #expect(world.machines[1].tally.received == 1)
+    }
+
+    @Test("Of several hosts between two others one passes on")
+    func severalBridges() throws {
+        var world = ReplicationWorld(5)
+        for left in 0..<5 { for right in 0..<5 where left < right && (left, right) != (0, 1) { world.link(left, right) } }
+        world.wait(.milliseconds(300))
+        for index in 0..<20 { try world.write(0, "\(index)") }
+        #expect(world.isEqual())
+        #expect(world.machines.map(\.tally.received) == [0, 20, 20, 20, 20])
+    }
+
+    @Test("In a row of hosts a turn reaches the end")
+    func row() throws {
+        var world = ReplicationWorld(6)
+        for host in 0..<5 { world.link(host, host + 1) }
+        world.wait(.milliseconds(300))
+        try world.write(0, "a")
+        #expect(world.isEqual())
+    }
+
+    @Test("What was lost without a trace is found within two keepalives")
+    func digests() throws {
+        var world = ReplicationWorld(3)
+        world.linkAll()
+        world.wait(.seconds(2))
+        // A queue that never drains, as the machine sees it: it sends this peer nothing.
+        world.queues[0] = [Self.node(1): Limits.linkQueueBytes]
+        world.stalled = [[2, 1]]
+        try world.write(0, "a")
+        #expect(world.vector(1).isEmpty)
+        world.queues[0] = [:]
+        world.stalled = []
+        world.wait(.seconds(3))
+        #expect(world.isEqual())
+    }
+
+    @Test("A slow peer is sent nothing more, and asks for what it lacks once it has drained")
+    func slowPeer() throws {
+        var world = ReplicationWorld(3)
+        world.linkAll()
+        world.queues[0] = [Self.node(1): 1024 * 1024]
+        let text = String(repeating: "x", count: 64 * 1024)
+        for _ in 0..<100 { try world.write(0, text) }
+        #expect(world.vector(2)[Self.origin] == 100)
+        #expect(world.vector(1)[Self.origin] == 0)
+        #expect(world.machines[0].lags.map(\.isDemoted) == [true, false])
+        world.queues[0] = [:]
+        world.wait(.milliseconds(200))
+        #expect(world.isEqual())
+        #expect(world.machines[0].lags.map(\.isDemoted) == [false, false])
+    }
+
+    @Test("While a queue is busy batches grow; they leave as soon as it is not")
+    func growing() throws {
+        var world = ReplicationWorld(2)
+        world.linkAll()
+        world.queues[0] = [Self.node(1): 1024 * 1024]
+        for index in 0..<50 { try world.write(0, "\(index)") }
+        #expect(world.vector(1)[Self.origin] == 0)
+        world.queues[0] = [:]
+        let bytes = world.bytesSent
+        world.wait(Replication.Timing.tick)
+        #expect(world.vector(1)[Self.origin] == 50)
+        #expect(world.bytesSent - bytes < 50 * 40)
+    }
+
+    @Test("What a peer does not answer is asked of another one")
+    func askedElsewhere() throws {
+        var world = ReplicationWorld(3)
+        try world.write(0, "a")
+        world.link(0, 1)
+        world.wait(.milliseconds(100))
+        world.link(0, 2)
+        world.unlink(0, 2)
+        // The author answers nothing any more, though its link stands.
+        world.stalled = [[0, 2]]
+        world.link(0, 2)
+        world.link(1, 2)
+        world.wait(.seconds(2))
+        #expect(world.vector(2)[Self.origin] == 1)
+    }
+
+    @Test("Equal vectors with different content raise the alarm on both sides, with the origin's name")
+    func divergence() throws {
+        var world = ReplicationWorld(3)
+        // Two copies of host 0 with one past wrote different things.
+        var copy = world.machines[0]
+        try world.write(0, "ours")
+        let (_, effects) = try copy.propose([Fixture.draft("theirs")], now: world.now, wallClock: world.wall)
+        world.link(0, 1)
+        world.wait(.milliseconds(100))
+        #expect(world.vector(1)[Self.origin] == 1)
+        for effect in effects {
+            guard case .commit(let write) = effect, let seal = write.seals.first else { continue }
+            // Host 2 has the other one, from the copy.
+            world.step(.snapshot([OperationBatch(operations: write.operations, seal: seal)], from: Self.node(0)), 2)
+        }
+        #expect(world.vector(2)[Self.origin] == 1)
+        world.link(1, 2)
+        world.wait(.seconds(1))
+        for host in [1, 2] {
+            #expect(world.machines[host].tally.divergences == 1)
+            #expect(world.notices[host].contains { if case .diverged(_, Self.origin) = $0 { true } else { false } })
+            #expect(world.notices[host].contains { if case .equivocated = $0 { true } else { false } })
+            #expect(world.machines[host].log.frozen == [Self.origin])
+        }
+    }
+
+    @Test("Without trouble there is no alarm, however much is on its way")
+    func noFalseAlarm() throws {
+        var world = ReplicationWorld(4)
+        world.linkAll()
+        for round in 0..<60 {
+            let host = round % 4
+            world.disks[(host + 1) % 4].isHeld = round.isMultiple(of: 3)
+            try world.write(host, "\(round)")
+            world.wait(.milliseconds(100))
+            world.releaseDisk((host + 1) % 4)
+        }
+        world.wait(.seconds(3))
+        #expect(world.isEqual())
+        #expect(world.machines.allSatisfy { $0.tally.divergences == 0 && $0.tally.rejections == 0 })
+    }
+
+    @Test("When the disk refuses, this host goes on in a new epoch and takes back what a peer has")
+    func ownRefused() throws {
+        var world = ReplicationWorld(2)
+        world.linkAll()
+        try world.write(0, "kept")
+        world.disks[0].refuses = true
+        try world.write(0, "lost")
+        #expect(world.notices[0].contains(.abandonedEpoch(Self.origin)))
+        #expect(world.notices[0].contains(.acknowledged(Self.origin, upTo: 2, by: Self.node(1))))
+        world.disks[0].refuses = false
+        try world.write(0, "next")
+        #expect(world.vector(1)[ReplicationWorld.origin(0, epoch: 2)] == 1)
+        world.wait(.seconds(4))
+        #expect(world.isEqual())
+        #expect(world.vector(0)[Self.origin] == 2)
+    }
+
+    @Test("What the disk refused of others' operations is asked for again")
+    func otherRefused() throws {
+        var world = ReplicationWorld(2)
+        world.linkAll()
+        world.disks[1].refuses = true
+        try world.write(0, "a", "b")
+        #expect(world.machines[1].log.applied.isEmpty)
+        world.disks[1].refuses = false
+        world.wait(.seconds(4))
+        #expect(world.isEqual())
+    }
+
+    @Test("A write that was refused and stands all the same is not asked for again")
+    func refusedButWritten() throws {
+        var world = ReplicationWorld(2)
+        world.linkAll()
+        world.disks[0].isHeld = true
+        try world.write(0, "a")
+        let write = try #require(world.disks[0].held.first)
+        world.disks[0].put(write)
+        world.disks[0].held = []
+        world.step(.refused(write.number, heads: Array(world.disks[0].heads.values)), 0)
+        world.disks[0].isHeld = false
+        world.wait(.seconds(3))
+        #expect(world.isEqual())
+    }
+
+    @Test("A peer whose message makes no sense is heard no more until it links anew")
+    func malformed() throws {
+        var world = ReplicationWorld(2)
+        world.linkAll()
+        world.step(.received([LinkChannel.replication.rawValue, 1, 77], from: Self.node(0)), 1)
+        #expect(world.notices[1].contains { if case .malformed(Self.node(0), _) = $0 { true } else { false } })
+        try world.write(0, "a")
+        #expect(world.vector(1).isEmpty)
+        world.unlink(0, 1)
+        world.link(0, 1)
+        world.wait(.milliseconds(100))
+        #expect(world.isEqual())
+    }
+
+    @Test("A forged batch of a relay is thrown away, the relay is named, and the true one is had elsewhere")
+    func forgingRelay() throws {
+        var world = ReplicationWorld(3)
+        let operation = try #require(try world.write(0, "true").first)
+        world.link(0, 2)
+        world.wait(.milliseconds(100))
+        world.unlink(0, 2)
+        var forged = operation
+        forged.body = Fixture.body("false")
+        let seal = try #require(world.disks[0].seals[Self.origin]?.first)
+        var encoder = ReplicationEncoder()
+        world.step(.linked(Self.node(0)), 1)
+        for bytes in encoder.encode(.push([OperationBatch(operations: [forged], seal: seal)])) {
+            world.step(.received(bytes, from: Self.node(0)), 1)
+        }
+        #expect(world.vector(1).isEmpty)
+        #expect(world.notices[1].contains(.rejected(Self.origin, sequence: 1, by: Self.node(0))))
+        world.step(.unlinked(Self.node(0)), 1)
+        world.link(1, 2)
+        world.wait(.milliseconds(200))
+        #expect(world.disks[1].operations[Self.origin] == [operation])
+    }
+
+    @Test("How far peers are apart, and what all of them have")
+    func reports() throws {
+        var world = ReplicationWorld(3)
+        world.linkAll()
+        try world.write(0, "a", "b")
+        world.wait(.seconds(2))
+        #expect(world.machines[0].lags.map(\.ahead) == [0, 0])
+        #expect(world.machines[1].stableCut(since: 0)[Self.origin] == 2)
+        world.unlink(0, 2)
+        world.unlink(1, 2)
+        try world.write(0, "c")
+        world.wait(.seconds(2))
+        #expect(world.machines[1].stableCut(since: 0)[Self.origin] == 2)
+        #expect(world.machines[1].stableCut(since: world.wall - 1_500)[Self.origin] == 3)
+        #expect(world.machines[0].holders(of: Dot(origin: Self.origin, sequence: 3)) == [Self.node(1)])
+    }
+
+    @Test("An idle link carries less than 100 bytes a second, both ways and framing included")
+    func idle() {
+        var world = ReplicationWorld(2)
+        world.linkAll()
+        world.wait(.seconds(2))
+        let bytes = world.bytesSent
+        world.wait(.seconds(60))
+        // 20 messages of 60 seconds each way at most; a WebSocket head, masked on one side, and a TLS record each.
+        let messages = (world.bytesSent - bytes) / 18
+        #expect(messages > 80)
+        #expect((world.bytesSent - bytes + messages * (22 + 4)) / 60 < 100)
+    }
+}
