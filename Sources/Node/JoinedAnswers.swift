@@ -1,4 +1,4 @@
-package import Core
+import Core
 internal import Synchronization
 
 /// Requests with one idempotency key that are here at the same time get one answer: the first begins it, the others
@@ -168,7 +168,7 @@ actor JoinedAnswer {
         tickets += 1
         let ticket = tickets
         try await withTaskCancellationHandler {
-            try await withCheckedThrowingContinuation { continuation in
+            try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
                 if Task.isCancelled {
                     continuation.resume(throwing: CancellationError())
                 } else {

@@ -47,18 +47,19 @@ struct World {
     let engine: ScriptedEngine
     let store: any ContextStore
     let writer: LogWriter
+    let conversations: Conversations
     let node: LocalNode
 
     init(
         _ store: any ContextStore = MemoryStore(), engine: ScriptedEngine = ScriptedEngine(),
-        policy: Conversations.Policy = .always, node id: NodeID = World.node
+        policy: Conversations.Policy = .always, node id: NodeID = World.node, durability: LogWriter.Durability = .first
     ) async {
         self.engine = engine
         self.store = store
         writer = LogWriter(
-            store: store, seals: Self.seals(id), log: Self.silent, wallClock: Self.wall)
+            store: store, seals: Self.seals(id), durability: durability, log: Self.silent, wallClock: Self.wall)
         await writer.recover()
-        let conversations = Conversations(
+        conversations = Conversations(
             store: store, writer: writer, prefixKey: Self.prefixKey, policy: policy)
         let models = Models([Models.Entry(name: "m", aliases: ["alias"], kind: "scripted", engine: engine)])
         node = LocalNode(
@@ -68,7 +69,7 @@ struct World {
 
     /// The same host, started again.
     func restarted(policy: Conversations.Policy = .always) async -> World {
-        await World(store, engine: engine, policy: policy)
+        await World(store, engine: engine, policy: policy, node: node.id)
     }
 
     // MARK: - Requests
