@@ -156,7 +156,9 @@ import Testing
         #expect(try await world.kept().filter { $0 == "user:one" }.count == 1)
     }
 
-    @Test("The same request twice at once is answered once, and both clients read it", arguments: World.StoreKind.allCases)
+    @Test(
+        "The same request twice at once is answered once, and both clients read it", arguments: World.StoreKind.allCases
+    )
     func atOnce(kind: World.StoreKind) async throws {
         let world = await World(try await kind.make())
         let gate = Gate()

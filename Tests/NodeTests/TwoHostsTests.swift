@@ -175,7 +175,8 @@ import Testing
         }
     }
 
-    @Test("A conversation deleted on one host is gone on both, also from the stores", arguments: World.StoreKind.allCases)
+    @Test(
+        "A conversation deleted on one host is gone on both, also from the stores", arguments: World.StoreKind.allCases)
     func deleted(kind: World.StoreKind) async throws {
         let pair = try await Self.pair(kind)
         await pair.link()

@@ -13,9 +13,11 @@ import Testing
                 sequence: 1 + random.next() >> UInt64(4 + random.below(60)))
         }
         let text = String(repeating: "x", count: random.below(40))
-        let body = random.below(3) == 0 ? [UInt8](text.utf8) : Fixture.body(text, kind == .assistantTurn ? kind : .userTurn)
+        let body =
+            random.below(3) == 0 ? [UInt8](text.utf8) : Fixture.body(text, kind == .assistantTurn ? kind : .userTurn)
         return Operation(
-            dot: dot, kind: kind, flags: flags, timestamp: HybridTimestamp(rawValue: random.next() >> UInt64(random.below(64))),
+            dot: dot, kind: kind, flags: flags,
+            timestamp: HybridTimestamp(rawValue: random.next() >> UInt64(random.below(64))),
             stream: StreamID(Bytes16(high: 0, low: UInt64(random.below(6)))), dependencies: after, body: body)
     }
 
@@ -27,7 +29,8 @@ import Testing
         return OperationBatch(
             operations: operations,
             seal: BatchSeal(
-                origin: origin, sequence: first + UInt64(count) - 1, author: Fixture.seals(origin.node.bytes.low).author,
+                origin: origin, sequence: first + UInt64(count) - 1,
+                author: Fixture.seals(origin.node.bytes.low).author,
                 signature: (0..<64).map { _ in UInt8(random.below(256)) }))
     }
 
@@ -118,7 +121,9 @@ import Testing
         #expect(try decoder.decode([LinkChannel.replication.rawValue, 200, 1, 2, 3]) == nil)
     }
 
-    @Test("Changed, cut and invented bytes give errors or other messages, never a trap", arguments: 0..<30 as Range<UInt64>)
+    @Test(
+        "Changed, cut and invented bytes give errors or other messages, never a trap",
+        arguments: 0..<30 as Range<UInt64>)
     func mutations(seed: UInt64) {
         var random = Seeded(seed)
         for _ in 0..<200 {
@@ -158,7 +163,12 @@ import Testing
     @Test("A lone turn costs at most 120 bytes on the wire beyond its text", arguments: [1, 30, 100, 1_000])
     func loneTurn(length: Int) throws {
         var author = Fixture.log(1)
-        _ = author.take([try { var other = Fixture.log(2); return try other.write("x") }()])
+        _ = author.take([
+            try {
+                var other = Fixture.log(2)
+                return try other.write("x")
+            }()
+        ])
         let text = String(repeating: "x", count: length)
         let bytes = try Self.cost { round in
             let after = round == 0 ? Fixture.dot(2, 1) : Fixture.dot(1, 1)

@@ -19,8 +19,9 @@ import Testing
             #expect(world.vector(host)[Self.origin] == 1)
             #expect(world.machines[host].tally.received - before[host] == 1)
         }
-        #expect(world.notices[0].sorted { "\($0)" < "\($1)" }
-            == (1..<4).map { .acknowledged(Self.origin, upTo: 1, by: Self.node($0)) })
+        #expect(
+            world.notices[0].sorted { "\($0)" < "\($1)" }
+                == (1..<4).map { .acknowledged(Self.origin, upTo: 1, by: Self.node($0)) })
         world.releaseDisk(0)
         #expect(world.isEqual())
         let dot = Dot(origin: Self.origin, sequence: 1)
@@ -77,7 +78,9 @@ import Testing
         #expect(world.machines[1].isFetching)
         if isWhole {
             var after: UInt64 = 0
-            while let batch = world.disks[0].batch(Replication.Read(peer: Self.node(1), origin: Self.origin, after: after)) {
+            while let batch = world.disks[0].batch(
+                Replication.Read(peer: Self.node(1), origin: Self.origin, after: after))
+            {
                 batches.append(batch)
                 after = batch.seal.sequence
             }
@@ -106,7 +109,9 @@ import Testing
     @Test("Of several hosts between two others one passes on")
     func severalBridges() throws {
         var world = ReplicationWorld(5)
-        for left in 0..<5 { for right in 0..<5 where left < right && (left, right) != (0, 1) { world.link(left, right) } }
+        for left in 0..<5 {
+            for right in 0..<5 where left < right && (left, right) != (0, 1) { world.link(left, right) }
+        }
         world.wait(.milliseconds(300))
         for index in 0..<20 { try world.write(0, "\(index)") }
         #expect(world.isEqual())

@@ -26,7 +26,8 @@ struct ReplicationWorld {
 
         func batch(_ read: Replication.Read) -> OperationBatch? {
             let reach = read.after + UInt64(Limits.batchOperations)
-            guard let seal = (seals[read.origin] ?? []).last(where: { $0.sequence > read.after && $0.sequence <= reach })
+            guard
+                let seal = (seals[read.origin] ?? []).last(where: { $0.sequence > read.after && $0.sequence <= reach })
             else { return nil }
             let own = (operations[read.origin] ?? []).filter {
                 $0.dot.sequence > read.after && $0.dot.sequence <= seal.sequence
@@ -55,7 +56,9 @@ struct ReplicationWorld {
     private var isRunning = false
 
     init(_ count: Int) {
-        machines = (0..<count).map { Replication(Fixture.recovered(UInt64($0 + 1)), seals: Fixture.seals(UInt64($0 + 1)), seed: UInt64($0)) }
+        machines = (0..<count).map {
+            Replication(Fixture.recovered(UInt64($0 + 1)), seals: Fixture.seals(UInt64($0 + 1)), seed: UInt64($0))
+        }
         disks = [Disk](repeating: Disk(), count: count)
         notices = [[Replication.Notice]](repeating: [], count: count)
     }
@@ -86,7 +89,8 @@ struct ReplicationWorld {
     }
 
     @discardableResult
-    mutating func write(_ host: Int, _ texts: String..., after: [Dot] = [], settles: Bool = true) throws -> [Operation] {
+    mutating func write(_ host: Int, _ texts: String..., after: [Dot] = [], settles: Bool = true) throws -> [Operation]
+    {
         order = []
         let (operations, effects) = try machines[host].propose(
             texts.map { Fixture.draft($0, after: after) }, now: now, wallClock: wall, queues: queues[host] ?? [:])

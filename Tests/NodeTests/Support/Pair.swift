@@ -16,7 +16,8 @@ final class Pair: Sendable {
     }
 
     static func make(
-        _ first: any ContextStore = MemoryStore(node: nodes[0]), _ second: any ContextStore = MemoryStore(node: nodes[1]),
+        _ first: any ContextStore = MemoryStore(node: nodes[0]),
+        _ second: any ContextStore = MemoryStore(node: nodes[1]),
         durability: LogWriter.Durability = .first
     ) async -> Pair {
         Pair(
