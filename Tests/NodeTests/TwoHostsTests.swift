@@ -145,7 +145,7 @@ import Testing
         let gate = Gate()
         await store.hold(2, until: gate)
         let appended = Task { try await Self.append(pair.a) }
-        while await pair.b.writer.vector.entries.count < 2 { await Task.yield() }
+        while await pair.b.writer.vector.entries.count < 2 { try await Task.sleep(for: .milliseconds(2)) }
         gate.open()
         #expect(try await appended.value.operations.count == 1)
     }
@@ -193,7 +193,7 @@ import Testing
             #expect(left.count == 6)
             #expect(left.allSatisfy { $0.kind == .delete || $0.flags.contains(.erased) })
         }
-        try await pair.ticking { while await pair.b.writer.holders(of: dot).isEmpty { await Task.yield() } }
+        try await pair.ticking { while await pair.b.writer.holders(of: dot).isEmpty { try await Task.sleep(for: .milliseconds(2)) } }
         await #expect { _ = try await Self.delete(pair.a) } throws: { ($0 as? RuntimeError)?.code == .notFound }
         // Begun anew it knows nothing of what was.
         try await pair.a.ask(World.request("hello"))
