@@ -106,6 +106,8 @@ extension Membership {
             if node == own.node {
                 claims.append(.own(own))
             } else if let record = records[node] {
+                // Without its own word the accusation is not believed, and asked about again at once, for ever.
+                if record.state == .suspect { claims.append(.own(record.claim)) }
                 claims += self.claims(about: record)
             }
             if claims.count >= Limits.claimsPerMessage / 2 {
