@@ -4,7 +4,7 @@ import Testing
 /// Re-planted bugs: the simulator finds each within a few seeds, and nothing in the same seeds without it.
 @Suite struct MuseumTests {
     struct Exhibit: CustomTestStringConvertible, Sendable {
-        var bug: Bug
+        var bug: Simulation.Bug
         var faults: Faults
         /// One of these shows it.
         var invariants: Set<String>
@@ -13,7 +13,7 @@ import Testing
 
         var testDescription: String { bug.rawValue }
 
-        func options(_ seed: UInt64, bug: Bug?) -> RunOptions {
+        func options(_ seed: UInt64, bug: Simulation.Bug?) -> RunOptions {
             var options = RunOptions(seed: seed)
             options.length = .seconds(32)
             options.hosts = hosts
@@ -23,7 +23,7 @@ import Testing
         }
     }
 
-    static let exhibits = [
+    static let exhibits: [Exhibit] = [
         Exhibit(bug: .offByOne, faults: .partitions, invariants: ["I12"]),
         Exhibit(
             bug: .storedBeforeDisk, faults: [.kills, .partitions, .slowDisks], invariants: ["I12", "I14"], seeds: 3...3),
@@ -64,6 +64,6 @@ import Testing
     }
 
     @Test("The museum shows every bug") func complete() {
-        #expect(Set(Self.exhibits.map(\.bug)) == Set(Bug.allCases))
+        #expect(Set(Self.exhibits.map(\.bug)) == Set(Simulation.Bug.allCases))
     }
 }
