@@ -41,7 +41,7 @@ import Testing
         Exhibit(bug: .trustedRelay, faults: [.forgery, .partitions], invariants: ["I9"], seeds: 6...6),
         Exhibit(bug: .deafToSuspicion, faults: [.partitions, .pauses], invariants: ["I18"]),
         Exhibit(bug: .staleLink, faults: .resets, invariants: ["links"]),
-        Exhibit(bug: .wallClockAsTime, faults: [.clocks, .partitions], invariants: ["I12"], seeds: 8...8),
+        Exhibit(bug: .wallClockAsTime, faults: [.clocks, .deafness], invariants: ["I12"], seeds: 3...3),
         Exhibit(bug: .repeatedMessage, faults: [], invariants: ["wire"]),
     ]
 
