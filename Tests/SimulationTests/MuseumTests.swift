@@ -1,4 +1,5 @@
 import Simulation
+import enum Simulation.Bug
 import Testing
 
 /// Re-planted bugs: the simulator finds each within a few seeds, and nothing in the same seeds without it.
