@@ -145,7 +145,8 @@ def test_nothing_is_written_with_persist_false(daemon):
 
 
 def test_two_daemons_with_one_file_and_different_ports_both_work(daemon):
-    one = daemon(models=[ECHO])
+    """Each with a store of its own; that they share by themselves is switched off here (`test_seed_swarm` has it on)."""
+    one = daemon(models=[ECHO], config={"mcp": {"mdns": False, "multicast": False}})
     two = daemon(config=one.config)
     assert two.config == one.config
     assert one.ask("first", conversation="c") == "1: first"

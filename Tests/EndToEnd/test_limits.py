@@ -140,7 +140,6 @@ def test_many_idle_connections_hinder_nobody(one):
         get(line="NONSENSE"),
         get("X-Nul: a\x00b"),
         b"\x00\x01\x02\x03\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 64 + b"\r\n\r\n",
         b"hello\r\n\r\n",
     ],
 )

@@ -86,14 +86,34 @@ def test_both_sides_of_one_conversation_at_once_become_whole_turns(swarm):
 
 
 def test_the_answer_says_how_many_stores_hold_the_turn(swarm):
-    three = swarm(3)
+    """At its first safe copy: at least one, whichever comes first; with `quorum` more than half of the hosts."""
+    three = swarm(3, config={"context": {"durability": "quorum"}})
     a = three.hosts[0]
     replicas = [int(a.say(f"t{n}", "talk").headers["x-igris-replicas"]) for n in range(10)]
-    assert all(1 <= number <= 3 for number in replicas)
-    # By the second turn at the latest, someone else has it before the client hears.
-    assert max(replicas) >= 2
+    assert all(2 <= number <= 3 for number in replicas), replicas
+    pair = swarm(2)
+    replicas = [int(pair.hosts[0].say(f"t{n}", "talk").headers["x-igris-replicas"]) for n in range(10)]
+    assert all(1 <= number <= 2 for number in replicas), replicas
     lone = swarm(1)
     assert lone.hosts[0].say("alone", "talk").headers["x-igris-replicas"] == "1"
+
+
+def test_with_quorum_a_host_that_is_cut_off_acknowledges_nothing(swarm):
+    three = swarm(3, config={"context": {"durability": "quorum"}})
+    a, b, c = three.hosts
+    assert a.say("with all", "talk").status == 200
+    b.freeze()
+    c.freeze()
+    try:
+        reply = a.say("alone", "talk", timeout=25)
+        assert reply.status == 503, reply.text
+    except TimeoutError:
+        pass
+    finally:
+        b.thaw()
+        c.thaw()
+    three.together(within=2 * HEALED)
+    three.equal()
 
 
 @pytest.mark.parametrize("victim", [0, 1, 2])

@@ -93,6 +93,19 @@ def test_garbage_on_the_port_hurts_nobody(swarm):
     assert a.state_of(b) == "alive" and b.state_of(a) == "alive"
 
 
+def test_a_handshake_that_never_ends_is_cut_off(swarm):
+    a = swarm(1).hosts[0]
+    with socket.create_connection(("127.0.0.1", a.port), timeout=30) as raw:
+        raw.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64))
+        begin = time.monotonic()
+        try:
+            while raw.recv(4096):
+                pass
+        except ConnectionError:
+            pass
+        assert time.monotonic() - begin < 25
+
+
 def test_a_host_with_another_key_is_foreign_on_both_sides_and_gets_nothing(swarm):
     pair = swarm(2, start=False)
     a, b = pair.hosts

@@ -7,3 +7,8 @@ enum Access: Hashable {
     /// A host of this swarm, proven by its certificate; no API key opens these.
     case peer
 }
+
+extension Access {
+    /// Of a path that is none: a stranger does not learn which of those for peers there are.
+    init(ofUnknown path: some StringProtocol) { self = path.hasPrefix("/v1/sync/") ? .peer : .client }
+}

@@ -71,7 +71,7 @@ struct Responder: Sendable {
                 isBodyRead = true
                 return try await writer.send(CrossOrigin.preflight(head, methods: route.methods))
             }
-            let owner = try admission.admit(exchange, to: route?.access ?? .client)
+            let owner = try admission.admit(exchange, to: route?.access ?? Access(ofUnknown: exchange.path))
             let route = try supported(route, exchange)
             if route == .chatCompletions, lifecycle.draining.isOpen { throw APIError.draining }
             let content = try await collect(&body, exchange, limit: route.bodyLimit, outbound)

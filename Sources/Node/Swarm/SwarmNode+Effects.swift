@@ -8,6 +8,7 @@ extension SwarmNode {
     func perform(_ effect: Mesh.Effect) {
         switch effect {
         case .dial(let address):
+            guard !saidGoodbye else { return }
             Task {
                 do {
                     open(try await setup.transport.dial(address))

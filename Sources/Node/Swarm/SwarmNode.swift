@@ -42,6 +42,7 @@ package actor SwarmNode {
     private var events: [MachineEvent] = []
     private var timer: (due: Duration, task: Task<Void, Never>)?
     private(set) var hasLeft = false
+    private(set) var saidGoodbye = false
     private let start = ContinuousClock.now
 
     /// One link and the task that reads it.
@@ -110,7 +111,8 @@ package actor SwarmNode {
         for await notice in await writer.notices() {
             switch notice {
             case .updated(let headers):
-                for header in headers { post("conversation_updated", nil, header.id.rawValue) }
+                // Listeners need not be the conversation's owner: they are not told its name.
+                for header in headers { post("conversation_updated", nil, "\(header.stream)") }
             case .removed(let streams):
                 for stream in streams { post("conversation_deleted", nil, "\(stream)") }
             case .snapshotWanted(let peer): fetchSnapshot(from: peer)
@@ -141,6 +143,8 @@ package actor SwarmNode {
     }
 
     private func updateFacts() async {
+        // What is told now would say that this host is back.
+        guard !saidGoodbye else { return }
         let models = await setup.models()
         step(mesh: .moved(setup.addresses(port)))
         var fresh = facts
@@ -152,10 +156,18 @@ package actor SwarmNode {
         step(membership: .changed(fresh))
     }
 
+    /// Tells the others that this host goes, while the links still stand: the gateway, which ends first, closes those
+    /// that it accepted, and a host whose links break without a word is taken for dead.
+    package func sayGoodbye() {
+        guard !hasLeft, !saidGoodbye else { return }
+        saidGoodbye = true
+        step(membership: .leaving)
+    }
+
     /// The goodbye goes out before the links close.
     private func leave() {
         guard !hasLeft else { return }
-        step(membership: .leaving)
+        sayGoodbye()
         hasLeft = true
         enter(.leaving)
         timer?.task.cancel()

@@ -67,7 +67,7 @@ struct Runtime {
         members.append(.init(service: gateway, successTerminationBehavior: .gracefullyShutdownGroup))
         let services = ServiceGroup(
             configuration: ServiceGroupConfiguration(services: members, gracefulShutdownSignals: [], logger: log))
-        try await Self.run(services, log: log)
+        try await Self.run(services, goodbye: { await swarm?.node.sayGoodbye() }, log: log)
         await Self.settle(node)
         await storage.store.close()
         log.notice("stopped")
@@ -92,7 +92,9 @@ struct Runtime {
     }
 
     /// The first signal ends the daemon in good order, the second at once: what is acknowledged is on disk anyway.
-    private static func run(_ services: ServiceGroup, log: Logger) async throws {
+    private static func run(
+        _ services: ServiceGroup, goodbye: @escaping @Sendable () async -> Void, log: Logger
+    ) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 var count = 0
@@ -100,6 +102,7 @@ struct Runtime {
                     count += 1
                     if count > 1 { _exit(128 + (signal == .sigint ? SIGINT : SIGTERM)) }
                     log.notice("stopping; a second signal ends at once", metadata: ["signal": "\(signal)"])
+                    await goodbye()
                     await services.triggerGracefulShutdown()
                 }
             }

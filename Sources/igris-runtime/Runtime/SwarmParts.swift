@@ -34,6 +34,13 @@ struct SwarmParts: Service {
         let setup = try SwarmSetup(
             settings: settings, storage: storage, rotation: rotation, accepted: accepted, transport: links.transport,
             models: models, folder: folder, wallClock: wallClock)
+        if setup.security == .open {
+            log.warning(
+                """
+                this host is open: everyone on this network may read and write its conversations (mcp.open); take it \
+                out of the settings and share a key instead
+                """)
+        }
         let (ports, listening) = AsyncStream.makeStream(of: Int.self, bufferingPolicy: .bufferingNewest(1))
         return SwarmParts(
             node: SwarmNode(setup, writer: writer, conversations: conversations, log: log),
