@@ -47,6 +47,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var unwritableSince: NIODeadline?
     private var lastRead = NIODeadline.now()
     private var lastWrite = NIODeadline.now()
+    private var context: ChannelHandlerContext?
     private var timer: (at: NIODeadline, task: Scheduled<Void>)?
 
     init(client: ClientConnection, limits: GatewayLimits, isSurplus: Bool, nodeID: NodeID) {
@@ -59,6 +60,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     // MARK: The connection's life
 
     func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
         if context.channel.isActive { begin(context) }
     }
 
@@ -81,6 +83,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
 
     /// The connection speaks another protocol from now on, and is watched by that one's handlers.
     func handlerRemoved(context: ChannelHandlerContext) {
+        self.context = nil
         timer?.task.cancel()
         timer = nil
     }
@@ -89,6 +92,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     func handshakeBegan() {
         isSecuring = true
         headSince = .now()
+        // TLS hands on nothing until it is done: no other event would look at the deadline.
+        if let context { watch(context) }
     }
 
     func handshakeEnded() {
