@@ -143,9 +143,9 @@ package actor SwarmNode {
     }
 
     private func updateFacts() async {
-        // What is told now would say that this host is back.
-        guard !saidGoodbye else { return }
         let models = await setup.models()
+        // What is told after the goodbye would say that this host is back.
+        guard !saidGoodbye else { return }
         step(mesh: .moved(setup.addresses(port)))
         var fresh = facts
         // With those at which others reached this host.
