@@ -103,7 +103,8 @@ import Testing
         let pair = await Pair.make(MemoryStore(node: Pair.nodes[0]), store)
         #expect(try await Self.append(pair.a).replicas == 1)
         await pair.link()
-        await pair.agree()
+        // What was written before the link is asked for, at a tick.
+        try await pair.ticking { await pair.agree() }
         let gate = Gate()
         await store.hold(2, until: gate)
         #expect(try await Self.append(pair.a).replicas == 1)
