@@ -214,7 +214,7 @@ def test_doctor_finds_out_why_a_host_does_not_see_another(lan):
     assert all(check["fix"] for check in checks if check["verdict"] in ("warn", "fail")), checks
     # Over the wall between them.
     pair("partition", "1", "2")
-    wait_for(lambda: f"apart: {a.peers()}", lambda: a.alive() == 0, 20)
+    wait_for(lambda: f"apart: {a.peers()}", lambda: a.state_of(b) == "dead", 20)
     begin = time.monotonic()
     out = a.command("doctor", "peers", within=20, code=None)
     assert time.monotonic() - begin < 12
