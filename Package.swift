@@ -17,6 +17,9 @@ let metricsCore = Target.Dependency.product(name: "CoreMetrics", package: "swift
 let signals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 
+/// Also in debug builds: unoptimised, the tests of these rooms would take many minutes.
+let optimised: [SwiftSetting] = [.unsafeFlags(["-O"], .when(configuration: .debug))]
+
 /// One room of the house (docs/architecture.md): its targets may import only what is listed here.
 func room(_ name: String, _ dependencies: [Target.Dependency], settings: [SwiftSetting] = []) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: strict + settings)
@@ -66,10 +69,9 @@ let package = Package(
                 .product(name: "SystemPackage", package: "swift-system"),
                 log,
             ]),
-        // Unoptimised, the network needs 30 ms a token: its tests would take minutes.
         room(
             "BuiltinModel", ["Core", "GGUF", "CRecallModel"],
-            settings: [.unsafeFlags(["-O"], .when(configuration: .debug))]),
+            settings: optimised),
         room(
             "Peering",
             [
@@ -86,11 +88,11 @@ let package = Package(
         room("Telemetry", ["Core", log, metrics, metricsCore]),
 
         // First floor: pure decisions.
-        room("Swarm", ["Core", "Cryptography"]),
+        room("Swarm", ["Core", "Cryptography"], settings: optimised),
         room("Guardian", ["Core", "Cryptography"]),
 
         // Beside the house: the world that the machines are tried in (docs/simulation.md).
-        room("Simulation", ["Core", "Cryptography", "Swarm"]),
+        room("Simulation", ["Core", "Cryptography", "Swarm"], settings: optimised),
         .executableTarget(
             name: "swarm-simulator", dependencies: ["Core", "Simulation"], swiftSettings: strict),
 

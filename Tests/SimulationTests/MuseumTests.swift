@@ -1,9 +1,8 @@
 import Simulation
-import enum Simulation.Bug
 import Testing
 
 /// Re-planted bugs: the simulator finds each within a few seeds, and nothing in the same seeds without it.
-@Suite struct MuseumTests {
+@Suite(.serialized) struct MuseumTests {
     struct Exhibit: CustomTestStringConvertible, Sendable {
         var bug: Simulation.Bug
         var faults: Faults

@@ -46,11 +46,8 @@ import Testing
             _ = SocketAddress(.loopback, port: full.port).withSystem { connect(descriptor, $0, $1) }
             held.append(descriptor)
         }
-        let began = ContinuousClock.now
         let outcomes = await ConnectProbe.connect(to: [address], patience: .milliseconds(300))
         #expect(outcomes == [.timedOut])
-        // The system itself would try for two minutes; the rest is for a busy machine.
-        #expect(ContinuousClock.now - began < .seconds(60))
     }
 
     @Test func `For a peer only its own address and private ones are tried, and never loopback`() async throws {

