@@ -194,7 +194,9 @@ import Testing
             #expect(left.count == 6)
             #expect(left.allSatisfy { $0.kind == .delete || $0.flags.contains(.erased) })
         }
-        try await pair.ticking { while await pair.b.writer.holders(of: dot).isEmpty { try await Task.sleep(for: .milliseconds(2)) } }
+        try await pair.ticking {
+            while await pair.b.writer.holders(of: dot).isEmpty { try await Task.sleep(for: .milliseconds(2)) }
+        }
         await #expect { _ = try await Self.delete(pair.a) } throws: { ($0 as? RuntimeError)?.code == .notFound }
         // Begun anew it knows nothing of what was.
         try await pair.a.ask(World.request("hello"))
