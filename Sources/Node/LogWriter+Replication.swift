@@ -182,6 +182,22 @@ extension LogWriter {
             await refused(write, error)
         }
         makeRoom()
+        await mend()
+    }
+
+    /// Puts rows of conversations right that count what the store refused.
+    private func mend() async {
+        guard ledger.mustMend, !isMending else { return }
+        isMending = true
+        defer { isMending = false }
+        do {
+            for stream in ledger.unknown([]) { ledger.load(stream, try await store.operations(of: stream)) }
+            try await store.commit(ledger.mending())
+            ledger.settled(0)
+        } catch {
+            // The next commit brings it again.
+            ledger.refused(0)
+        }
     }
 
     /// How the history that ends with a turn is recognised, whichever host wrote it.

@@ -44,6 +44,7 @@ package actor LogWriter {
 
     var machine: Replication?
     var ledger = ConversationLedger()
+    var isMending = false
     var links: [NodeID: Link] = [:]
     var news = LogNews()
     var listeners: [Int: AsyncStream<LogNotice>.Continuation] = [:]

@@ -213,6 +213,7 @@ extension World {
             return
         }
         process.ledger.settled(number)
+        mend(host)
         replicate(.stored(number), at: host)
         guard write.isOwn else { return }
         keepPromises(at: host, wasSynced: true) { last in
@@ -237,12 +238,23 @@ extension World {
         return process.greeted.insert(node).inserted
     }
 
+    /// Puts rows of conversations right that count what the disk refused.
+    private mutating func mend(_ host: Int) {
+        guard let process = hosts[host].process, process.ledger.mustMend, !hosts[host].isDiskFull else { return }
+        for stream in process.ledger.unknown([]) {
+            process.ledger.load(stream, hosts[host].disk.image.operations(of: stream))
+        }
+        _ = put(process.ledger.mending(), at: host)
+        process.ledger.settled(0)
+    }
+
     /// Whether what was refused reached the disk is not known: it is read where the store stands.
     mutating func reread(_ write: Replication.Write, at host: Int) {
         guard !hosts[host].isDiskFull || disks.hits(1, of: 2) else {
             return queue.add(.reread(host: host, run: hosts[host].run, write), at: now + .seconds(1))
         }
         let heads = hosts[host].disk.image.heads.values.sorted { $0.origin < $1.origin }
+        mend(host)
         replicate(.refused(write.number, heads: heads), at: host)
         guard write.isOwn, let process = hosts[host].process else { return }
         let origins = Set(write.operations.map(\.dot.origin))

@@ -17,6 +17,10 @@ package struct ConversationLedger: Sendable {
     /// Operations that are on their way to the store, by write: what is read from there may lack them.
     private var inFlight: [UInt64: [Operation]] = [:]
 
+    /// Their rows in the store may count what it refused: the next commit puts them right.
+    private var suspects: Set<StreamID> = []
+    private var mended: [UInt64: Set<StreamID>] = [:]
+
     private static let limit = 4_096
 
     package init() {}
@@ -28,9 +32,10 @@ package struct ConversationLedger: Sendable {
             || !operations.contains { $0.stream == stream && $0.kind == .delete }
     }
 
-    /// The streams of `operations` that must be loaded before they can be committed, ascending.
+    /// The streams that must be loaded before `operations` can be committed, ascending: theirs, and those whose rows
+    /// must be put right.
     package func unknown(_ operations: [Operation]) -> [StreamID] {
-        Set(operations.map(\.stream)).filter { !knows($0, for: operations) }.sorted()
+        suspects.union(operations.map(\.stream)).filter { !knows($0, for: operations) }.sorted()
     }
 
     /// Takes what the store has of a stream; nil where that cannot be read.
@@ -62,23 +67,29 @@ package struct ConversationLedger: Sendable {
             heads: write.heads, prefixes: prefixes, seals: write.seals, durability: write.isOwn ? .synced : .relaxed)
         var touched: Set<StreamID> = []
         var erased: [Dot: Int] = [:]
+        var waiting: Set<StreamID> = []
         for (index, operation) in write.operations.enumerated() {
             let stream = operation.stream
             touched.insert(stream)
             var row = rows[stream] ?? Row(isUnreadable: true)
             row.lastUse = nextUse()
             if operation.kind == .delete, row.history == nil { row.history = StreamHistory() }
+            // What waited for this one may be visible now: the row is computed afresh with the next commit.
+            let mayDecide = row.history?.hasUndetermined == true
+            if mayDecide { waiting.insert(stream) }
             row.history?.add(operation)
             var kept = operation
             if let history = row.history, operation.kind != .delete, !history.isVisible(operation.dot) {
-                kept = operation.erased
-                row.history?.markErased([operation.dot])
+                if !history.isUndetermined(operation.dot) {
+                    kept = operation.erased
+                    row.history?.markErased([operation.dot])
+                }
             } else if operation.kind != .delete, !row.isUnreadable {
                 row.header = Self.header(row.header, after: operation)
             }
             commit.operations.append(kept)
             erased[operation.dot] = index
-            if operation.kind == .delete, let history = row.history {
+            if operation.kind == .delete || mayDecide, let history = row.history {
                 let hidden = history.hidden
                 for dot in hidden {
                     if let place = erased[dot] {
@@ -89,23 +100,37 @@ package struct ConversationLedger: Sendable {
                 }
                 row.history?.markErased(hidden)
                 // What descends from a delete cannot be older than it is: nothing is visible right after one.
-                row.header = nil
+                if operation.kind == .delete { row.header = nil }
             }
             rows[stream] = row
         }
-        for stream in touched.sorted() {
+        let mending = suspects.filter { rows[$0] != nil }
+        suspects.subtract(mending)
+        mended[write.number] = mending
+        for stream in touched.union(mending).sorted() {
             guard let row = rows[stream], !row.isUnreadable else { continue }
             if let header = row.header { commit.conversations.append(header) } else { commit.removals.append(stream) }
         }
         let gone = Set(commit.operations.filter { $0.flags.contains(.erased) }.map(\.dot))
         commit.prefixes.removeAll { gone.contains($0.dot) }
         inFlight[write.number] = commit.operations
+        for stream in waiting { rows[stream] = nil }
+        suspects.formUnion(waiting)
         return commit
+    }
+
+    /// Whether rows in the store must be put right; once ``unknown(_:)`` of no operations is loaded, ``mending()`` does.
+    package var mustMend: Bool { !suspects.isEmpty }
+
+    /// A commit, without operations, that puts rows right. It is settled or refused under the number 0.
+    package mutating func mending() -> Commit {
+        commit(Replication.Write(number: 0, isOwn: false, operations: [], heads: [], seals: []))
     }
 
     /// The store has it.
     package mutating func settled(_ number: UInt64) {
         inFlight[number] = nil
+        mended[number] = nil
         guard rows.count > Self.limit, inFlight.isEmpty else { return }
         let keep = rows.sorted { $0.value.lastUse > $1.value.lastUse }.prefix(Self.limit / 4 * 3)
         rows = Dictionary(uniqueKeysWithValues: keep.map { ($0.key, $0.value) })
@@ -113,7 +138,9 @@ package struct ConversationLedger: Sendable {
 
     /// The store refused it: what it has is read again.
     package mutating func refused(_ number: UInt64) {
-        for operation in inFlight.removeValue(forKey: number) ?? [] { rows[operation.stream] = nil }
+        suspects.formUnion(mended.removeValue(forKey: number) ?? [])
+        suspects.formUnion((inFlight.removeValue(forKey: number) ?? []).map(\.stream))
+        for stream in suspects { rows[stream] = nil }
     }
 
     private mutating func nextUse() -> UInt64 {

@@ -15,6 +15,8 @@ package struct ConversationState: Sendable {
     /// Turns that are visible, without their bodies.
     private var operations: [Dot: Operation] = [:]
     private var turns: [Dot: Turn] = [:]
+    /// What may be visible once its causes are here.
+    private var undetermined: [Operation] = []
     /// The questions asked with one request key.
     private var requests: [Bytes16: [Dot]] = [:]
     /// About what this holds in memory.
@@ -24,6 +26,9 @@ package struct ConversationState: Sendable {
 
     package init(_ operations: [Operation]) {
         for operation in operations { keep(operation) }
+        let waiting = undetermined
+        undetermined = []
+        for operation in waiting { place(operation) }
         rebuild()
     }
 
@@ -41,6 +46,12 @@ package struct ConversationState: Sendable {
             } else {
                 isInOrder = false
             }
+        }
+        if !undetermined.isEmpty {
+            let waiting = undetermined
+            undetermined = []
+            for operation in waiting { place(operation) }
+            isInOrder = false
         }
         if !isInOrder { rebuild() }
     }
@@ -68,7 +79,14 @@ package struct ConversationState: Sendable {
     @discardableResult
     private mutating func keep(_ operation: Operation) -> Bool {
         if history.add(operation) { dropHidden() }
-        guard Self.isTurn(operation), history.isVisible(operation.dot) else { return false }
+        return place(operation)
+    }
+
+    @discardableResult
+    private mutating func place(_ operation: Operation) -> Bool {
+        guard Self.isTurn(operation) else { return false }
+        if history.isUndetermined(operation.dot) { undetermined.append(operation) }
+        guard history.isVisible(operation.dot) else { return false }
         bytes += operation.body.count + 256
         var bare = operation
         bare.body = []

@@ -263,13 +263,25 @@ package struct Replication: Sendable {
 
     /// Starts what can be started: one write of each kind at a time.
     mutating func write(_ turn: inout Turn) {
-        if ownWrite == nil, !ownNext.operations.isEmpty {
+        if ownWrite == nil, !ownNext.operations.isEmpty, !Self.clashes(otherWrite?.operations, ownNext.operations) {
             ownWrite = begin(ownNext, isOwn: true, &turn)
             ownNext = OperationLog.Advance()
         }
-        if otherWrite == nil, !otherNext.operations.isEmpty {
+        if otherWrite == nil, !otherNext.operations.isEmpty, !Self.clashes(ownWrite?.operations, otherNext.operations)
+        {
             otherWrite = begin(otherNext, isOwn: false, &turn)
             otherNext = OperationLog.Advance()
+        }
+    }
+
+    /// Whether one deletes what the other writes to: nothing is erased for the sake of a delete that the store may
+    /// still refuse.
+    private static func clashes(_ running: [Operation]?, _ next: [Operation]) -> Bool {
+        guard let running else { return false }
+        let all = [running, next]
+        return all.indices.contains { index in
+            let deleted = Set(all[index].lazy.filter { $0.kind == .delete }.map(\.stream))
+            return !deleted.isEmpty && all[1 - index].contains { deleted.contains($0.stream) }
         }
     }
 

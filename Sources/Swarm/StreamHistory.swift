@@ -9,6 +9,9 @@ package struct StreamHistory: Sendable {
     package private(set) var deletes: Set<Dot> = []
     /// While there are deletes: what descends from all of them.
     private var descending: Set<Dot> = []
+    /// While there are deletes: what depends on operations that are not here, and what follows it. It may yet turn out
+    /// to be visible. So it is where this host's disk refused an operation that its own next one depends on.
+    private var undetermined: Set<Dot> = []
 
     package init() {}
 
@@ -18,12 +21,16 @@ package struct StreamHistory: Sendable {
     }
 
     /// Returns whether what was visible before may be so no more.
+    ///
+    /// What was ``isUndetermined(_:)`` before may be visible now.
     @discardableResult
     package mutating func add(_ operation: Operation) -> Bool {
         guard operations[operation.dot] == nil else { return false }
         keep(operation)
         guard !deletes.isEmpty else { return false }
-        if operation.kind != .delete, operation.dependencies.contains(where: descending.contains) {
+        if operation.kind != .delete, undetermined.isEmpty,
+            operation.dependencies.contains(where: descending.contains)
+        {
             // The usual case: it follows something that is visible.
             descending.insert(operation.dot)
             return false
@@ -40,11 +47,16 @@ package struct StreamHistory: Sendable {
         return deletes.isEmpty || descending.contains(dot)
     }
 
+    /// Whether that will be known only when its causes are here.
+    package func isUndetermined(_ dot: Dot) -> Bool { undetermined.contains(dot) }
+    package var hasUndetermined: Bool { !undetermined.isEmpty }
+
     /// What a delete has hit and what still has its content, ascending.
     package var hidden: [Dot] {
         guard !deletes.isEmpty else { return [] }
         return operations.values.filter {
             $0.kind != .delete && !$0.flags.contains(.erased) && !descending.contains($0.dot)
+                && !undetermined.contains($0.dot)
         }.map(\.dot).sorted()
     }
 
@@ -71,8 +83,10 @@ package struct StreamHistory: Sendable {
         /// Of each operation, how many deletes it descends from: by delete, what follows it.
         var counts: [Dot: Int] = [:]
         var dependents: [Dot: [Dot]] = [:]
+        var rootless: [Dot] = []
         for operation in operations.values {
-            for dependency in operation.dependencies where operations[dependency] != nil {
+            for dependency in operation.dependencies {
+                if operations[dependency] == nil { rootless.append(operation.dot) }
                 dependents[dependency, default: []].append(operation.dot)
             }
         }
@@ -87,5 +101,10 @@ package struct StreamHistory: Sendable {
             }
         }
         descending = Set(counts.filter { $0.value == deletes.count && !deletes.contains($0.key) }.keys)
+        undetermined = []
+        while let next = rootless.popLast() {
+            guard !descending.contains(next), undetermined.insert(next).inserted else { continue }
+            rootless += dependents[next] ?? []
+        }
     }
 }

@@ -103,6 +103,29 @@ import Testing
         }
     }
 
+    @Test("What waits for a cause that the disk refused is neither shown nor taken for deleted, until the cause is back")
+    func missingCause() {
+        let first = Fixture.operation(Fixture.dot(1, 1))
+        let delete = Self.delete(Fixture.dot(2, 1), after: [first.dot])
+        let anew = Fixture.operation(Fixture.dot(3, 1), after: [delete.dot])
+        let lost = Fixture.operation(Fixture.dot(4, 1), after: [anew.dot])
+        let answer = Fixture.operation(Fixture.dot(4, 2), .assistantTurn, after: [lost.dot])
+        var state = Self.oneByOne([first, delete, anew, answer])
+        #expect(state.dots == [anew.dot])
+        state.apply([lost])
+        #expect(state.dots == [anew.dot, lost.dot, answer.dot])
+        var history = StreamHistory([first, delete, anew, answer])
+        #expect(history.hidden == [first.dot])
+        #expect(history.isUndetermined(answer.dot))
+        history.add(lost)
+        #expect(history.isVisible(answer.dot) && !history.hasUndetermined)
+        // And where the cause turns out to be deleted, so is what followed it.
+        let gone = Fixture.operation(Fixture.dot(4, 1), after: [first.dot])
+        var other = StreamHistory([first, delete, anew, answer])
+        other.add(gone)
+        #expect(other.hidden == [first.dot, gone.dot, answer.dot])
+    }
+
     @Test("Of two deletes at once, what was begun anew after one of them only is gone")
     func concurrentDeletes() {
         let first = Fixture.operation(Fixture.dot(1, 1))
