@@ -267,8 +267,7 @@ package struct Replication: Sendable {
             ownWrite = begin(ownNext, isOwn: true, &turn)
             ownNext = OperationLog.Advance()
         }
-        if otherWrite == nil, !otherNext.operations.isEmpty, !Self.clashes(ownWrite?.operations, otherNext.operations)
-        {
+        if otherWrite == nil, !otherNext.operations.isEmpty, !Self.clashes(ownWrite?.operations, otherNext.operations) {
             otherWrite = begin(otherNext, isOwn: false, &turn)
             otherNext = OperationLog.Advance()
         }

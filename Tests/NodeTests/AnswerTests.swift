@@ -151,8 +151,8 @@ import Testing
         let store = MemoryStore()
         let world = await World(store)
         try await world.ask(World.request("one"))
-        await store.refuse(4, with: RuntimeError(.system, "the disk is full"))
-        await store.refuse(5, with: RuntimeError(.system, "the disk is full"))
+        // The answer, what is kept of it as failed, and the conversation's row that is put right.
+        for number in 4...6 { await store.refuse(number, with: RuntimeError(.system, "the disk is full")) }
         await #expect { try await world.ask(World.request("two")) } throws: { ($0 as? RuntimeError)?.code == .system }
         try await world.ask(World.request("three"))
         #expect(

@@ -103,7 +103,8 @@ import Testing
         }
     }
 
-    @Test("What waits for a cause that the disk refused is neither shown nor taken for deleted, until the cause is back")
+    @Test(
+        "What waits for a cause that the disk refused is neither shown nor taken for deleted, until the cause is back")
     func missingCause() {
         let first = Fixture.operation(Fixture.dot(1, 1))
         let delete = Self.delete(Fixture.dot(2, 1), after: [first.dot])
