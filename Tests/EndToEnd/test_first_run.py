@@ -6,6 +6,8 @@ import socket
 import subprocess
 from pathlib import Path
 
+from daemon import eventually
+
 # The two requests of the requirement, word for word; both go to one host here.
 REMEMBER = """curl -X POST http://localhost:8080/v1/chat/completions \\
 -d '{
@@ -71,13 +73,27 @@ def test_every_command_of_the_readmes_tour_works(daemon, binary, root):
     # A command and its output, up to the next prompt.
     parts = [part for block in blocks for part in re.split(r"^\$ ", block, flags=re.MULTILINE)]
     tour = [first_command(part) for part in parts if part.startswith(("curl", "igris-runtime", "echo"))]
-    assert len(tour) >= 5
+    assert len(tour) >= 10
+    second = None
     for command in tour:
+        if command == "igris-runtime --config config.example.json5 --port 8081":
+            # The tour's other terminal: the same user, the same settings, a port of its own.
+            second = daemon(config=one.config)
+            eventually("the two are linked", lambda: second.get("/v1/mcp/peers").json()["peers"])
+            continue
         command = command.replace("localhost:8080", f"localhost:{one.port}")
-        command = re.sub(r"(?<![\w/-])igris-runtime (chat|status|models)\b", rf"{binary} \1 --url {one.url}", command)
+        if second:
+            command = command.replace("localhost:8081", f"localhost:{second.port}")
+            command = command.replace("--port 8081", f"--url {second.url}")
+        if "--url" not in command:
+            command = re.sub(r"(?<![\w/-])igris-runtime (chat|status|peers)\b", rf"igris-runtime \1 --url {one.url}", command)
+        command = re.sub(r"(?<![\w/-])igris-runtime\b", str(binary), command)
         done = subprocess.run(
             ["bash", "-c", command], capture_output=True, text=True, timeout=60, env=one.environment, cwd=root)
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        if second and "What is my name?" in command:
+            assert "Your name is Alice" in done.stdout
+    assert second, "the tour starts no second host"
 
 
 def first_command(block: str) -> str:
