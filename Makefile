@@ -19,10 +19,10 @@ test: setup-tests ## Unit tests, release build, end-to-end tests; ends with "N p
 	@exec scripts/run-tests
 
 build: setup ## Debug build.
-	@swift build
+	@scripts/swift build
 
 release: setup ## Release build: .build/release/igris-runtime.
-	@swift build $(RELEASE_FLAGS) --product igris-runtime
+	@scripts/swift build $(RELEASE_FLAGS) --product igris-runtime
 
 format: ## Formats the Swift sources in place.
 	@swift format --in-place --parallel --recursive --configuration .swift-format Package.swift Sources Tests
@@ -31,7 +31,7 @@ lint: ## Checks the format and what this code does without.
 	@exec scripts/lint
 
 bench: release setup-tests ## Prints the figures beside their goals.
-	@swift build $(RELEASE_FLAGS) --product append-benchmark
+	@scripts/swift build $(RELEASE_FLAGS) --product append-benchmark
 	@exec $(PYTHON) Benchmarks/figures.py --binary $(BINARY) $(ARGS)
 
 bench-swarm: release setup-tests ## Prints the swarm's figures beside their goals and beside redis, nats, etcd, serf.
@@ -39,7 +39,7 @@ bench-swarm: release setup-tests ## Prints the swarm's figures beside their goal
 	@exec $(PYTHON) Benchmarks/swarm.py --binary $(BINARY) $(ARGS)
 
 bench-discovery: ## How long hosts take to find each other; needs root.
-	@swift build $(RELEASE_FLAGS) --product discovery-benchmark
+	@scripts/swift build $(RELEASE_FLAGS) --product discovery-benchmark
 	@exec python3 Benchmarks/discovery.py $(ARGS)
 
 soak: release setup-tests ## 600 kill -9 in a loop; no acknowledged turn may be lost.
@@ -51,7 +51,7 @@ soak-swarm: release setup-tests ## 10 minutes of turns on three hosts that are k
 	    Tests/EndToEnd/test_swarm_conversations.py -k mixed_traffic
 
 sim: setup ## Simulated swarms (docs/simulation.md): SEEDS=1000 START=1 SECONDS=60, also HOSTS, FAULTS, BUG.
-	@swift build $(RELEASE_FLAGS) --product swarm-simulator
+	@scripts/swift build $(RELEASE_FLAGS) --product swarm-simulator
 	@exec .build/release/swarm-simulator --seeds $(or $(SEEDS),1000) --start $(or $(START),1) \
 	    --seconds $(or $(SECONDS),60) $(if $(HOSTS),--hosts $(HOSTS)) $(if $(FAULTS),--faults $(FAULTS)) \
 	    $(if $(BUG),--bug $(BUG)) $(ARGS)

@@ -55,7 +55,8 @@ final class KeyValueCache {
     private func rows(_ index: Int) -> UnsafeMutablePointer<Float> {
         let length = shape.contextLength * shape.headWidth * MemoryLayout<Float>.size
         let part = UnsafeMutableRawBufferPointer(rebasing: region[index * length..<(index + 1) * length])
-        // A mapping is aligned to pages, and each part is a whole number of floats.
+        // A mapping is aligned to pages, and each part is a whole number of floats. Its base is within the
+        // mapping, without which there would be no cache.
         return part.assumingMemoryBound(to: Float.self).baseAddress.unsafelyUnwrapped
     }
 

@@ -206,7 +206,8 @@ import Testing
         let (begins, begun) = AsyncStream<Void>.makeStream()
         let node = ScriptedNode { _, _ in
             begun.yield()
-            do { try await Task.sleep(for: .seconds(50)) } catch { ended.yield(Task.isCancelled) }
+            await untilCancelled()
+            ended.yield(Task.isCancelled)
             throw RuntimeError(.unavailable, "cancelled")
         }
         try await withGateway(node) { port, _ in

@@ -100,3 +100,10 @@ extension [ChatEvent] {
         .finished(choice: 0, reason: .stop, usage: TokenUsage(promptTokens: 7, completionTokens: 2, cachedTokens: 5)),
     ]
 }
+
+/// Returns when the task is cancelled.
+func untilCancelled() async {
+    let (nothing, source) = AsyncStream.makeStream(of: Never.self)
+    for await _ in nothing {}
+    source.finish()
+}

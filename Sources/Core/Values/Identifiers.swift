@@ -1,25 +1,33 @@
-/// The identity of one host: the first 16 bytes of SHA-256 over its Ed25519 public key (swarm.md §1).
-package struct NodeID: Hashable, Comparable, Sendable, CustomStringConvertible {
-    package let bytes: Bytes16
+/// A name of sixteen bytes, ordered as they are and shown as 32 hexadecimal digits. Each kind is a type of its own, so
+/// that none is taken for another.
+package protocol Identifier: Hashable, Comparable, Sendable, CustomStringConvertible {
+    var bytes: Bytes16 { get }
 
-    package init(_ bytes: Bytes16) { self.bytes = bytes }
+    init(_ bytes: Bytes16)
+}
+
+extension Identifier {
     package init?(hex: some StringProtocol) {
         guard let bytes = Bytes16(hex: hex) else { return nil }
-        self.bytes = bytes
+        self.init(bytes)
     }
 
     package var description: String { bytes.description }
-    package static func < (left: NodeID, right: NodeID) -> Bool { left.bytes < right.bytes }
+    package static func < (left: Self, right: Self) -> Bool { left.bytes < right.bytes }
 }
 
-/// The identity of one stream of operations; for a conversation, a hash of its owner and its id.
-package struct StreamID: Hashable, Comparable, Sendable, CustomStringConvertible {
+/// The identity of one host: the first 16 bytes of SHA-256 over its Ed25519 public key (swarm.md §1).
+package struct NodeID: Identifier {
     package let bytes: Bytes16
 
     package init(_ bytes: Bytes16) { self.bytes = bytes }
+}
 
-    package var description: String { bytes.description }
-    package static func < (left: StreamID, right: StreamID) -> Bool { left.bytes < right.bytes }
+/// The identity of one stream of operations; for a conversation, a hash of its owner and its id.
+package struct StreamID: Identifier {
+    package let bytes: Bytes16
+
+    package init(_ bytes: Bytes16) { self.bytes = bytes }
 }
 
 /// One writing stream of one host. The epoch rises whenever the host cannot be sure that it still holds all it wrote

@@ -1,26 +1,16 @@
 /// The public name of a swarm: a tag derived from its key, which tells nothing about the key. Hosts with another tag
 /// belong to another swarm.
-package struct SwarmID: Hashable, Comparable, Sendable, CustomStringConvertible {
+package struct SwarmID: Identifier {
     package let bytes: Bytes16
 
     package init(_ bytes: Bytes16) { self.bytes = bytes }
-    package init?(hex: some StringProtocol) {
-        guard let bytes = Bytes16(hex: hex) else { return nil }
-        self.bytes = bytes
-    }
-
-    package var description: String { bytes.description }
-    package static func < (left: SwarmID, right: SwarmID) -> Bool { left.bytes < right.bytes }
 }
 
 /// One run of one host: random at each start. Two instances with one `NodeID` are a clone.
-package struct InstanceID: Hashable, Comparable, Sendable, CustomStringConvertible {
+package struct InstanceID: Identifier {
     package let bytes: Bytes16
 
     package init(_ bytes: Bytes16) { self.bytes = bytes }
-
-    package var description: String { bytes.description }
-    package static func < (left: InstanceID, right: InstanceID) -> Bool { left.bytes < right.bytes }
 }
 
 /// Who may join: holders of a key, or everyone on this LAN (`mcp.open`).

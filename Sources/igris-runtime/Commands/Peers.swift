@@ -6,20 +6,11 @@ struct Peers: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "List the hosts that this one knows, and why one of them does not share.")
 
-    @OptionGroup var daemon: DaemonOptions
+    @OptionGroup var page: PageOptions
 
-    @Flag(help: "Print JSON.")
-    var json = false
+    func run() async throws { try await page.show("/v1/mcp/peers?self=1", inWords: Self.words) }
 
-    func run() async throws {
-        try await reporting {
-            let client = try DaemonClient(daemon, environment: Environment.variables)
-            let page = try await client.send(.get, "/v1/mcp/peers?self=1").json()
-            Terminal.write(json ? page.text + "\n" : Self.page(page))
-        }
-    }
-
-    static func page(_ page: JSON) -> String {
+    private static func words(_ page: JSON) -> String {
         let hosts = (page["peers"]?.array ?? []) + (page["others"]?.array ?? [])
         var table = Table(
             "NAME", "ID", "ADDRESS", "STATE", "RTT", "VERSION", "ROLE", "MODELS", "LAG", "VIA", "WHY NOT")
@@ -28,8 +19,8 @@ struct Peers: AsyncParsableCommand {
             table.add(
                 (host["name"]?.string ?? "") + (isSelf ? " (this host)" : ""), host["id"]?.string.map(Self.short),
                 host["address"]?.string, host["state"]?.string, host["rtt_ms"]?.number.map(Self.milliseconds),
-                host["version"]?.string, host["role"]?.string, Self.words(host["models"]),
-                host["lag"]?.integer.map { String($0) }, Self.words(host["via"]), host["why_not"]?.string)
+                host["version"]?.string, host["role"]?.string, Self.list(host["models"]),
+                host["lag"]?.integer.map { String($0) }, Self.list(host["via"]), host["why_not"]?.string)
         }
         guard hosts.contains(where: { $0["self"]?.bool != true }) else {
             return table.text + "no other host is known; igris-runtime doctor peers finds out why\n"
@@ -49,7 +40,7 @@ struct Peers: AsyncParsableCommand {
         return "\(number / 100).\(fraction)ms"
     }
 
-    private static func words(_ list: JSON?) -> String {
-        (list?.array ?? []).compactMap(\.string).joined(separator: ",")
+    private static func list(_ names: JSON?) -> String {
+        (names?.array ?? []).compactMap(\.string).joined(separator: ",")
     }
 }

@@ -6,20 +6,11 @@ struct Status: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show how the daemon is; the first line says whether anything is wrong.")
 
-    @OptionGroup var daemon: DaemonOptions
+    @OptionGroup var page: PageOptions
 
-    @Flag(help: "Print JSON.")
-    var json = false
+    func run() async throws { try await page.show("/v1/status", inWords: Self.words) }
 
-    func run() async throws {
-        try await reporting {
-            let client = try DaemonClient(daemon, environment: Environment.variables)
-            let status = try await client.send(.get, "/v1/status").json()
-            Terminal.write(json ? status.text + "\n" : Self.page(status))
-        }
-    }
-
-    private static func page(_ status: JSON) -> String {
+    private static func words(_ status: JSON) -> String {
         let reasons = status["reasons"]?.array?.compactMap(\.string) ?? []
         let troubles = reasons + (status["swarm"].map(SwarmSummary.troubles) ?? [])
         let isReady = status["ready"]?.bool == true

@@ -289,8 +289,10 @@ import Testing
         subject.daemon = DoctorSubject.Daemon(
             node: TestSwarm.node(1), swarm: TestSwarm.id, version: "0.3.0", channels: [], hosts: [Self.host(2)],
             ask: { _, question in
-                // A peer that takes too long; cancelled with the doctor's patience.
-                try? await Task.sleep(for: .seconds(60))
+                // A peer that does not answer; cancelled with the doctor's patience.
+                let (nothing, source) = AsyncStream.makeStream(of: Never.self)
+                for await _ in nothing {}
+                source.finish()
                 return nil
             })
         let running = await PeerDoctor.examine(subject)

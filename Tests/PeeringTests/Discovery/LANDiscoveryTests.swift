@@ -5,7 +5,7 @@ import Testing
 @testable import Peering
 
 /// Real sockets. The group's port is the tests' own, so that daemons on this machine do not mix in.
-@Suite(.serialized) struct LANDiscoveryTests {
+@Suite(.serialized, .timeLimit(.minutes(1))) struct LANDiscoveryTests {
     private static let port = 47_354
 
     private func discovery(
@@ -33,11 +33,6 @@ import Testing
                 for await sighting in one.sightings where matches(sighting) { return sighting }
                 return nil
             }
-            group.addTask {
-                // The end of patience; cancelled when the sighting is there.
-                try? await Task.sleep(for: .seconds(30))
-                return nil
-            }
             let sighting = await group.next() ?? nil
             group.cancelAll()
             return sighting
@@ -61,11 +56,6 @@ import Testing
                     }
                     return (own.node, seen)
                 }
-            }
-            group.addTask {
-                // The end of patience; cancelled when all have heard all.
-                try? await Task.sleep(for: .seconds(30))
-                return nil
             }
             var heard: [NodeID: Set<NodeID>] = [:]
             while heard.count < nodes.count, case .some(.some(let (node, seen))) = await group.next() {
@@ -111,11 +101,6 @@ import Testing
                 }
                 return nil
             }
-            group.addTask {
-                // The end of patience.
-                try? await Task.sleep(for: .seconds(30))
-                return nil
-            }
             let sighting = await group.next() ?? nil
             group.cancelAll()
             leaving.cancel()
@@ -143,11 +128,6 @@ import Testing
                     if sighting.version == "0.4.0" { return sighting }
                     await there.announce(news)
                 }
-                return nil
-            }
-            group.addTask {
-                // The end of patience.
-                try? await Task.sleep(for: .seconds(30))
                 return nil
             }
             let sighting = await group.next() ?? nil

@@ -14,20 +14,11 @@ struct SwarmStatus: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status", abstract: "Show how the swarm is, as this host sees it.")
 
-    @OptionGroup var daemon: DaemonOptions
+    @OptionGroup var page: PageOptions
 
-    @Flag(help: "Print JSON.")
-    var json = false
+    func run() async throws { try await page.show("/v1/swarm/status", inWords: Self.words) }
 
-    func run() async throws {
-        try await reporting {
-            let client = try DaemonClient(daemon, environment: Environment.variables)
-            let report = try await client.send(.get, "/v1/swarm/status").json()
-            Terminal.write(json ? report.text + "\n" : Self.page(report))
-        }
-    }
-
-    private static func page(_ report: JSON) -> String {
+    private static func words(_ report: JSON) -> String {
         let troubles = SwarmSummary.troubles(report)
         var lines = [troubles.isEmpty ? "ok" : "ok, but:"] + troubles.map { "  \($0)" }
         lines.append(SwarmSummary.line(report))
