@@ -17,6 +17,11 @@ let metricsCore = Target.Dependency.product(name: "CoreMetrics", package: "swift
 let signals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 
+/// Modules of SwiftNIO.
+func nio(_ modules: String...) -> [Target.Dependency] {
+    modules.map { .product(name: $0, package: "swift-nio") }
+}
+
 /// Also in debug builds: unoptimised, the tests of these rooms would take many minutes.
 let optimised: [SwiftSetting] = [.unsafeFlags(["-O"], .when(configuration: .debug))]
 
@@ -76,14 +81,9 @@ let package = Package(
             "Peering",
             [
                 "Core", "Cryptography", "CDNSSD",
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOHTTP1", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
-                .product(name: "NIOTLS", package: "swift-nio"),
-                .product(name: "NIOWebSocket", package: "swift-nio"),
                 log, metrics,
-            ]),
+            ] + nio("NIOCore", "NIOHTTP1", "NIOPosix", "NIOTLS", "NIOWebSocket")),
         room("Settings", ["Core"]),
         room("Telemetry", ["Core", log, metrics, metricsCore]),
 
@@ -106,14 +106,10 @@ let package = Package(
                 "Core", "Node", "Guardian",
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOHTTP1", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOWebSocket", package: "swift-nio"),
                 .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
                 .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
                 lifecycle, log, metrics,
-            ]),
+            ] + nio("NIOCore", "NIOHTTP1", "NIOPosix", "NIOWebSocket")),
 
         .executableTarget(
             name: "igris-runtime",
@@ -121,11 +117,8 @@ let package = Package(
                 "Core", "Cryptography", "Store", "Engine", "BuiltinModel", "Settings", "Telemetry", "Swarm", "Guardian",
                 "Node", "Gateway", "Peering",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOHTTP1", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
                 lifecycle, log, metrics, signals,
-            ],
+            ] + nio("NIOCore", "NIOHTTP1", "NIOPosix"),
             swiftSettings: strict),
 
         .executableTarget(
@@ -142,11 +135,7 @@ let package = Package(
             name: "link-benchmark",
             dependencies: [
                 "Core", "Cryptography", "Peering",
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOHTTP1", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOWebSocket", package: "swift-nio"),
-            ],
+            ] + nio("NIOCore", "NIOHTTP1", "NIOPosix", "NIOWebSocket"),
             path: "Benchmarks/Links", swiftSettings: strict),
 
         tests(of: "Core"),
@@ -159,11 +148,7 @@ let package = Package(
             of: "Peering",
             [
                 "Core", "Cryptography", log,
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOEmbedded", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOWebSocket", package: "swift-nio"),
-            ]),
+            ] + nio("NIOCore", "NIOEmbedded", "NIOPosix", "NIOWebSocket")),
         tests(of: "Settings", ["Core"]),
         tests(of: "Telemetry", ["Core", log, metricsCore]),
         tests(of: "Swarm", ["Core", "Cryptography"]),
@@ -175,10 +160,8 @@ let package = Package(
             [
                 "Core", "Cryptography", "Node", "Guardian", "Peering",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 lifecycle, log,
-            ]),
+            ] + nio("NIOCore", "NIOPosix")),
     ]
 )

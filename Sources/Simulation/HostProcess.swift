@@ -56,7 +56,7 @@ final class HostProcess {
                 port: host.address.port, addresses: [host.address], started: wallClock),
             swarms: [host.swarm], seed: random.next())
         membership = Membership(
-            node: host.node, instance: instance, facts: facts, authority: .cheap(host.publicKey),
+            node: host.node, instance: instance, facts: facts, seals: .cheap(host.publicKey),
             wallClock: wallClock, seed: random.next())
         replication = Replication(recovered, seals: .cheap(host.publicKey, isTrusting: isTrusting), seed: random.next())
     }
@@ -75,17 +75,9 @@ final class HostProcess {
     }
 }
 
-extension ClaimAuthority {
-    /// A hash instead of a signature: what is checked is that the machines ask, not that Ed25519 is strong.
-    static func cheap(_ publicKey: [UInt8]) -> ClaimAuthority {
-        ClaimAuthority(
-            publicKey: publicKey, sign: { CheapSignature.sign($0, publicKey) },
-            isValid: { $0 == CheapSignature.sign($1, $2) }, node: { Bytes16($0).map(NodeID.init) })
-    }
-}
-
 extension SealScheme {
-    static func cheap(_ publicKey: [UInt8], isTrusting: Bool) -> SealScheme {
+    /// A hash instead of a signature: what is checked is that the machines ask, not that Ed25519 is strong.
+    static func cheap(_ publicKey: [UInt8], isTrusting: Bool = false) -> SealScheme {
         SealScheme(
             author: publicKey, sign: { CheapSignature.sign($0, publicKey) },
             verify: { isTrusting || $0 == CheapSignature.sign($1, $2) }, node: { Bytes16($0).map(NodeID.init) })

@@ -61,8 +61,8 @@ extension Membership {
     }
 
     private func isGenuine(_ claim: SignedClaim) -> Bool {
-        claim.incarnation <= SignedClaim.lastIncarnation && authority.node(claim.author) == claim.node
-            && authority.isValid(claim.signature, claim.message, claim.author)
+        claim.incarnation <= SignedClaim.lastIncarnation && seals.node(claim.author) == claim.node
+            && seals.verify(claim.signature, claim.message, claim.author)
     }
 
     private mutating func makeRoom(for node: NodeID) -> Bool {

@@ -51,7 +51,7 @@ package struct Membership: Sendable {
     }
 
     let tuning: Tuning
-    let authority: ClaimAuthority
+    let seals: SealScheme
     var random: SplitMix64
     /// This host's own word as it stands.
     package internal(set) var own: SignedClaim
@@ -88,15 +88,15 @@ package struct Membership: Sendable {
 
     /// - Parameter wallClock: milliseconds since 1970 at the start: the first incarnation.
     package init(
-        node: NodeID, instance: InstanceID, facts: MemberFacts, authority: ClaimAuthority, wallClock: UInt64,
+        node: NodeID, instance: InstanceID, facts: MemberFacts, seals: SealScheme, wallClock: UInt64,
         seed: UInt64, tuning: Tuning = Tuning()
     ) {
         self.tuning = tuning
-        self.authority = authority
+        self.seals = seals
         random = SplitMix64(seed: seed)
         own = SignedClaim(
             node: node, instance: instance, incarnation: min(wallClock, SignedClaim.lastIncarnation),
-            isLeaving: false, facts: facts, author: authority.publicKey, signature: [])
+            isLeaving: false, facts: facts, author: seals.author, signature: [])
         sign()
     }
 
@@ -210,8 +210,11 @@ package struct Membership: Sendable {
     }
 
     private mutating func sign() {
-        let signature = authority.sign(own.message)
-        own.signature = signature.count == 64 ? signature : Array(repeating: 0, count: 64)
+        // OpenSSL fails only without memory. A claim without a signature is void: others refuse it.
+        let signature = (try? seals.sign(own.message)) ?? []
+        own.signature =
+            signature.count == BatchSeal.signatureBytes
+            ? signature : Array(repeating: 0, count: BatchSeal.signatureBytes)
     }
 
     private mutating func leave() {

@@ -1,9 +1,10 @@
 package import Core
 package import Cryptography
 
-/// How a host signs its stream and how it checks the others': Ed25519 in the daemon, something cheap in the simulator.
+/// How a host signs its word, its stream and its claims, and how it checks the others': Ed25519 in the daemon, something
+/// cheap in the simulator.
 package struct SealScheme: Sendable {
-    /// What goes into ``BatchSeal/author`` of this host's own seals.
+    /// This host's public key: what goes into ``BatchSeal/author`` and ``SignedClaim/author``.
     package var author: [UInt8]
     package var sign: @Sendable (_ message: [UInt8]) throws(RuntimeError) -> [UInt8]
     package var verify: @Sendable (_ signature: [UInt8], _ message: [UInt8], _ author: [UInt8]) -> Bool
@@ -29,7 +30,7 @@ package struct SealScheme: Sendable {
                 do {
                     return try key.sign(message)
                 } catch {
-                    throw RuntimeError(.internal, "an operation could not be signed", cause: error)
+                    throw RuntimeError(.internal, "a message could not be signed", cause: error)
                 }
             },
             verify: { signature, message, author in

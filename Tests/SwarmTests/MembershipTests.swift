@@ -15,7 +15,7 @@ import Testing
     {
         Membership(
             node: node, instance: instance(number), facts: MemberFacts(name: "h", version: "1"),
-            authority: .hashing(node), wallClock: wallClock, seed: 7)
+            seals: .hashing(node), wallClock: wallClock, seed: 7)
     }
 
     /// A claim that `node` itself signed.
@@ -23,11 +23,11 @@ import Testing
         _ node: NodeID, _ incarnation: UInt64 = 1000, instance number: UInt64 = 1, isLeaving: Bool = false,
         name: String = "h"
     ) -> SignedClaim {
-        let authority = ClaimAuthority.hashing(node)
+        let seals = SealScheme.hashing(node)
         var claim = SignedClaim(
             node: node, instance: instance(number), incarnation: incarnation, isLeaving: isLeaving,
-            facts: MemberFacts(name: name, version: "1"), author: authority.publicKey, signature: [])
-        claim.signature = authority.sign(claim.message)
+            facts: MemberFacts(name: name, version: "1"), author: seals.author, signature: [])
+        claim.signature = (try? seals.sign(claim.message)) ?? []
         return claim
     }
 
@@ -236,9 +236,9 @@ import Testing
         case 3: claim.isLeaving = false
         case 4:
             // A key that is not this node's, with a good signature of its own.
-            let authority = ClaimAuthority.hashing(Self.third)
-            claim.author = authority.publicKey
-            claim.signature = authority.sign(claim.message)
+            let seals = SealScheme.hashing(Self.third)
+            claim.author = seals.author
+            claim.signature = (try? seals.sign(claim.message)) ?? []
         default: claim = Self.claim(Self.other, 1 << 60)
         }
         let effects = machine.step(.received(.gossip([.own(claim)]), from: Self.peer), now: .seconds(1))
@@ -342,14 +342,14 @@ import Testing
     @Test("Claims signed with Ed25519 are taken, and refused when a byte differs")
     func ed25519() throws {
         let key = try Ed25519.PrivateKey()
-        let authority = ClaimAuthority.ed25519(key)
-        let node = try #require(authority.node(authority.publicKey))
+        let seals = SealScheme.ed25519(key)
+        let node = try #require(seals.node(seals.author))
         let sender = Membership(
             node: node, instance: Self.instance(3), facts: MemberFacts(name: "real", version: "1"),
-            authority: authority, wallClock: 10, seed: 1)
+            seals: seals, wallClock: 10, seed: 1)
         var reader = Membership(
             node: Self.me, instance: Self.instance(1), facts: MemberFacts(name: "h", version: "1"),
-            authority: .ed25519(try Ed25519.PrivateKey()), wallClock: 10, seed: 1)
+            seals: .ed25519(try Ed25519.PrivateKey()), wallClock: 10, seed: 1)
         _ = reader.step(.linked(Self.peer), now: .zero)
         var forged = sender.own
         forged.incarnation += 1

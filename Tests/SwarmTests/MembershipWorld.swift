@@ -81,7 +81,7 @@ struct MembershipWorld {
     private mutating func machine(_ index: Int, started: UInt64) -> Membership {
         Membership(
             node: Self.node(index), instance: InstanceID(Bytes16(high: started, low: UInt64(index))),
-            facts: MemberFacts(name: "host\(index)", version: "1"), authority: .hashing(Self.node(index)),
+            facts: MemberFacts(name: "host\(index)", version: "1"), seals: .hashing(Self.node(index)),
             wallClock: started, seed: random.next(), tuning: tuning)
     }
 
@@ -292,12 +292,12 @@ struct MembershipWorld {
     }
 }
 
-extension ClaimAuthority {
+extension SealScheme {
     /// As good as a signature where nobody attacks, and a thousand times faster.
-    static func hashing(_ node: NodeID) -> ClaimAuthority {
+    static func hashing(_ node: NodeID) -> SealScheme {
         let key = node.bytes.bytes + Array(repeating: 7, count: 16)
-        return ClaimAuthority(
-            publicKey: key, sign: { Self.mark($0, key) }, isValid: { $0 == Self.mark($1, $2) },
+        return SealScheme(
+            author: key, sign: { Self.mark($0, key) }, verify: { $0 == Self.mark($1, $2) },
             node: { $0.count == 32 ? Bytes16($0).map(NodeID.init) : nil })
     }
 

@@ -16,7 +16,7 @@ package struct SwarmSetup: Sendable {
     package var security: SwarmSecurity
     package var transport: any PeerTransport
     package var discovery: any Discovery
-    package var authority: ClaimAuthority
+    package var seals: SealScheme
     /// Where the swarm's key stands, as the last run left it.
     package var rotation: KeyRotation
     package var acceptedKeys: AcceptedKeys
@@ -37,7 +37,7 @@ package struct SwarmSetup: Sendable {
 
     package init(
         node: NodeID, instance: InstanceID, name: String, version: String, security: SwarmSecurity,
-        transport: any PeerTransport, discovery: any Discovery, authority: ClaimAuthority,
+        transport: any PeerTransport, discovery: any Discovery, seals: SealScheme,
         rotation: KeyRotation, acceptedKeys: AcceptedKeys, keepRing: @escaping @Sendable ([UInt8]) async throws -> Void,
         snapshots: any SnapshotSource,
         models: @escaping @Sendable () async -> [String],
@@ -53,7 +53,7 @@ package struct SwarmSetup: Sendable {
         self.security = security
         self.transport = transport
         self.discovery = discovery
-        self.authority = authority
+        self.seals = seals
         self.rotation = rotation
         self.acceptedKeys = acceptedKeys
         self.keepRing = keepRing
@@ -76,7 +76,7 @@ package struct SwarmSetup: Sendable {
 
     func membership(facts: MemberFacts) -> Membership {
         Membership(
-            node: node, instance: instance, facts: facts, authority: authority, wallClock: wallClock(),
+            node: node, instance: instance, facts: facts, seals: seals, wallClock: wallClock(),
             seed: seed &+ 1)
     }
 }

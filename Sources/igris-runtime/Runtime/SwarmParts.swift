@@ -84,20 +84,11 @@ extension SwarmSetup {
                     mdns: settings.mcp.mdns, multicast: settings.mcp.multicast,
                     multicastPort: settings.mcp.multicastPort, seeds: settings.mcp.seeds),
                 macKey: { accepted.discoveryKey(of: $0) }),
-            authority: .ed25519(storage.identity.key), rotation: rotation, acceptedKeys: accepted,
+            seals: .ed25519(storage.identity.key), rotation: rotation, acceptedKeys: accepted,
             keepRing: { try ring.save($0, merge: KeyRotation.merge) }, snapshots: storage.store,
             models: { await models.statuses().filter { $0.state == .ready }.map(\.name) },
             doctor: { await diagnosis.examine($0) },
             consultation: { try await diagnosis.desk.receive($0, from: $1, at: $2, heard: $3) },
             addresses: { ListeningAddresses.current(host: host, port: $0) }, wallClock: wallClock, seed: seed.low)
-    }
-}
-
-extension ClaimAuthority {
-    static func ed25519(_ key: Ed25519.PrivateKey) -> ClaimAuthority {
-        let scheme = SealScheme.ed25519(key)
-        return ClaimAuthority(
-            publicKey: scheme.author, sign: { (try? scheme.sign($0)) ?? [] }, isValid: scheme.verify,
-            node: scheme.node)
     }
 }
