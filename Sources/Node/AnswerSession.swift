@@ -16,8 +16,9 @@ actor AnswerSession {
     private var stream: GenerationStream.AsyncIterator?
     private var first: GenerationEvent?
     private var choice = 0
-    private var text = ""
-    private var question: Dot?
+    /// The answer that is kept, so far.
+    private var message = Message(.assistant, "")
+    private(set) var question: Dot?
     private var isOver = false
     /// How many stores have what was written last of this exchange.
     private(set) var replicas = 0
@@ -64,8 +65,16 @@ actor AnswerSession {
             }
             switch event {
             case .text(let piece):
-                if choice == 0 { text += piece }
+                if choice == 0 { message.text += piece }
                 return .text(choice: choice, piece)
+            case .reasoning(let piece):
+                if choice == 0 { message.reasoning = (message.reasoning ?? "") + piece }
+                return .reasoning(choice: choice, piece)
+            case .toolCall(let piece):
+                if choice == 0 { try message.add(piece) }
+                return .toolCall(choice: choice, piece)
+            case .logprobs(let tokens):
+                return .logprobs(choice: choice, tokens)
             case .finished(let reason, let usage):
                 if choice == 0 { try await keep(reason, usage) }
                 defer {
@@ -110,7 +119,7 @@ actor AnswerSession {
     private func keep(_ reason: FinishReason, _ usage: TokenUsage) async throws {
         guard let destination, let question else { return }
         replicas = try await conversations.recordAnswer(
-            text, outcome: Turn.Outcome(finishReason: reason, usage: usage, model: model), to: question,
+            message, outcome: Turn.Outcome(finishReason: reason, usage: usage, model: model), to: question,
             of: destination)
     }
 }

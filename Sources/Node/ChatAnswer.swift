@@ -4,6 +4,11 @@ package import Core
 package enum ChatEvent: Hashable, Sendable {
     /// The next piece of one of the answers; whole characters, never empty.
     case text(choice: Int, String)
+    /// The next piece of what the model thinks before it answers.
+    case reasoning(choice: Int, String)
+    case toolCall(choice: Int, ToolCallPiece)
+    /// Of the tokens behind the next piece of text.
+    case logprobs(choice: Int, [TokenProbability])
     /// One answer is complete. For the answer that the conversation keeps, its turn is acknowledged by now.
     case finished(choice: Int, reason: FinishReason, usage: TokenUsage)
 }
@@ -31,6 +36,8 @@ package struct ContextReport: Hashable, Sendable {
 package struct ChatAnswer: Sendable {
     /// Nil where nothing is kept.
     package var conversation: ConversationID?
+    /// The turn that is answered, by which every host finds this exchange again; nil where nothing is kept.
+    package var question: Dot?
     /// Seconds since 1970.
     package var created: Int64
     /// The name of the model that answers on this host (the reply echoes the requested one).
@@ -47,11 +54,13 @@ package struct ChatAnswer: Sendable {
     package var replicas: @Sendable () async -> Int
 
     package init(
-        conversation: ConversationID?, created: Int64, model: String, fingerprint: String, servedBy: NodeID,
+        conversation: ConversationID?, question: Dot? = nil, created: Int64, model: String, fingerprint: String,
+        servedBy: NodeID,
         context: ContextReport, events: AsyncThrowingStream<ChatEvent, any Error>,
         replicas: @escaping @Sendable () async -> Int = { 0 }
     ) {
         self.conversation = conversation
+        self.question = question
         self.created = created
         self.model = model
         self.fingerprint = fingerprint

@@ -54,7 +54,7 @@ package actor Conversations {
             throw RuntimeError(
                 .invalidRequest, "messages holds no message of a user; add one with role user", parameter: "messages")
         }
-        guard last.role == .user else {
+        guard last.role != .assistant else {
             throw RuntimeError(
                 .invalidRequest, "the last message is the assistant's; end messages with one of role user",
                 parameter: "messages")
@@ -124,9 +124,8 @@ package actor Conversations {
 
     /// Writes the answer to `question`. Returns once it is safe, with how many stores have it.
     package func recordAnswer(
-        _ text: String, outcome: Turn.Outcome, to question: Dot, of destination: ConversationPlan.Destination
+        _ message: Message, outcome: Turn.Outcome, to question: Dot, of destination: ConversationPlan.Destination
     ) async throws -> Int {
-        let message = Message(.assistant, text)
         var chain = destination.chain
         let turn = Turn(message: message, outcome: outcome, history: chain.advance(over: message))
         let draft = OperationLog.Draft(
@@ -237,7 +236,7 @@ package actor Conversations {
         if request.continuation != .automatic, let given, given != standing {
             destination.turns.append(Turn(message: given))
         }
-        Self.add(fresh, Array(hashes.dropFirst(known)), key: key, to: &destination)
+        Self.add(fresh, Array(hashes.dropFirst(known)), key: key, request.annotation, to: &destination)
         return ConversationPlan(
             destination: destination, instructions: instructions, history: history + fresh.dropLast(),
             new: fresh.suffix(1), replay: nil)
@@ -261,7 +260,7 @@ package actor Conversations {
                 id: id, stream: Self.stream(of: id, owner: caller), owner: caller, isNew: true, dependencies: [],
                 turns: instructions.suffix(1).map { Turn(message: $0) },
                 chain: chain, question: nil)
-            Self.add(dialogue, Self.recognisable(hashes), key: key, to: &destination)
+            Self.add(dialogue, Self.recognisable(hashes), key: key, request.annotation, to: &destination)
             plan.destination = destination
             return plan
         }
@@ -280,7 +279,9 @@ package actor Conversations {
                 if let exchange, exchange.message == dialogue.last { plan.replay = exchange.completeAnswer }
             }
         } else {
-            Self.add(Array(dialogue.dropFirst(known)), Array(hashes.dropFirst(known)), key: key, to: &destination)
+            Self.add(
+                Array(dialogue.dropFirst(known)), Array(hashes.dropFirst(known)), key: key, request.annotation,
+                to: &destination)
         }
         plan.destination = destination
         return plan
@@ -319,7 +320,7 @@ package actor Conversations {
     }
 
     private static func add(
-        _ messages: [Message], _ hashes: [PrefixHash?], key: Bytes16?,
+        _ messages: [Message], _ hashes: [PrefixHash?], key: Bytes16?, _ annotation: JSON?,
         to destination: inout ConversationPlan.Destination
     ) {
         for (index, message) in messages.enumerated() {
@@ -331,6 +332,7 @@ package actor Conversations {
                     usage: TokenUsage(promptTokens: 0, completionTokens: 0, isExact: false), model: "")
             } else if index == messages.count - 1 {
                 turn.requestKey = key
+                turn.annotation = annotation
             }
             destination.turns.append(turn)
         }

@@ -54,18 +54,21 @@ package struct LocalNode: NodeServices {
     private func begin(_ request: ChatRequest, _ caller: Owner, mayStand: inout Bool) async throws -> ChatAnswer {
         let entry = try models.entry(named: request.model)
         let engine = try await entry.engine.describe()
-        try Self.check(request.sampling, against: engine)
+        try EngineFit(engine).check(request)
         let plan = try await plan(request, caller: caller)
         mayStand = plan.destination?.question != nil
         let window = try PromptWindow(
             instructions: plan.instructions, history: plan.history, new: plan.new,
-            maximumTokens: request.maximumTokens, contextLength: engine.contextLength, cost: engine.tokenCost)
+            maximumTokens: request.maximumTokens, contextLength: engine.contextLength, cost: engine.tokenCost,
+            shape: request.shape)
 
         let generation = GenerationRequest(
-            messages: window.messages, maximumTokens: window.maximumTokens, stop: request.stop,
-            sampling: request.sampling)
+            messages: EngineFit(engine).readable(window.messages), maximumTokens: window.maximumTokens,
+            stop: request.stop, sampling: request.sampling, shape: request.shape,
+            affinity: plan.destination?.stream.bytes)
         let events: AsyncThrowingStream<ChatEvent, any Error>
         var replicas: @Sendable () async -> Int = { 0 }
+        var question = plan.destination?.question
         // One answer is stored: a client that wants several gets new ones.
         if let replay = plan.replay, request.choices == 1 {
             events = Self.replaying(replay)
@@ -80,13 +83,15 @@ package struct LocalNode: NodeServices {
                 return entry.engine.generate(generation)
             }
             try await session.start()
+            question = await session.question
             await answers.begin()
             let guardian = AnswerGuard(session, answers)
             events = AsyncThrowingStream { try await guardian.next() }
             replicas = { await session.replicas }
         }
         return ChatAnswer(
-            conversation: plan.destination?.id, created: Int64(wallClock() / 1000), model: entry.name,
+            conversation: plan.destination?.id, question: question, created: Int64(wallClock() / 1000),
+            model: entry.name,
             fingerprint: engine.fingerprint, servedBy: id, context: window.report, events: events,
             replicas: replicas)
     }
@@ -147,24 +152,15 @@ package struct LocalNode: NodeServices {
         }
     }
 
-    /// A field that the engine would ignore is refused by name.
-    private static func check(_ sampling: Sampling, against engine: EngineDescription) throws(RuntimeError) {
-        let set: [(name: String, isSet: Bool)] = [
-            ("temperature", sampling.temperature != nil), ("top_p", (sampling.topP ?? 1) != 1),
-            ("top_k", (sampling.topK ?? 0) != 0), ("min_p", (sampling.minP ?? 0) != 0), ("seed", sampling.seed != nil),
-            ("presence_penalty", (sampling.presencePenalty ?? 0) != 0),
-            ("frequency_penalty", (sampling.frequencyPenalty ?? 0) != 0),
-        ]
-        for field in set where field.isSet && !engine.samplingFields.contains(field.name) {
-            throw RuntimeError(
-                .invalidRequest, "this model's engine (\(engine.kind)) does not support \(field.name); leave it out",
-                parameter: field.name)
-        }
-    }
-
     private static func replaying(_ answer: Transcript.Answer) -> AsyncThrowingStream<ChatEvent, any Error> {
         AsyncThrowingStream { continuation in
-            if !answer.text.isEmpty { continuation.yield(.text(choice: 0, answer.text)) }
+            let message = answer.message
+            if let thoughts = message.reasoning { continuation.yield(.reasoning(choice: 0, thoughts)) }
+            if !message.text.isEmpty { continuation.yield(.text(choice: 0, message.text)) }
+            for (index, call) in message.toolCalls.enumerated() {
+                let whole = ToolCallPiece(index: index, id: call.id, name: call.name, arguments: call.arguments)
+                continuation.yield(.toolCall(choice: 0, whole))
+            }
             continuation.yield(
                 .finished(choice: 0, reason: answer.outcome.finishReason, usage: answer.outcome.usage))
             continuation.finish()

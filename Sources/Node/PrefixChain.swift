@@ -15,7 +15,12 @@ package struct PrefixChain: Sendable {
 
     /// Goes on with one message and returns the hash of the history that ends with it.
     package mutating func advance(over message: Message) -> PrefixHash {
-        let text = Self.trimmed(Array(message.text.utf8))
+        var text = Array(Self.trimmed(Array(message.text.utf8)))
+        // Tool calls are what was said, too; a message without any has the same hash as before there were tools.
+        for call in message.toolCalls {
+            text += [0] + Array(call.id.utf8) + [0] + Array(call.name.utf8) + [0] + Array(call.arguments.utf8)
+        }
+        if let id = message.toolCallID { text += [0] + Array(id.utf8) }
         state = HMACSHA256.authenticate(state + Array(message.role.rawValue.utf8) + [0] + text, key: key)
         return PrefixHash(rawValue: state.prefix(8).reduce(0) { $0 << 8 | UInt64($1) })
     }

@@ -12,9 +12,15 @@ package struct PromptWindow: Sendable {
     ///   single token of an answer.
     package init(
         instructions: [Message], history: [Message], new: [Message], maximumTokens: Int?, contextLength: Int,
-        cost: TokenCost
+        cost: TokenCost, shape: AnswerShape = AnswerShape()
     ) throws(RuntimeError) {
-        let required = cost.tokens(of: instructions + new)
+        // What tools gave back means nothing without the calls, and these nothing without what was asked.
+        let exchange =
+            new.first?.role == .user ? history.endIndex : history.lastIndex { $0.role == .user } ?? history.startIndex
+        let new = history[exchange...] + new
+        let history = Array(history[..<exchange])
+        let tools = cost.tokens(ofBytes: shape.promptBytes)
+        let required = tools + cost.tokens(of: instructions + new)
         guard required < contextLength else {
             throw RuntimeError(
                 .contextLengthExceeded,
@@ -23,7 +29,7 @@ package struct PromptWindow: Sendable {
                 parameter: "messages")
         }
         let asked = max(1, maximumTokens ?? 1_024)
-        let before = cost.tokens(of: instructions)
+        let before = tools + cost.tokens(of: instructions)
         let sizes = history.map(cost.tokens(of:))
         let reserve = max(1, min(asked, contextLength / 4))
         let start = Self.start(
@@ -48,7 +54,7 @@ package struct PromptWindow: Sendable {
         func fit(before end: Int, beside size: Int) {
             guard sum + size > room else { return }
             let target = max(0, room - size) / 2
-            while start < end, sum > target || history[start].role == .assistant {
+            while start < end, sum > target || history[start].role != .user {
                 sum -= sizes[start]
                 start += 1
             }

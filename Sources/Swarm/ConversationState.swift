@@ -113,7 +113,7 @@ package struct ConversationState: Sendable {
         for (dot, turn) in turns where operations[dot]?.kind == .userTurn {
             if let key = turn.requestKey { requests[key, default: []].append(dot) }
         }
-        bytes = operations.keys.reduce(0) { $0 + (turns[$1]?.message.text.utf8.count ?? 0) + 256 }
+        bytes = operations.keys.reduce(0) { $0 + (turns[$1]?.message.promptBytes ?? 0) + 256 }
     }
 
     private mutating func show(_ dot: Dot) {

@@ -16,11 +16,11 @@ package struct Transcript: Sendable {
 
     package struct Answer: Hashable, Sendable {
         package var dot: Dot
-        package var text: String
+        package var message: Message
         package var outcome: Turn.Outcome
 
         /// Whether the model came to its own end.
-        package var isComplete: Bool { outcome.finishReason == .stop || outcome.finishReason == .length }
+        package var isComplete: Bool { outcome.finishReason.isComplete }
     }
 
     package private(set) var exchanges: [Exchange] = []
@@ -35,7 +35,7 @@ package struct Transcript: Sendable {
     package mutating func append(_ turn: Turn, dot: Dot, dependencies: [Dot]) {
         if turn.message.role == .assistant {
             if let outcome = turn.outcome, let question = dependencies.first, let place = places[question] {
-                let answer = Answer(dot: dot, text: turn.message.text, outcome: outcome)
+                let answer = Answer(dot: dot, message: turn.message, outcome: outcome)
                 if let old = exchanges[place].answer, !Self.counts(answer, over: old) { return }
                 exchanges[place].answer = answer
             } else {
@@ -48,21 +48,21 @@ package struct Transcript: Sendable {
             places[dot] = place
             return
         }
-        if turn.message.role == .user { places[dot] = exchanges.count }
+        if turn.message.role != .system { places[dot] = exchanges.count }
         if let key = turn.requestKey { keys[key] = exchanges.count }
         exchanges.append(Exchange(question: dot, message: turn.message, requestKey: turn.requestKey))
     }
 
     private static func counts(_ new: Answer, over old: Answer) -> Bool {
         if new.isComplete != old.isComplete { return new.isComplete }
-        return new.isComplete || new.text.utf8.count >= old.text.utf8.count
+        return new.isComplete || new.message.promptBytes >= old.message.promptBytes
     }
 
     /// The exchange that was asked with `key`.
     package func exchange(requestKey key: Bytes16) -> Exchange? { keys[key].map { exchanges[$0] } }
 
-    /// What a client asked last.
-    package var lastQuestion: Exchange? { exchanges.last { $0.message.role == .user } }
+    /// What a client asked last, or what its tools gave back.
+    package var lastQuestion: Exchange? { exchanges.last { $0.message.role == .user || $0.message.role == .tool } }
 
     /// What is said, without the instructions: an unfinished answer counts as far as it came.
     package var messages: [Message] { Self.said(in: exchanges[...]).map(\.message) }
@@ -79,9 +79,7 @@ package struct Transcript: Sendable {
         var said: [(dot: Dot, message: Message)] = []
         for exchange in exchanges where exchange.message.role != .system {
             said.append((exchange.question, exchange.message))
-            if let answer = exchange.answer, !answer.text.isEmpty {
-                said.append((answer.dot, Message(.assistant, answer.text)))
-            }
+            if let answer = exchange.answer, !answer.message.isEmpty { said.append((answer.dot, answer.message)) }
         }
         return said
     }
@@ -116,13 +114,20 @@ package struct Transcript: Sendable {
         return length
     }
 
-    /// Without the white space around the text, which clients trim.
+    /// Without the white space around the text, which clients trim, and without thoughts, which they do not send again.
     private static func trimmed(_ message: Message) -> Message {
+        var message = message
+        message.reasoning = nil
+        message.text = trimmed(message.text)
+        return message
+    }
+
+    private static func trimmed(_ whole: String) -> String {
         func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0D).contains(byte) }
-        let text = message.text.utf8
-        guard let first = text.first, let last = text.last, isSpace(first) || isSpace(last) else { return message }
+        let text = whole.utf8
+        guard let first = text.first, let last = text.last, isSpace(first) || isSpace(last) else { return whole }
         let rest = text.drop(while: isSpace)
-        guard let end = rest.lastIndex(where: { !isSpace($0) }) else { return Message(message.role, "") }
-        return Message(message.role, String(decoding: rest[...end], as: UTF8.self))
+        guard let end = rest.lastIndex(where: { !isSpace($0) }) else { return "" }
+        return String(decoding: rest[...end], as: UTF8.self)
     }
 }

@@ -3,7 +3,14 @@ import Testing
 
 @Suite struct TurnCodecTests {
     private static func turn(_ random: inout Seeded) -> Turn {
-        var turn = Turn(message: Message(Message.Role.allCases[random.below(3)], random.text(random.below(40))))
+        var turn = Turn(message: Message(Message.Role.allCases[random.below(4)], random.text(random.below(40))))
+        if random.below(3) == 0 { turn.message.reasoning = random.text(random.below(20)) }
+        if random.below(3) == 0 { turn.message.toolCallID = random.text(9) }
+        for _ in 0..<random.below(3) {
+            let arguments = #"{"city":"\#(random.below(100))"}"#
+            turn.message.toolCalls.append(ToolCall(id: random.text(9), name: random.text(5), arguments: arguments))
+        }
+        if random.below(3) == 0 { turn.annotation = ["store": true, "n": .integer(Int64(random.below(9)))] }
         if random.below(2) == 0 { turn.requestKey = Bytes16(high: random.next(), low: random.next()) }
         if random.below(2) == 0 {
             turn.outcome = Turn.Outcome(
@@ -67,7 +74,7 @@ import Testing
         #expect { try TurnCodec.decodeTurn([1, 4] + Array("user".utf8)) } throws: {
             ($0 as? RuntimeError)?.code == .corrupt
         }
-        #expect { try TurnCodec.decodeTurn([1, 4] + Array("tool".utf8) + [2, 0]) } throws: {
+        #expect { try TurnCodec.decodeTurn([1, 6] + Array("oracle".utf8) + [2, 0]) } throws: {
             ($0 as? RuntimeError)?.code == .corrupt
         }
     }

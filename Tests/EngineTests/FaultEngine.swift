@@ -98,6 +98,7 @@ extension AsyncThrowingStream where Element == GenerationEvent, Failure == any E
                 #expect(answer.reason == nil, "one end only")
                 answer.reason = reason
                 answer.usage = usage
+            case .reasoning, .toolCall, .logprobs: Issue.record("nobody asked for that")
             }
         }
         return answer

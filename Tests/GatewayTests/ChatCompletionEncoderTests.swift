@@ -68,14 +68,18 @@ import Testing
     @Test("a whole answer echoes the model and counts the tokens")
     func whole() {
         let usage = TokenUsage(promptTokens: 7, completionTokens: 3, cachedTokens: 0)
-        let json = Self.encoder(omitted: 1).whole([(text: "a", reason: .stop), (text: "b", reason: .length)], usage)
-        #expect(
-            json.text == #"{"id":"chatcmpl-1","object":"chat.completion","created":1700000000,"model":"phi\"3","#
-                + #""system_fingerprint":"recall-q8","choices":["#
-                + #"{"index":0,"message":{"role":"assistant","content":"a","refusal":null},"logprobs":null,"finish_reason":"stop"},"#
-                + #"{"index":1,"message":{"role":"assistant","content":"b","refusal":null},"logprobs":null,"finish_reason":"length"}],"#
-                + #""usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10,"prompt_tokens_details":{"cached_tokens":0}},"#
-                + #""igris":{"context":{"included":3,"omitted":1,"prompt_tokens":7,"context_length":512}}}"#)
+        let choices = [("a", FinishReason.stop), ("b", .length)].map { text, reason in
+            AnswerTally.Choice(message: Message(.assistant, text), logprobs: [], reason: reason)
+        }
+        let json = Self.encoder(omitted: 1).whole(choices, usage)
+        let expected =
+            #"{"id":"chatcmpl-1","object":"chat.completion","created":1700000000,"model":"phi\"3","#
+            + #""system_fingerprint":"recall-q8","choices":["#
+            + #"{"index":0,"message":{"role":"assistant","content":"a","refusal":null},"logprobs":null,"finish_reason":"stop"},"#
+            + #"{"index":1,"message":{"role":"assistant","content":"b","refusal":null},"logprobs":null,"finish_reason":"length"}],"#
+            + #""usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10,"prompt_tokens_details":{"cached_tokens":0}},"#
+            + #""igris":{"context":{"included":3,"omitted":1,"prompt_tokens":7,"context_length":512}}}"#
+        #expect(json.text == expected)
     }
 }
 
@@ -89,7 +93,7 @@ import Testing
         try tally.add(.finished(choice: 1, reason: .length, usage: Self.usage))
         try tally.add(.text(choice: 0, "a"))
         try tally.add(.finished(choice: 0, reason: .stop, usage: Self.usage))
-        #expect(tally.choices.map(\.text) == ["a", "b"])
+        #expect(tally.choices.map(\.message.text) == ["a", "b"])
         #expect(tally.choices.map(\.reason) == [.stop, .length])
         #expect(try tally.usage() == TokenUsage(promptTokens: 7, completionTokens: 4, cachedTokens: 5))
     }

@@ -211,6 +211,7 @@ import Testing
             switch event {
             case .text(let choice, let text): "\(choice) \(text)"
             case .finished(let choice, _, _): "\(choice) ends"
+            default: "something else"
             }
         }
         #expect(choices == ["0 answer 1", "0 ends", "1 answer 2", "1 ends", "2 answer 3", "2 ends"])

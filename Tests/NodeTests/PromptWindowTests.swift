@@ -38,6 +38,34 @@ import Testing
         #expect(window.maximumTokens >= min(reserve, 1_024))
     }
 
+    @Test("What tools gave back stays with the calls and the question, however small the window")
+    func toolResults() throws {
+        let call = ToolCall(id: "1", name: "weather", arguments: "{}")
+        let exchange = [
+            Message(.user, "now"), Message(.assistant, "", toolCalls: [call]), Message(.tool, "rain", toolCallID: "1"),
+        ]
+        let size = Self.cost.tokens(of: exchange)
+        let window = try Self.window(
+            Self.history(9) + exchange.dropLast(), new: exchange.suffix(1), context: size + 10)
+        #expect(window.messages == exchange)
+        #expect(throws: RuntimeError.self) {
+            try Self.window(exchange.dropLast(), new: exchange.suffix(1), context: size)
+        }
+    }
+
+    @Test("The tools take room in the window")
+    func tools() throws {
+        let tool = Tool(name: String(repeating: "t", count: 50))
+        let new = [Message(.user, "now")]
+        let required = Self.cost.tokens(of: new)
+        _ = try Self.window([], context: required + 1)
+        #expect(throws: RuntimeError.self) {
+            try PromptWindow(
+                instructions: [], history: [], new: new, maximumTokens: 1, contextLength: required + 50,
+                cost: Self.cost, shape: AnswerShape(tools: [tool]))
+        }
+    }
+
     @Test("What is left out are whole old exchanges, and they are counted")
     func wholeExchanges() throws {
         let history = Self.history(100)

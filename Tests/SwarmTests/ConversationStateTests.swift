@@ -61,7 +61,7 @@ import Testing
     func unreadable() {
         let first = Fixture.operation(Fixture.dot(1, 1))
         var strange = Fixture.operation(Fixture.dot(1, 2), after: [first.dot])
-        strange.body = [1, 4] + Array("tool".utf8) + [2, 1, 120]
+        strange.body = [1, 6] + Array("oracle".utf8) + [2, 1, 120]
         let last = Fixture.operation(Fixture.dot(1, 3), after: [strange.dot])
         for state in [ConversationState([first, strange, last]), Self.oneByOne([first, strange, last])] {
             #expect(state.dots == [first.dot, last.dot])

@@ -19,7 +19,7 @@ import Testing
             $0.append(Fixture.turn("q", key: Bytes16(high: 1, low: 2)), dot: Fixture.dot(1, 2), dependencies: [])
         }
         #expect(transcript.messages == [Message(.user, "q"), Message(.assistant, "a"), Message(.user, "q")])
-        #expect(transcript.exchange(requestKey: key)?.answer?.text == "a")
+        #expect(transcript.exchange(requestKey: key)?.answer?.message.text == "a")
         #expect(transcript.exchange(requestKey: Bytes16(high: 9, low: 9)) == nil)
     }
 

@@ -13,6 +13,8 @@ package struct Sampling: Hashable, Sendable {
     package var presencePenalty: Double?
     /// -2…2
     package var frequencyPenalty: Double?
+    /// Added to the logits of tokens of the model's own vocabulary, by their number; -100…100
+    package var logitBias: [Int: Double] = [:]
 
     package init(
         temperature: Double? = nil, topP: Double? = nil, topK: Int? = nil, minP: Double? = nil, seed: UInt64? = nil,
@@ -51,6 +53,10 @@ package struct ChatRequest: Sendable {
     package var maximumTokens: Int?
     package var stop: [String]
     package var sampling: Sampling
+    package var shape = AnswerShape()
+    /// What the client's dialect wants back with the stored request, kept beside the question: JSON of the dialect's
+    /// own, nil for nothing.
+    package var annotation: JSON?
     /// How many answers; the first is the one that the conversation keeps.
     package var choices: Int
     /// The client's idempotency key, if it sent one.

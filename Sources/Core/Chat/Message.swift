@@ -5,14 +5,36 @@ package struct Message: Hashable, Sendable {
         case system
         case user
         case assistant
+        /// What a tool gave back for a call of the assistant's.
+        case tool
     }
 
     package var role: Role
     package var text: String
+    /// What a reasoning model thought before its text; never part of a later prompt.
+    package var reasoning: String?
+    /// The tools that the assistant wants called, in order.
+    package var toolCalls: [ToolCall]
+    /// Of a tool's message: which call it answers.
+    package var toolCallID: String?
 
-    package init(_ role: Role, _ text: String) {
+    package init(
+        _ role: Role, _ text: String, reasoning: String? = nil, toolCalls: [ToolCall] = [], toolCallID: String? = nil
+    ) {
         self.role = role
         self.text = text
+        self.reasoning = reasoning
+        self.toolCalls = toolCalls
+        self.toolCallID = toolCallID
+    }
+
+    /// Says nothing and calls nothing.
+    package var isEmpty: Bool { text.isEmpty && toolCalls.isEmpty }
+
+    /// Bytes of what a model reads of it.
+    package var promptBytes: Int {
+        toolCalls.reduce(text.utf8.count) { $0 + $1.name.utf8.count + $1.arguments.utf8.count + $1.id.utf8.count }
+            + (toolCallID?.utf8.count ?? 0)
     }
 }
 
@@ -22,31 +44,18 @@ package enum FinishReason: String, Sendable, CaseIterable {
     case stop
     /// The token limit or the context's end was reached.
     case length
+    /// The model wants tools called and waits for what they give back.
+    case toolCalls = "tool_calls"
     /// The client went away, or the daemon stopped; what had been written by then is kept.
     case aborted
     /// The engine failed in mid-answer; what had been written by then is kept.
     case failed
-}
 
-/// Tokens counted for one answer.
-package struct TokenUsage: Hashable, Sendable {
-    package var promptTokens: Int
-    package var completionTokens: Int
-    /// The part of the prompt that the engine still held from earlier work.
-    package var cachedTokens: Int
-    /// False where the engine does not tell and the counts are our estimate.
-    package var isExact: Bool
-
-    package init(promptTokens: Int, completionTokens: Int, cachedTokens: Int = 0, isExact: Bool = true) {
-        self.promptTokens = promptTokens
-        self.completionTokens = completionTokens
-        self.cachedTokens = cachedTokens
-        self.isExact = isExact
-    }
-
-    /// Never overflows: the counts may come from another program, or from another host's disk.
-    package var totalTokens: Int {
-        let (sum, overflows) = promptTokens.addingReportingOverflow(completionTokens)
-        return overflows ? Int.max : sum
+    /// Whether the model came to its own end.
+    package var isComplete: Bool {
+        switch self {
+        case .stop, .length, .toolCalls: true
+        case .aborted, .failed: false
+        }
     }
 }

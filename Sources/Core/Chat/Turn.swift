@@ -21,14 +21,18 @@ package struct Turn: Hashable, Sendable {
     package var outcome: Outcome?
     /// The keyed hash under which every host recognises the history that ends with this turn, when a client sends it.
     package var history: PrefixHash?
+    /// What the client's dialect wants back with it (``ChatRequest/annotation``): JSON.
+    package var annotation: JSON?
 
     package init(
-        message: Message, requestKey: Bytes16? = nil, outcome: Outcome? = nil, history: PrefixHash? = nil
+        message: Message, requestKey: Bytes16? = nil, outcome: Outcome? = nil, history: PrefixHash? = nil,
+        annotation: JSON? = nil
     ) {
         self.message = message
         self.requestKey = requestKey
         self.outcome = outcome
         self.history = history
+        self.annotation = annotation
     }
 }
 

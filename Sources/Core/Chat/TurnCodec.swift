@@ -11,6 +11,10 @@ package enum TurnCodec {
         static let conversation: UInt8 = 7
         static let owner: UInt8 = 8
         static let history: UInt8 = 9
+        static let reasoning: UInt8 = 10
+        static let toolCalls: UInt8 = 11
+        static let toolCallID: UInt8 = 12
+        static let annotation: UInt8 = 13
     }
 
     package static func encode(_ turn: Turn) -> [UInt8] {
@@ -33,7 +37,29 @@ package enum TurnCodec {
             hash.put(bigEndian: history.rawValue)
             writer.put(field: Field.history, hash.bytes)
         }
+        if let reasoning = turn.message.reasoning { writer.put(field: Field.reasoning, reasoning.utf8) }
+        if !turn.message.toolCalls.isEmpty { writer.put(field: Field.toolCalls, encode(turn.message.toolCalls)) }
+        if let id = turn.message.toolCallID { writer.put(field: Field.toolCallID, id.utf8) }
+        if let annotation = turn.annotation { writer.put(field: Field.annotation, annotation.encoded) }
         return writer.bytes
+    }
+
+    private static func encode(_ calls: [ToolCall]) -> [UInt8] {
+        var writer = ByteWriter()
+        for call in calls {
+            for part in [call.id, call.name, call.arguments] { writer.put(lengthPrefixed: part.utf8) }
+        }
+        return writer.bytes
+    }
+
+    private static func decodeToolCalls(_ bytes: [UInt8]) throws(RuntimeError) -> [ToolCall] {
+        var reader = ByteReader(bytes)
+        var calls: [ToolCall] = []
+        func text() throws(RuntimeError) -> String {
+            String(decoding: try reader.lengthPrefixed(atMost: Limits.operationBodyBytes), as: UTF8.self)
+        }
+        while !reader.isAtEnd { calls.append(ToolCall(id: try text(), name: try text(), arguments: try text())) }
+        return calls
     }
 
     /// Throws ``RuntimeError`` `.corrupt`.
@@ -59,6 +85,10 @@ package enum TurnCodec {
             var reader = ByteReader(hash)
             turn.history = PrefixHash(rawValue: try reader.bigEndian64())
         }
+        if fields[Field.reasoning] != nil { turn.message.reasoning = try fields.text(Field.reasoning) }
+        if let calls = fields[Field.toolCalls] { turn.message.toolCalls = try decodeToolCalls(calls) }
+        if fields[Field.toolCallID] != nil { turn.message.toolCallID = try fields.text(Field.toolCallID) }
+        if let annotation = fields[Field.annotation] { turn.annotation = try? JSON.parse(annotation) }
         return turn
     }
 

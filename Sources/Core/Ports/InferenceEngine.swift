@@ -5,20 +5,37 @@ package struct GenerationRequest: Sendable {
     package var maximumTokens: Int
     package var stop: [String]
     package var sampling: Sampling
+    package var shape: AnswerShape
+    /// The model goes on from exactly this text, without any chat template; `messages` is empty then. Only where the
+    /// engine has ``EngineCapability/rawPrompt``.
+    package var rawPrompt: String?
+    /// Which conversation it is, for an engine that keeps what it has read of one: a hint, the same for every turn.
+    package var affinity: Bytes16?
 
-    package init(messages: [Message], maximumTokens: Int, stop: [String] = [], sampling: Sampling = Sampling()) {
+    package init(
+        messages: [Message], maximumTokens: Int, stop: [String] = [], sampling: Sampling = Sampling(),
+        shape: AnswerShape = AnswerShape(), rawPrompt: String? = nil, affinity: Bytes16? = nil
+    ) {
         self.messages = messages
         self.maximumTokens = maximumTokens
         self.stop = stop
         self.sampling = sampling
+        self.shape = shape
+        self.rawPrompt = rawPrompt
+        self.affinity = affinity
     }
 }
 
-/// What an engine reports while it writes: any number of `text`, then one `finished`.
+/// What an engine reports while it writes: pieces in the order of the answer, then one `finished`.
 package enum GenerationEvent: Hashable, Sendable {
     /// The next piece of the answer: whole characters, without the stop string, never empty.
     case text(String)
-    /// The answer is complete. `reason` is `.stop` or `.length`.
+    /// The next piece of what the model thinks before it answers.
+    case reasoning(String)
+    case toolCall(ToolCallPiece)
+    /// Of the tokens behind the next piece of text.
+    case logprobs([TokenProbability])
+    /// The answer is complete. `reason` is `.stop`, `.length` or `.toolCalls`.
     case finished(reason: FinishReason, usage: TokenUsage)
 }
 
@@ -44,12 +61,40 @@ package struct TokenCost: Hashable, Sendable {
 
     /// The tokens of one message within a prompt.
     package func tokens(of message: Message) -> Int {
-        perMessage + Int((perByte * Double(message.text.utf8.count)).rounded(.up))
+        perMessage + tokens(ofBytes: message.promptBytes)
     }
+
+    /// The tokens of so much text.
+    package func tokens(ofBytes count: Int) -> Int { Int((perByte * Double(count)).rounded(.up)) }
 
     /// The tokens of a whole prompt.
     package func tokens(of messages: [Message]) -> Int {
         messages.reduce(fixed) { $0 + tokens(of: $1) }
+    }
+}
+
+/// What an engine may be able to do beyond writing text in answer to messages.
+package enum EngineCapability: String, Hashable, Sendable, CaseIterable {
+    /// Calls tools, and reads what they gave back.
+    case tools
+    case jsonObject = "json_object"
+    case jsonSchema = "json_schema"
+    case logprobs
+    case logitBias = "logit_bias"
+    case embeddings
+    case rawPrompt = "raw_prompt"
+    /// ``InferenceEngine/countTokens(of:shape:)`` is exact.
+    case tokenCounts = "token_counts"
+}
+
+/// Vectors for texts, in their order.
+package struct Embeddings: Hashable, Sendable {
+    package var vectors: [[Float]]
+    package var promptTokens: Int
+
+    package init(vectors: [[Float]], promptTokens: Int) {
+        self.vectors = vectors
+        self.promptTokens = promptTokens
     }
 }
 
@@ -65,15 +110,19 @@ package struct EngineDescription: Hashable, Sendable {
     /// Names of the sampling fields that the engine honours: `temperature`, `top_p`, `top_k`, `min_p`, `seed`,
     /// `presence_penalty`, `frequency_penalty`. A request that sets another one is refused.
     package var samplingFields: Set<String>
+    /// A request that needs another one is refused by the field's name.
+    package var capabilities: Set<EngineCapability>
 
     package init(
-        kind: String, fingerprint: String, contextLength: Int, tokenCost: TokenCost, samplingFields: Set<String>
+        kind: String, fingerprint: String, contextLength: Int, tokenCost: TokenCost, samplingFields: Set<String>,
+        capabilities: Set<EngineCapability> = []
     ) {
         self.kind = kind
         self.fingerprint = fingerprint
         self.contextLength = contextLength
         self.tokenCost = tokenCost
         self.samplingFields = samplingFields
+        self.capabilities = capabilities
     }
 }
 
@@ -111,6 +160,22 @@ package protocol InferenceEngine: Sendable {
     /// Begins an answer. The stream throws ``RuntimeError``: `.unavailable`, `.overloaded`, `.engineFailed`,
     /// `.timedOut`, `.contextLengthExceeded`, `.invalidRequest`.
     func generate(_ request: GenerationRequest) -> GenerationStream
+    /// One vector for each text. Throws ``RuntimeError`` as ``generate(_:)`` does; `.invalidRequest` where the engine
+    /// makes none.
+    func embed(_ texts: [String]) async throws -> Embeddings
+    /// The tokens of a prompt by the engine's own tokenizer and template; nil where only ``TokenCost`` is known.
+    func countTokens(of messages: [Message], shape: AnswerShape) async throws -> Int?
     /// Ends the children; running answers fail.
     func stop() async
+}
+
+extension InferenceEngine {
+    package func embed(_ texts: [String]) async throws -> Embeddings {
+        let kind = try await describe().kind
+        throw RuntimeError(
+            .invalidRequest, "this model's engine (\(kind)) makes no embeddings; name a model of an engine that does",
+            parameter: "model")
+    }
+
+    package func countTokens(of messages: [Message], shape: AnswerShape) async throws -> Int? { nil }
 }

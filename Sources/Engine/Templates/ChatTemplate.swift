@@ -32,7 +32,7 @@ struct ChatTemplate: Hashable, Sendable {
             switch (message.role, system) {
             case (.system, let turn?): prompt += turn.opening + text + turn.closing
             case (.system, nil): instructions.append(text)
-            case (.user, _):
+            case (.user, _), (.tool, _):
                 prompt += user.opening + (instructions + [text]).joined(separator: "\n\n") + user.closing
                 instructions = []
             case (.assistant, _): prompt += assistant.opening + text + assistant.closing

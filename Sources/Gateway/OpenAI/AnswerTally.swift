@@ -3,7 +3,8 @@ import Node
 
 /// Adds up the events of one answer and sees to it that it is complete.
 struct AnswerTally {
-    private var texts: [String]
+    private var messages: [Message]
+    private var logprobs: [[TokenProbability]]
     private var reasons: [FinishReason?]
     private var usages: [TokenUsage] = []
     private let keepsText: Bool
@@ -11,7 +12,8 @@ struct AnswerTally {
     private(set) var isEmpty = true
 
     init(choices: Int, keepsText: Bool = true) {
-        texts = Array(repeating: "", count: choices)
+        messages = Array(repeating: Message(.assistant, ""), count: choices)
+        logprobs = Array(repeating: [], count: choices)
         reasons = Array(repeating: nil, count: choices)
         self.keepsText = keepsText
     }
@@ -21,12 +23,21 @@ struct AnswerTally {
         isEmpty = false
         switch event {
         case .text(let choice, let text):
-            guard texts.indices.contains(choice) else { throw Self.strange }
-            if keepsText { texts[choice] += text }
+            guard messages.indices.contains(choice) else { throw Self.strange }
+            if keepsText { messages[choice].text += text }
+        case .reasoning(let choice, let text):
+            guard messages.indices.contains(choice) else { throw Self.strange }
+            if keepsText { messages[choice].reasoning = (messages[choice].reasoning ?? "") + text }
+        case .toolCall(let choice, let piece):
+            guard messages.indices.contains(choice) else { throw Self.strange }
+            if keepsText { try messages[choice].add(piece) }
+        case .logprobs(let choice, let tokens):
+            guard logprobs.indices.contains(choice) else { throw Self.strange }
+            if keepsText { logprobs[choice] += tokens }
         case .finished(let choice, let reason, let usage):
             guard reasons.indices.contains(choice) else { throw Self.strange }
             switch reason {
-            case .stop, .length: reasons[choice] = reason
+            case .stop, .length, .toolCalls: reasons[choice] = reason
             case .failed: throw RuntimeError(.engineFailed, "the engine failed in the middle of the answer")
             case .aborted: throw RuntimeError(.unavailable, "the answer was stopped before its end")
             }
@@ -34,8 +45,16 @@ struct AnswerTally {
         }
     }
 
-    var choices: [(text: String, reason: FinishReason)] {
-        zip(texts, reasons).map { (text: $0, reason: $1 ?? .stop) }
+    struct Choice {
+        var message: Message
+        var logprobs: [TokenProbability]
+        var reason: FinishReason
+    }
+
+    var choices: [Choice] {
+        messages.indices.map {
+            Choice(message: messages[$0], logprobs: logprobs[$0], reason: reasons[$0] ?? .stop)
+        }
     }
 
     /// The prompt counts once, however many answers were written to it. Throws unless every answer is complete.

@@ -79,7 +79,7 @@ struct ChatCompletionEncoder {
 
     // MARK: The whole answer
 
-    func whole(_ choices: [(text: String, reason: FinishReason)], _ usage: TokenUsage) -> JSON {
+    func whole(_ choices: [AnswerTally.Choice], _ usage: TokenUsage) -> JSON {
         var object = JSON.Object()
         object["id"] = .string(id)
         object["object"] = "chat.completion"
@@ -90,7 +90,7 @@ struct ChatCompletionEncoder {
             choices.enumerated().map { index, choice in
                 [
                     "index": .integer(Int64(index)),
-                    "message": ["role": "assistant", "content": .string(choice.text), "refusal": nil],
+                    "message": ["role": "assistant", "content": .string(choice.message.text), "refusal": nil],
                     "logprobs": nil,
                     "finish_reason": .string(Self.word(choice.reason)),
                 ]
@@ -128,6 +128,7 @@ struct ChatCompletionEncoder {
     private static func word(_ reason: FinishReason) -> String {
         switch reason {
         case .length: "length"
+        case .toolCalls: "tool_calls"
         case .stop, .aborted, .failed: "stop"
         }
     }

@@ -101,6 +101,8 @@ struct ChatCompletions: Sendable {
             switch event {
             case .text(let choice, let text):
                 try await writer.send(events: encoder.text(text, choice: choice))
+            case .reasoning, .toolCall, .logprobs:
+                break  // Not asked for: ``ChatCompletionRequest`` refuses what leads to them.
             case .finished(let choice, let reason, _):
                 try await writer.send(events: encoder.finish(choice: choice, reason: reason))
             }

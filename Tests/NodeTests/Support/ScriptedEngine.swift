@@ -5,6 +5,7 @@ import Synchronization
 final class ScriptedEngine: InferenceEngine {
     enum Step: Sendable {
         case text(String)
+        case call(ToolCallPiece)
         case finish(FinishReason = .stop)
         case fail(RuntimeError)
         /// The answer goes on when the gate opens.
@@ -27,11 +28,12 @@ final class ScriptedEngine: InferenceEngine {
 
     init(
         contextLength: Int = 4_096, samplingFields: Set<String> = ["temperature", "seed"],
-        cost: TokenCost = TokenCost(perByte: 1, perMessage: 4, fixed: 2, isExact: true)
+        cost: TokenCost = TokenCost(perByte: 1, perMessage: 4, fixed: 2, isExact: true),
+        capabilities: Set<EngineCapability> = []
     ) {
         description = EngineDescription(
             kind: "scripted", fingerprint: "scripted-1", contextLength: contextLength, tokenCost: cost,
-            samplingFields: samplingFields)
+            samplingFields: samplingFields, capabilities: capabilities)
     }
 
     /// The next answer; after the last one it answers `answer N`.
@@ -59,6 +61,7 @@ final class ScriptedEngine: InferenceEngine {
                 for step in steps {
                     switch step {
                     case .text(let text): continuation.yield(.text(text))
+                    case .call(let piece): continuation.yield(.toolCall(piece))
                     case .finish(let reason):
                         continuation.yield(
                             .finished(reason: reason, usage: TokenUsage(promptTokens: 5, completionTokens: 3)))
