@@ -31,6 +31,7 @@ package struct Gateway: Service {
         self.onListening = onListening
         let metrics = GatewayMetrics()
         let link = SwarmLink(door: door)
+        let flow = AnswerFlow(node: node, metrics: metrics, limits: configuration.limits)
         let responder = Responder(
             admission: Admission(
                 hosts: HostRule(allowedHosts: configuration.allowedHosts),
@@ -38,7 +39,7 @@ package struct Gateway: Service {
                     keys: ClientKeys(configuration.keys), network: configuration.networkAccess,
                     allowed: configuration.addressAllowlist),
                 machine: MachineNamesCache(), link: link),
-            chat: ChatCompletions(node: node, metrics: metrics, limits: configuration.limits),
+            chat: ChatCompletions(flow: flow),
             information: Information(node: node, lifecycle: lifecycle, metricsPage: metricsPage, swarm: swarm),
             swarm: swarm.map { [lifecycle] in
                 SwarmResponder(swarm: $0, node: node, lifecycle: lifecycle, limits: configuration.limits)

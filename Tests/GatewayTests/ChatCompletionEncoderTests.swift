@@ -9,52 +9,100 @@ import Testing
         #"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"phi\"3","#
         + #""system_fingerprint":"recall-q8","choices":["#
 
-    private static func encoder(includesUsage: Bool = false, omitted: Int = 0) -> ChatCompletionEncoder {
+    private static func encoder(
+        includesUsage: Bool = false, omitted: Int = 0, choices: Int = 1, toolChoice: ToolChoice = .auto
+    ) -> ChatCompletionEncoder {
         ChatCompletionEncoder(
-            id: "chatcmpl-1", model: "phi\"3", answer: .scripted([], omitted: omitted), includesUsage: includesUsage)
+            id: "chatcmpl-1", model: "phi\"3", answer: .scripted([], omitted: omitted), choices: choices,
+            includesUsage: includesUsage, toolChoice: toolChoice)
     }
 
     private static func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
+    private static let usage = TokenUsage(promptTokens: 7, completionTokens: 2, cachedTokens: 5)
+    private static func finished(_ choice: Int, _ reason: FinishReason) -> ChatEvent {
+        .finished(choice: choice, reason: reason, usage: usage)
+    }
 
     @Test("a stream is the role, the pieces, the reason")
     func chunks() {
-        let encoder = Self.encoder()
+        var encoder = Self.encoder()
         #expect(
-            Self.text(encoder.opening(choice: 0))
+            Self.text(encoder.opening())
                 == Self.head + #"{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"# + "\n\n"
         )
         #expect(
-            Self.text(encoder.text("a\"\n\u{1}é🦊", choice: 2))
+            Self.text(encoder.piece(.text(choice: 2, "a\"\n\u{1}é🦊")))
                 == Self.head + #"{"index":2,"delta":{"content":"a\"\n\u0001é🦊"},"finish_reason":null}]}"# + "\n\n")
         #expect(
-            Self.text(encoder.finish(choice: 0, reason: .stop))
+            Self.text(encoder.piece(.reasoning(choice: 0, "hm")))
+                == Self.head + #"{"index":0,"delta":{"reasoning_content":"hm"},"finish_reason":null}]}"# + "\n\n")
+        #expect(
+            Self.text(encoder.piece(Self.finished(0, .stop)))
                 == Self.head + #"{"index":0,"delta":{},"finish_reason":"stop"}]}"# + "\n\n")
         #expect(
-            Self.text(encoder.finish(choice: 1, reason: .length))
+            Self.text(encoder.piece(Self.finished(1, .length)))
                 == Self.head + #"{"index":1,"delta":{},"finish_reason":"length"}]}"# + "\n\n")
-        #expect(Self.text(ChatCompletionEncoder.end) == "data: [DONE]\n\n")
+        #expect(Self.text(encoder.closing([], Self.usage)) == "data: [DONE]\n\n")
+    }
+
+    @Test("a call's first piece names it, the others carry arguments only, and the reason says so")
+    func calls() {
+        var encoder = Self.encoder()
+        let first = ToolCallPiece(index: 1, id: "call_1", name: "f")
+        #expect(
+            Self.text(encoder.piece(.toolCall(choice: 0, first))) == Self.head
+                + #"{"index":0,"delta":{"tool_calls":[{"index":1,"id":"call_1","type":"function","#
+                + #""function":{"name":"f","arguments":""}}]},"finish_reason":null}]}"# + "\n\n")
+        #expect(
+            Self.text(encoder.piece(.toolCall(choice: 0, ToolCallPiece(index: 1, arguments: "{\"")))) == Self.head
+                + #"{"index":0,"delta":{"tool_calls":[{"index":1,"function":{"arguments":"{\""}}]},"finish_reason":null}]}"#
+                + "\n\n")
+        #expect(Self.text(encoder.piece(Self.finished(0, .toolCalls))).contains(#""finish_reason":"tool_calls""#))
+        var forced = Self.encoder(toolChoice: .named("f"))
+        #expect(Self.text(forced.piece(Self.finished(0, .toolCalls))).contains(#""finish_reason":"stop""#))
+        #expect(Self.text(forced.piece(Self.finished(0, .length))).contains(#""finish_reason":"length""#))
+    }
+
+    private static let probability = TokenProbability(
+        chosen: .init(token: "a", bytes: [97], logprob: -0.5),
+        alternatives: [.init(token: "b", bytes: [98], logprob: -.infinity)])
+    private static let probabilityText =
+        #""logprobs":{"content":[{"token":"a","logprob":-0.5,"bytes":[97],"top_logprobs":"#
+        + #"[{"token":"b","logprob":-9999.0,"bytes":[98]}]}],"refusal":null}"#
+
+    @Test("log-probabilities go with the piece of text that follows, or with the end")
+    func logprobs() {
+        var encoder = Self.encoder()
+        #expect(encoder.piece(.logprobs(choice: 0, [Self.probability])).isEmpty)
+        #expect(
+            Self.text(encoder.piece(.text(choice: 0, "a"))) == Self.head
+                + #"{"index":0,"delta":{"content":"a"},"finish_reason":null,"# + Self.probabilityText + "}]}\n\n")
+        #expect(!Self.text(encoder.piece(.text(choice: 0, "b"))).contains("logprobs"))
+        _ = encoder.piece(.logprobs(choice: 0, [Self.probability]))
+        #expect(Self.text(encoder.piece(Self.finished(0, .stop))).contains(Self.probabilityText))
     }
 
     @Test("with include_usage every chunk has usage null, and the last one has the counts and no choice")
     func usage() {
-        let encoder = Self.encoder(includesUsage: true)
+        var encoder = Self.encoder(includesUsage: true)
         #expect(
-            Self.text(encoder.text("x", choice: 0))
+            Self.text(encoder.piece(.text(choice: 0, "x")))
                 == Self.head + #"{"index":0,"delta":{"content":"x"},"finish_reason":null}],"usage":null}"# + "\n\n")
         #expect(
-            Self.text(encoder.usage(TokenUsage(promptTokens: 7, completionTokens: 2, cachedTokens: 5)))
+            Self.text(encoder.closing([], Self.usage))
                 == Self.head
                 + #"],"usage":{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9,"#
-                + #""prompt_tokens_details":{"cached_tokens":5}}}"# + "\n\n")
+                + #""prompt_tokens_details":{"cached_tokens":5}}}"# + "\n\ndata: [DONE]\n\n")
     }
 
     @Test("what was left out of the prompt is stated once, in the first chunk")
     func omission() {
-        let encoder = Self.encoder(omitted: 4)
+        let chunks = Self.text(Self.encoder(omitted: 4, choices: 2).opening()).split(separator: "\n\n")
         let report = #","igris":{"context":{"included":3,"omitted":4,"prompt_tokens":7,"context_length":512}}}"#
-        #expect(Self.text(encoder.opening(choice: 0)).hasSuffix(report + "\n\n"))
-        #expect(!Self.text(encoder.opening(choice: 1)).contains("igris"))
-        #expect(!Self.text(Self.encoder().opening(choice: 0)).contains("igris"))
+        #expect(chunks.count == 2)
+        #expect(chunks.first?.hasSuffix(report) == true)
+        #expect(chunks.last?.contains("igris") == false)
+        #expect(!Self.text(Self.encoder().opening()).contains("igris"))
     }
 
     @Test("a failure in mid-stream is a chunk with an error object")
@@ -80,6 +128,21 @@ import Testing
             + #""usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10,"prompt_tokens_details":{"cached_tokens":0}},"#
             + #""igris":{"context":{"included":3,"omitted":1,"prompt_tokens":7,"context_length":512}}}"#
         #expect(json.text == expected)
+    }
+}
+
+extension ChatCompletionEncoderTests {
+    @Test("a whole answer that calls tools has no text, and shows thoughts and log-probabilities")
+    func wholeCall() {
+        var message = Message(.assistant, "", reasoning: "hm")
+        message.toolCalls = [ToolCall(id: "call_1", name: "f", arguments: "{}")]
+        let choice = AnswerTally.Choice(message: message, logprobs: [Self.probability], reason: .toolCalls)
+        let text = Self.encoder().whole([choice], Self.usage).text
+        #expect(
+            text.contains(
+                #"{"index":0,"message":{"role":"assistant","content":null,"refusal":null,"reasoning_content":"hm","#
+                    + #""tool_calls":[{"id":"call_1","type":"function","function":{"name":"f","arguments":"{}"}}]},"#
+                    + Self.probabilityText + #","finish_reason":"tool_calls"}"#))
     }
 }
 

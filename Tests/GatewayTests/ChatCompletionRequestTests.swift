@@ -61,6 +61,42 @@ import Testing
             ])
     }
 
+    @Test("tools, the choice among them, and what they gave back arrive in the canonical request")
+    func tools() throws {
+        let request = try Self.decode(
+            #"{"model":"m","messages":[{"role":"user","content":"rain?"},{"role":"assistant","content":null,"#
+                + #""reasoning_content":"hm","tool_calls":[{"id":"call_1","type":"function","function":{"name":"f","arguments":"{}"}}]},"#
+                + #"{"role":"tool","tool_call_id":"call_1","content":""}],"parallel_tool_calls":false,"#
+                + #""tools":[{"type":"function","function":{"name":"f","description":"d","parameters":{"type":"object"},"strict":true}}],"#
+                + #""tool_choice":{"type":"function","function":{"name":"f"}}}"#)
+        #expect(
+            request.chat.messages == [
+                Message(.user, "rain?"),
+                Message(.assistant, "", toolCalls: [ToolCall(id: "call_1", name: "f", arguments: "{}")]),
+                Message(.tool, "", toolCallID: "call_1"),
+            ])
+        let shape = request.chat.shape
+        #expect(shape.tools == [Tool(name: "f", description: "d", parameters: ["type": "object"], isStrict: true)])
+        #expect(shape.toolChoice == .named("f") && shape.parallelToolCalls == false)
+        let free = #""tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"#
+        #expect(try Self.decode(Self.body(free + #""none""#)).chat.shape.toolChoice == .none)
+        #expect(try Self.decode(Self.body(free + #""required""#)).chat.shape.toolChoice == .required)
+    }
+
+    @Test("formats, log-probabilities and biases arrive in the canonical request")
+    func shapes() throws {
+        let request = try Self.decode(
+            Self.body(
+                #""logprobs":true,"top_logprobs":3,"logit_bias":{"5":-100,"6":1.5},"response_format":"#
+                    + #"{"type":"json_schema","json_schema":{"name":"n","schema":{"type":"object"}}}"#))
+        #expect(request.chat.shape.format == .jsonSchema(name: "n", schema: ["type": "object"]))
+        #expect(request.chat.shape.logprobs == 3)
+        #expect(request.chat.sampling.logitBias == [5: -100, 6: 1.5])
+        #expect(try Self.decode(Self.body(#""logprobs":true"#)).chat.shape.logprobs == 0)
+        #expect(
+            try Self.decode(Self.body(#""response_format":{"type":"json_object"}"#)).chat.shape.format == .jsonObject)
+    }
+
     @Test(
         "harmless defaults and unknown fields are accepted",
         arguments: [
@@ -69,7 +105,7 @@ import Testing
             #""top_logprobs":0"#, #""logit_bias":{}"#, #""parallel_tool_calls":true"#, #""reasoning_effort":"low""#,
             #""modalities":["text"]"#, #""audio":null"#, #""service_tier":"auto""#, #""safety_identifier":"x""#,
             #""prompt_cache_key":"x""#, #""made_up":{"a":[1]}"#, #""n":1.0"#, #""temperature":null"#, #""stop":null"#,
-            #""tools":[{"type":"function"}],"tool_choice":"none""#, #""store":true"#, #""metadata":{}"#,
+            #""store":true"#, #""metadata":{}"#, #""reasoning_content":"x""#,
         ])
     func harmless(_ member: String) throws {
         _ = try Self.decode(Self.body(member))
@@ -93,11 +129,23 @@ import Testing
             (#""conversation":"""#, "conversation"), (#""conversation":{}"#, "conversation"),
             (#""conversation":"a b""#, "conversation"), (#""conversation":1"#, "conversation"),
             (#""metadata":{"conversation_id":"ä"}"#, "metadata.conversation_id"),
-            (#""tools":[{"type":"function"}]"#, "tools"), (#""tool_choice":"required""#, "tool_choice"),
-            (#""tool_choice":{"type":"function"}"#, "tool_choice"), (#""functions":[{}]"#, "functions"),
-            (#""function_call":{"name":"f"}"#, "function_call"), (#""logprobs":true"#, "logprobs"),
-            (#""top_logprobs":3"#, "top_logprobs"), (#""logit_bias":{"5":1}"#, "logit_bias"),
-            (#""response_format":{"type":"json_object"}"#, "response_format"),
+            (#""tools":[{"type":"function"}]"#, "tools[0].function"), (#""tools":[1]"#, "tools[0]"),
+            (#""tools":{}"#, "tools"), (#""tools":[{"type":"custom","custom":{}}]"#, "tools[0].type"),
+            (#""tools":[{"type":"function","function":{"name":"a b"}}]"#, "tools[0].function.name"),
+            (#""tools":[{"type":"function","function":{"name":"f","parameters":1}}]"#, "tools[0].function.parameters"),
+            (#""tool_choice":"required""#, "tool_choice"), (#""tool_choice":"always""#, "tool_choice"),
+            (#""tool_choice":{"type":"function"}"#, "tool_choice"), (#""tool_choice":3"#, "tool_choice"),
+            (#""tool_choice":{"type":"function","function":{"name":"g"}}"#, "tool_choice"),
+            (#""parallel_tool_calls":1"#, "parallel_tool_calls"), (#""functions":[{}]"#, "functions"),
+            (#""function_call":{"name":"f"}"#, "function_call"), (#""logprobs":1"#, "logprobs"),
+            (#""top_logprobs":3"#, "top_logprobs"), (#""logprobs":true,"top_logprobs":21"#, "top_logprobs"),
+            (#""logit_bias":{"a":1}"#, "logit_bias"), (#""logit_bias":{"5":101}"#, "logit_bias"),
+            (#""response_format":{"type":"xml"}"#, "response_format.type"),
+            (#""response_format":{"type":"json_schema"}"#, "response_format.json_schema"),
+            (
+                #""response_format":{"type":"json_schema","json_schema":{"name":"n"}}"#,
+                "response_format.json_schema.schema"
+            ),
             (#""response_format":"x""#, "response_format"),
             (#""audio":{"voice":"a"}"#, "audio"), (#""modalities":["text","audio"]"#, "modalities"),
             (#""web_search_options":{"a":1}"#, "web_search_options"),
@@ -118,7 +166,7 @@ import Testing
             (#"{"model":"m","messages":{}}"#, "messages"), (#"{"model":"m","messages":["hi"]}"#, "messages[0]"),
             (#"{"model":"m","messages":[{"content":"hi"}]}"#, "messages[0].role"),
             (#"{"model":"m","messages":[{"role":"boss","content":"hi"}]}"#, "messages[0].role"),
-            (#"{"model":"m","messages":[{"role":"tool","content":"hi"}]}"#, "messages[0].role"),
+            (#"{"model":"m","messages":[{"role":"tool","content":"hi"}]}"#, "messages[0].tool_call_id"),
             (#"{"model":"m","messages":[{"role":"user"}]}"#, "messages[0].content"),
             (#"{"model":"m","messages":[{"role":"user","content":null}]}"#, "messages[0].content"),
             (#"{"model":"m","messages":[{"role":"user","content":7}]}"#, "messages[0].content"),
@@ -133,7 +181,7 @@ import Testing
             ),
             (
                 #"{"model":"m","messages":[{"role":"user","content":"a"},{"role":"assistant","content":null,"tool_calls":[{"id":"1"}]},{"role":"user","content":"b"}]}"#,
-                "messages[1].tool_calls"
+                "messages[1].tool_calls[0].function"
             ),
             (
                 #"{"model":"m","messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}"#,

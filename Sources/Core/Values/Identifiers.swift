@@ -61,6 +61,25 @@ package struct Dot: Hashable, Comparable, Sendable, CustomStringConvertible {
     package static func < (left: Dot, right: Dot) -> Bool {
         (left.origin, left.sequence) < (right.origin, right.sequence)
     }
+
+    /// 56 hexadecimal digits: as a part of an id that clients carry about.
+    package var digits: String {
+        var writer = ByteWriter()
+        writer.put(origin.node.bytes)
+        writer.put(bigEndian: origin.epoch)
+        writer.put(bigEndian: sequence)
+        return writer.bytes.hex
+    }
+
+    /// Nil for anything but the digits of a dot.
+    package init?(digits: some StringProtocol) {
+        guard digits.utf8.count == 56, let bytes = [UInt8](hex: digits) else { return nil }
+        var reader = ByteReader(bytes)
+        guard let node = try? reader.bytes16(), let epoch = try? reader.bigEndian32(),
+            let sequence = try? reader.bigEndian64(), sequence > 0
+        else { return nil }
+        self.init(origin: Origin(node: NodeID(node), epoch: epoch), sequence: sequence)
+    }
 }
 
 /// A conversation's id as clients see it: chosen by them or made here. Not a secret; every access checks the owner.

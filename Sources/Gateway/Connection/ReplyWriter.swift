@@ -74,10 +74,10 @@ final class ReplyWriter: Sendable {
         }
     }
 
-    /// Begins an event stream; `send(events:)` follows, and `finish()` once.
-    func openStream(_ headers: HTTPFields) async throws {
+    /// Begins a stream of events, or of what `type` says; `send(events:)` follows, and `finish()` once.
+    func openStream(_ headers: HTTPFields, type: String = ContentType.eventStream) async throws {
         var headers = headers
-        headers[.contentType] = ContentType.eventStream
+        headers[.contentType] = type
         headers[.cacheControl] = "no-cache"
         // nginx and those who copied it collect a response before they pass it on; this tells them not to.
         headers[.accelBuffering] = "no"

@@ -5,7 +5,7 @@ import Node
 ///
 /// Chunks are put together by hand around a prefix made once: a general encoder costs forty times as much for each
 /// token (platform.md §4).
-struct ChatCompletionEncoder {
+struct ChatCompletionEncoder: AnswerEncoder {
     static let end = Array("data: [DONE]\n\n".utf8)
 
     private let id: String
@@ -14,15 +14,31 @@ struct ChatCompletionEncoder {
     private let model: String
     private let fingerprint: String
     private let includesUsage: Bool
+    private let choices: Int
+    /// The client named the one function to call.
+    private let isForced: Bool
     private let context: ContextReport
-    /// `data: {…,"choices":[{"index":`
+    /// `data: {…,"choices":[`
     private let prefix: [UInt8]
+    /// Log-probabilities that go with the next piece of text, by choice.
+    private var logprobs: [Int: [TokenProbability]] = [:]
 
     /// - Parameter id: the answer's id, the same in every chunk.
-    init(id: String, model: String, answer: ChatAnswer, includesUsage: Bool) {
+    init(_ request: ChatCompletionRequest, answer: ChatAnswer, id: String) {
+        self.init(
+            id: id, model: request.chat.model, answer: answer, choices: request.chat.choices,
+            includesUsage: request.includesUsage, toolChoice: request.chat.shape.toolChoice)
+    }
+
+    init(
+        id: String, model: String, answer: ChatAnswer, choices: Int = 1, includesUsage: Bool = false,
+        toolChoice: ToolChoice = .auto
+    ) {
         self.id = id
         self.model = model
         self.includesUsage = includesUsage
+        self.choices = choices
+        if case .named = toolChoice { isForced = true } else { isForced = false }
         created = answer.created
         fingerprint = answer.fingerprint
         context = answer.context
@@ -39,34 +55,59 @@ struct ChatCompletionEncoder {
     // MARK: Chunks
 
     /// The first chunk of each choice: who speaks. What was left out of the prompt is stated here.
-    func opening(choice: Int) -> [UInt8] {
-        let report = choice == 0 ? omission.map { #","igris":\#($0.text)"# } ?? "" : ""
-        return chunk(choice, #""role":"assistant","content":"""#, finish: "null", more: report)
+    func opening() -> [UInt8] {
+        (0..<choices).flatMap { choice in
+            let report = choice == 0 ? omission.map { #","igris":\#($0.text)"# } ?? "" : ""
+            return chunk(choice, #""role":"assistant","content":"""#, finish: "null", more: report)
+        }
     }
 
-    func text(_ text: String, choice: Int) -> [UInt8] {
-        var bytes = prefix
-        bytes.reserveCapacity(prefix.count + text.utf8.count + 96)
-        bytes.append(contentsOf: #"{"index":"#.utf8)
-        bytes.append(contentsOf: String(choice).utf8)
-        bytes.append(contentsOf: #","delta":{"content":"#.utf8)
-        JSON.write(text, to: &bytes)
-        bytes.append(contentsOf: #"},"finish_reason":null}]"#.utf8)
-        bytes.append(contentsOf: suffix)
-        return bytes
+    mutating func piece(_ event: ChatEvent) -> [UInt8] {
+        switch event {
+        case .text(let choice, let text): return delta(choice, "content", text)
+        case .reasoning(let choice, let text): return delta(choice, "reasoning_content", text)
+        case .toolCall(let choice, let piece):
+            return chunk(choice, #""tool_calls":[\#(Self.json(piece).text)]"#, finish: "null")
+        case .logprobs(let choice, let tokens):
+            logprobs[choice, default: []] += tokens
+            return []
+        case .finished(let choice, let reason, _):
+            // Of tokens behind which no text came.
+            let rest = logprobs.removeValue(forKey: choice).map { #","logprobs":\#(Self.json($0).text)"# } ?? ""
+            return chunk(choice, "", finish: #""\#(word(reason))"\#(rest)"#)
+        }
     }
 
-    func finish(choice: Int, reason: FinishReason) -> [UInt8] {
-        chunk(choice, "", finish: #""\#(Self.word(reason))""#)
-    }
-
-    func usage(_ usage: TokenUsage) -> [UInt8] {
-        prefix + Array(#"],"usage":\#(Self.json(usage).text)}"#.utf8) + Array("\n\n".utf8)
+    func closing(_ choices: [AnswerTally.Choice], _ usage: TokenUsage) -> [UInt8] {
+        (includesUsage ? self.usage(usage) : []) + Self.end
     }
 
     /// The only way to tell a client in mid-stream: its library raises this as an error.
     static func failure(_ error: APIError) -> [UInt8] {
         Array("data: ".utf8) + error.body + Array("\n\n".utf8)
+    }
+
+    private mutating func delta(_ choice: Int, _ name: StaticString, _ text: String) -> [UInt8] {
+        var bytes = prefix
+        bytes.reserveCapacity(prefix.count + text.utf8.count + 96)
+        bytes.append(contentsOf: #"{"index":"#.utf8)
+        bytes.append(contentsOf: String(choice).utf8)
+        bytes.append(contentsOf: #","delta":{""#.utf8)
+        name.withUTF8Buffer { bytes.append(contentsOf: $0) }
+        bytes.append(contentsOf: #"":"#.utf8)
+        JSON.write(text, to: &bytes)
+        bytes.append(contentsOf: #"},"finish_reason":null"#.utf8)
+        if !logprobs.isEmpty, let tokens = logprobs.removeValue(forKey: choice) {
+            bytes.append(contentsOf: #","logprobs":"#.utf8)
+            bytes += Self.json(tokens).encoded
+        }
+        bytes.append(contentsOf: "}]".utf8)
+        bytes.append(contentsOf: suffix)
+        return bytes
+    }
+
+    private func usage(_ usage: TokenUsage) -> [UInt8] {
+        prefix + Array(#"],"usage":\#(usage.json.text)}"#.utf8) + Array("\n\n".utf8)
     }
 
     private func chunk(_ choice: Int, _ delta: String, finish: String, more: String = "") -> [UInt8] {
@@ -90,25 +131,35 @@ struct ChatCompletionEncoder {
             choices.enumerated().map { index, choice in
                 [
                     "index": .integer(Int64(index)),
-                    "message": ["role": "assistant", "content": .string(choice.message.text), "refusal": nil],
-                    "logprobs": nil,
-                    "finish_reason": .string(Self.word(choice.reason)),
+                    "message": choice.message.answerJSON,
+                    "logprobs": choice.logprobs.isEmpty ? nil : Self.json(choice.logprobs),
+                    "finish_reason": .string(word(choice.reason)),
                 ]
             })
-        object["usage"] = Self.json(usage)
+        object["usage"] = usage.json
         if let omission { object["igris"] = omission }
         return .object(object)
     }
 
     // MARK: Parts
 
-    private static func json(_ usage: TokenUsage) -> JSON {
-        [
-            "prompt_tokens": .integer(Int64(usage.promptTokens)),
-            "completion_tokens": .integer(Int64(usage.completionTokens)),
-            "total_tokens": .integer(Int64(usage.totalTokens)),
-            "prompt_tokens_details": ["cached_tokens": .integer(Int64(usage.cachedTokens))],
-        ]
+    /// A piece of a call: its first one says which function.
+    private static func json(_ piece: ToolCallPiece) -> JSON {
+        var object = JSON.Object()
+        object["index"] = .integer(Int64(piece.index))
+        var function = JSON.Object()
+        if let id = piece.id, let name = piece.name {
+            object["id"] = .string(id)
+            object["type"] = "function"
+            function["name"] = .string(name)
+        }
+        function["arguments"] = .string(piece.arguments)
+        object["function"] = .object(function)
+        return .object(object)
+    }
+
+    private static func json(_ tokens: [TokenProbability]) -> JSON {
+        ["content": .array(tokens.map(\.json)), "refusal": nil]
     }
 
     /// Nil when the model saw everything.
@@ -124,12 +175,63 @@ struct ChatCompletionEncoder {
         ]
     }
 
-    /// OpenAI knows no word for an answer that broke off; one never reaches this point (``AnswerTally``).
-    private static func word(_ reason: FinishReason) -> String {
+    /// OpenAI knows no word for an answer that broke off; one never reaches this point (``AnswerTally``). A call that
+    /// the client forced is no reason of the model's own.
+    private func word(_ reason: FinishReason) -> String {
         switch reason {
         case .length: "length"
-        case .toolCalls: "tool_calls"
+        case .toolCalls: isForced ? "stop" : "tool_calls"
         case .stop, .aborted, .failed: "stop"
         }
+    }
+}
+
+extension TokenUsage {
+    /// As chat completions count.
+    var json: JSON {
+        [
+            "prompt_tokens": .integer(Int64(promptTokens)), "completion_tokens": .integer(Int64(completionTokens)),
+            "total_tokens": .integer(Int64(totalTokens)),
+            "prompt_tokens_details": ["cached_tokens": .integer(Int64(cachedTokens))],
+        ]
+    }
+}
+
+extension ToolCall {
+    var json: JSON {
+        [
+            "id": .string(id), "type": "function",
+            "function": ["name": .string(name), "arguments": .string(arguments)],
+        ]
+    }
+}
+
+extension TokenProbability {
+    var json: JSON {
+        guard case .object(var object) = chosen.json else { return nil }
+        object["top_logprobs"] = .array(alternatives.map(\.json))
+        return .object(object)
+    }
+}
+
+extension TokenProbability.Alternative {
+    var json: JSON {
+        [
+            "token": .string(token), "logprob": .number(max(logprob, -9999)),
+            "bytes": .array(bytes.map { .integer(Int64($0)) }),
+        ]
+    }
+}
+
+extension Message {
+    /// An assistant's message as chat completions show it.
+    var answerJSON: JSON {
+        var object = JSON.Object()
+        object["role"] = "assistant"
+        object["content"] = text.isEmpty && !toolCalls.isEmpty ? JSON.null : .string(text)
+        object["refusal"] = .null
+        if let reasoning { object["reasoning_content"] = .string(reasoning) }
+        if !toolCalls.isEmpty { object["tool_calls"] = .array(toolCalls.map(\.json)) }
+        return .object(object)
     }
 }

@@ -14,7 +14,7 @@ extension ChatCompletionRequest {
         guard let last = messages.last, last.role != .assistant else {
             throw fields.refusal("messages", "must not end with an assistant message: there is nothing to answer")
         }
-        guard !last.text.isEmpty else {
+        guard last.role == .tool || !last.text.isEmpty else {
             throw fields.refusal("messages[\(messages.count - 1)].content", "must not be empty: it is what is asked")
         }
         return messages
@@ -26,14 +26,33 @@ extension ChatCompletionRequest {
         case "system", "developer": role = .system
         case "user": role = .user
         case "assistant": role = .assistant
-        case "tool", "function":
-            throw fields.refusal("role", "cannot be a tool's: this version's engines call no tools")
-        default: throw fields.refusal("role", "must be one of system, developer, user, assistant")
+        case "tool": role = .tool
+        default: throw fields.refusal("role", "must be one of system, developer, user, assistant, tool")
         }
-        for name in ["tool_calls", "function_call", "audio"] where asksForSomething(fields.json[name]) {
-            throw fields.refusal(name, "is not supported: this version's engines answer with text only")
+        for name in ["function_call", "audio"] where fields.json[name].asksForSomething {
+            throw fields.refusal(name, "is not supported; calls stand in \"tool_calls\"")
         }
-        return Message(role, try content(fields, role))
+        // Thoughts (`reasoning_content`) are not read: no prompt holds them.
+        var calls: [ToolCall] = []
+        if role == .assistant { calls = try toolCalls(fields) }
+        let text = calls.isEmpty || fields.json["content"] != nil ? try content(fields, role) : ""
+        var message = Message(role, text, toolCalls: calls)
+        if role == .tool { message.toolCallID = try fields.callID("tool_call_id") }
+        return message
+    }
+
+    private static func toolCalls(_ fields: RequestFields) throws(RuntimeError) -> [ToolCall] {
+        var calls: [ToolCall] = []
+        for call in try fields.objects("tool_calls") {
+            guard let function = try call.nested("function") else {
+                throw call.refusal("function", "is required: an object with name and arguments")
+            }
+            calls.append(
+                ToolCall(
+                    id: try call.callID("id"), name: try function.functionName(),
+                    arguments: try function.required("arguments")))
+        }
+        return calls
     }
 
     /// A string, or a list of parts whose texts stand on lines of their own.
@@ -62,46 +81,5 @@ extension ChatCompletionRequest {
     private static func text(_ name: String, of fields: RequestFields) throws(RuntimeError) -> String {
         guard let text = try fields.text(name) else { throw fields.refusal(name, "is required") }
         return text
-    }
-}
-
-extension ChatCompletionRequest {
-    /// Refuses what asks for more than text: answering as if it had not been asked would be a silent lie.
-    static func refuseUnsupported(_ fields: RequestFields) throws(RuntimeError) {
-        let json = fields.json
-        let usesTools = json["tool_choice"]?.string != "none"
-        if asksForSomething(json["tools"]), usesTools { throw unsupported("tools", fields) }
-        if asksForSomething(json["functions"]), json["function_call"]?.string != "none" {
-            throw unsupported("functions", fields)
-        }
-        for name in ["tool_choice", "function_call"] {
-            guard let choice = json[name], choice.string != "none", choice.string != "auto" else { continue }
-            throw unsupported(name, fields)
-        }
-        if let format = json["response_format"], format["type"]?.string != "text" {
-            throw unsupported("response_format", fields)
-        }
-        if try fields.flag("logprobs") == true { throw unsupported("logprobs", fields) }
-        if try fields.integer("top_logprobs", in: 0...20) ?? 0 > 0 { throw unsupported("top_logprobs", fields) }
-        for name in ["logit_bias", "audio", "web_search_options"] where asksForSomething(json[name]) {
-            throw unsupported(name, fields)
-        }
-        if let modalities = json["modalities"], modalities != ["text"], modalities != [] {
-            throw unsupported("modalities", fields)
-        }
-    }
-
-    private static func unsupported(_ name: String, _ fields: RequestFields) -> RuntimeError {
-        fields.refusal(name, "is not supported: this version's engines answer with plain text only")
-    }
-
-    /// Anything but nothing: null, an empty list and an empty object ask for nothing.
-    private static func asksForSomething(_ value: JSON?) -> Bool {
-        switch value {
-        case nil: false
-        case .array(let items): !items.isEmpty
-        case .object(let object): !object.members.isEmpty
-        default: true
-        }
     }
 }

@@ -38,14 +38,7 @@ struct Exchange: Sendable {
         head.headerFields[.transferEncoding] != nil || (head.headerFields[.contentLength] ?? "0") != "0"
     }
 
-    static func newID() -> String { "req_\(random().hex)" }
-
-    /// The random part of an answer's id.
-    static func answerID() -> String { random().hex }
-
-    private static func random() -> [UInt8] {
-        Bytes16(high: UInt64.random(in: .min ... .max), low: UInt64.random(in: .min ... .max)).bytes
-    }
+    static func newID() -> String { "req_\(AnswerID.random())" }
 
     private static func requestID(_ text: String?) -> String? {
         guard let text, (1...128).contains(text.utf8.count),

@@ -1,0 +1,131 @@
+import Core
+import HTTPTypes
+import Logging
+import Node
+
+/// Takes a canonical request to the last byte of its answer, whatever the dialect: waits for the answer to begin,
+/// opens the stream, counts, and tells of failures where they still can be told.
+struct AnswerFlow: Sendable {
+    let node: any NodeServices
+    let metrics: GatewayMetrics
+    let limits: GatewayLimits
+
+    /// Answers on `writer`. An error thrown before the response has begun becomes a plain error reply; later ones are
+    /// told in the stream here.
+    ///
+    /// - Parameter encoder: made once the answer has begun.
+    func answer<Encoder: AnswerEncoder>(
+        _ request: ChatRequest, streams: Bool, to exchange: Exchange, caller: Owner, _ writer: ReplyWriter,
+        encoder: @escaping @Sendable (ChatAnswer) -> Encoder
+    ) async throws {
+        try await exchange.client.whilePresent {
+            if streams {
+                try await stream(request, exchange, caller, writer, encoder)
+            } else {
+                try await writer.send(try await reply(to: request, exchange, caller, encoder))
+            }
+        }
+    }
+
+    // MARK: Whole
+
+    private func reply<Encoder: AnswerEncoder>(
+        to request: ChatRequest, _ exchange: Exchange, _ caller: Owner,
+        _ makeEncoder: @Sendable (ChatAnswer) -> Encoder
+    ) async throws -> Reply {
+        let answer = try await node.answer(request, caller: caller)
+        let encoder = makeEncoder(answer)
+        var collected = AnswerTally(choices: request.choices)
+        do {
+            for try await event in answer.events {
+                if collected.isEmpty { metrics.firstToken(model: answer.model, after: exchange.elapsed) }
+                try collected.add(event)
+            }
+            try Task.checkCancellation()
+            let usage = try collected.usage()
+            metrics.tokens(model: answer.model, usage)
+            var reply = Reply(encoder.whole(collected.choices, usage))
+            // Asked after the last event, when the answer's turn is kept too.
+            reply.headers = reply.headers + (await Self.headers(of: answer))
+            return reply
+        } catch let error where !(error is CancellationError) {
+            // The question is on disk by now. A library that sends it again by itself would only make more work.
+            var failure = APIError(error)
+            failure.headers.append(("x-should-retry", "false"))
+            if let id = answer.conversation { failure.headers.append(("x-conversation-id", id.rawValue)) }
+            throw failure
+        }
+    }
+
+    // MARK: Streamed
+
+    private func stream<Encoder: AnswerEncoder>(
+        _ request: ChatRequest, _ exchange: Exchange, _ caller: Owner, _ writer: ReplyWriter,
+        _ makeEncoder: @Sendable (ChatAnswer) -> Encoder
+    ) async throws {
+        var encoder: Encoder?
+        do {
+            let answer = try await begin(request, caller, writer, Encoder.streamType)
+            var made = makeEncoder(answer)
+            if writer.begun == nil {
+                try await writer.openStream(await Self.headers(of: answer), type: Encoder.streamType)
+            }
+            defer { encoder = made }
+            try await send(answer, request, exchange, writer, &made)
+        } catch let error where writer.begun != nil && !(error is CancellationError) && !exchange.client.isGone {
+            exchange.log.notice("answer broke off", metadata: ["error": "\(error)"])
+            let failure = APIError(error)
+            try await writer.send(events: encoder?.breakingOff(failure) ?? Encoder.failure(failure))
+            try await writer.finish()
+        }
+    }
+
+    /// Waits for the answer to begin, so that a failure before it is a plain error with its own status. Past the
+    /// heartbeat's interval the stream is opened all the same: something on the way might take the silence for death.
+    private func begin(
+        _ request: ChatRequest, _ caller: Owner, _ writer: ReplyWriter, _ type: String
+    ) async throws -> ChatAnswer {
+        try await withThrowingTaskGroup(of: ChatAnswer?.self) { group in
+            group.addTask { try await node.answer(request, caller: caller) }
+            group.addTask {
+                try await Task.sleep(for: limits.heartbeat)
+                return nil
+            }
+            defer { group.cancelAll() }
+            while let first = try await group.next() {
+                if let answer = first { return answer }
+                try await writer.openStream(HTTPFields(), type: type)
+            }
+            throw CancellationError()
+        }
+    }
+
+    private func send<Encoder: AnswerEncoder>(
+        _ answer: ChatAnswer, _ request: ChatRequest, _ exchange: Exchange, _ writer: ReplyWriter,
+        _ encoder: inout Encoder
+    ) async throws {
+        try await writer.send(events: encoder.opening())
+        var tally = AnswerTally(choices: request.choices, keepsText: Encoder.keepsText)
+        for try await event in answer.events {
+            if tally.isEmpty { metrics.firstToken(model: answer.model, after: exchange.elapsed) }
+            try tally.add(event)
+            let bytes = encoder.piece(event)
+            if !bytes.isEmpty { try await writer.send(events: bytes) }
+        }
+        try Task.checkCancellation()
+        let usage = try tally.usage()
+        metrics.tokens(model: answer.model, usage)
+        try await writer.send(events: encoder.closing(tally.choices, usage))
+        try await writer.finish()
+    }
+
+    /// ``HTTPField/Name/replicas`` is what is known when the headers are made: of a stream, how many stores have the
+    /// question.
+    static func headers(of answer: ChatAnswer) async -> HTTPFields {
+        var headers = HTTPFields()
+        headers[.replicas] = "\(await answer.replicas())"
+        headers[.conversationID] = answer.conversation?.rawValue
+        headers[.servedBy] = answer.servedBy.description
+        return headers
+    }
+}
