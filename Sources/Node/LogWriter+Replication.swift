@@ -108,22 +108,29 @@ extension LogWriter {
         perform(effects)
     }
 
+    /// In their order, also where performing one of them steps the machine again: a peer reads messages only in the
+    /// order in which they were encoded.
     func perform(_ effects: [Replication.Effect]) {
-        for effect in effects {
+        performing += effects
+        guard performing.count == effects.count else { return }
+        var next = 0
+        while next < performing.count {
+            let effect = performing[next]
+            next += 1
             switch effect {
             case .send(let bytes, let peer):
                 metrics.bytesSent.increment(by: bytes.count)
                 links[peer]?.send(bytes)
             case .commit(let write):
                 if write.isOwn { isWriting(write) }
-                // The shell's own tasks: they end when the store has answered.
-                Task { await self.commit(write) }
+                accept(write)
             case .read(let read):
                 Task { await self.read(read) }
             case .fetchSnapshot(let peer): tell(.snapshotWanted(from: peer))
             case .notice(let notice): noticed(notice)
             }
         }
+        performing = []
     }
 
     private func noticed(_ notice: Replication.Notice) {
@@ -165,19 +172,46 @@ extension LogWriter {
         step(.read(read, batch))
     }
 
-    private func commit(_ write: Replication.Write) async {
+    /// The ledger sees the writes, and the store gets them, in the order in which they were accepted: an own turn may
+    /// follow one that came before it from elsewhere, and must not be on disk without it.
+    private func accept(_ write: Replication.Write) {
+        accepted.append(write)
+        guard !isPreparing else { return }
+        isPreparing = true
+        // The shell's own tasks: they end when the store has answered. Where nothing must be read first, the commit is
+        // in the store's queue when this call returns.
+        Task.immediate { await self.prepareAccepted() }
+    }
+
+    private func prepareAccepted() async {
+        while !accepted.isEmpty {
+            let write = accepted.removeFirst()
+            let commit: Result<Commit, any Error>
+            do {
+                for stream in ledger.unknown(write.operations) { try await load(stream, for: write) }
+                let prefixes = write.operations.compactMap(Self.prefix(of:))
+                commit = .success(ledger.commit(write, prefixes: prefixes))
+            } catch {
+                commit = .failure(error)
+            }
+            // It is handed over before the next one is looked at; nobody waits here for the disk.
+            Task.immediate { await self.commit(write, commit) }
+        }
+        isPreparing = false
+    }
+
+    private func commit(_ write: Replication.Write, _ prepared: Result<Commit, any Error>) async {
         do {
-            for stream in ledger.unknown(write.operations) { try await load(stream, for: write) }
-            let prefixes = write.operations.compactMap(Self.prefix(of:))
-            let commit = ledger.commit(write, prefixes: prefixes)
+            let commit = try prepared.get()
             let start = ContinuousClock.now
             try await store.commit(commit)
             metrics.commitSeconds.record(duration: ContinuousClock.now - start)
             metrics.written.increment(by: write.operations.count)
             ledger.settled(write.number)
             show(write, commit)
-            step(.stored(write.number))
+            // First: with the next step the next commit is prepared at once, and they need not wait for that.
             if write.isOwn { settle(write, .success(())) }
+            step(.stored(write.number))
         } catch {
             await refused(write, error)
         }
@@ -191,7 +225,7 @@ extension LogWriter {
         isMending = true
         defer { isMending = false }
         do {
-            for stream in ledger.unknown([]) { ledger.load(stream, try await store.operations(of: stream)) }
+            for stream in ledger.unknown([]) { try await load(stream, withHistory: false) }
             try await store.commit(ledger.mending())
             ledger.settled(0)
         } catch {
@@ -214,7 +248,7 @@ extension LogWriter {
     private func load(_ stream: StreamID, for write: Replication.Write) async throws {
         let withHistory = write.operations.contains { $0.stream == stream && $0.kind == .delete }
         do {
-            ledger.load(stream, try await store.operations(of: stream), withHistory: withHistory)
+            try await load(stream, withHistory: withHistory)
         } catch let error as RuntimeError where error.code == .corrupt {
             ledger.load(stream, nil)
         }

@@ -44,6 +44,11 @@ package actor LogWriter {
 
     var machine: Replication?
     var ledger = ConversationLedger()
+    /// The effects that are being performed.
+    var performing: [Replication.Effect] = []
+    /// Writes whose commits are not with the store yet, in their order.
+    var accepted: [Replication.Write] = []
+    var isPreparing = false
     var isMending = false
     var links: [NodeID: Link] = [:]
     var news = LogNews()
@@ -188,8 +193,13 @@ package actor LogWriter {
     }
 
     func load(_ stream: StreamID, withHistory: Bool) async throws {
-        guard !ledger.isLoaded(stream) || withHistory else { return }
-        ledger.load(stream, try await store.operations(of: stream), withHistory: withHistory)
+        while !ledger.isLoaded(stream) || withHistory {
+            let mark = ledger.mark(of: stream)
+            let stored = try await store.operations(of: stream)
+            // Something was written to it meanwhile, and the rows may lack it.
+            guard ledger.mark(of: stream) == mark else { continue }
+            return ledger.load(stream, stored, withHistory: withHistory)
+        }
     }
 
     package func header(of stream: StreamID) async throws -> ConversationHeader? {

@@ -38,6 +38,11 @@ package struct ConversationLedger: Sendable {
         suspects.union(operations.map(\.stream)).filter { !knows($0, for: operations) }.sorted()
     }
 
+    /// Changes whenever something of a stream goes to the store or has arrived there: what was read before may lack it.
+    package func mark(of stream: StreamID) -> [UInt64] {
+        inFlight.filter { $0.value.contains { $0.stream == stream } }.keys.sorted() + [rows[stream]?.lastUse ?? 0]
+    }
+
     /// Takes what the store has of a stream; nil where that cannot be read.
     package mutating func load(_ stream: StreamID, _ stored: [Operation]?, withHistory: Bool = false) {
         if let row = rows[stream], row.history != nil || !withHistory { return }

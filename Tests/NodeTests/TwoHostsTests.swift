@@ -161,6 +161,42 @@ import Testing
         await #expect { _ = try await Self.append(pair.a) } throws: { ($0 as? RuntimeError)?.code == .unavailable }
     }
 
+    @Test("An own turn does not overtake, on its way to the store, what came before it from elsewhere")
+    func inOrder() async throws {
+        let store = MemoryStore(node: Pair.nodes[0])
+        let pair = await Pair.make(store)
+        await pair.link()
+        let (reached, release) = (Gate(), Gate())
+        await store.holdRead(reached: reached, release: release)
+        let theirs = Task { try await Self.append(pair.b, "theirs") }
+        await reached.wait()
+        // The peer's store makes it safe; here it waits.
+        let other = OperationLog.Draft(
+            kind: .userTurn, stream: StreamID(Bytes16(high: 4, low: 4)),
+            body: TurnCodec.encode(Turn(message: Message(.user, "ours"))))
+        let ours = try await pair.a.writer.append(LogWriter.Entry(drafts: [other]))
+        #expect(ours.replicas == 1)
+        #expect(await store.begun == 0)
+        release.open()
+        try await pair.ticking { await pair.agree() }
+        #expect(await store.asked == [try await theirs.value.operations.map(\.dot), ours.operations.map(\.dot)])
+    }
+
+    @Test("What comes from elsewhere does not wait for an own turn's disk")
+    func othersGoOn() async throws {
+        let store = MemoryStore(node: Pair.nodes[0])
+        let pair = await Pair.make(store)
+        await pair.link()
+        let gate = Gate()
+        await store.hold(1, until: gate)
+        #expect(try await Self.append(pair.a).replicas == 1)
+        _ = try await Self.append(pair.b)
+        await store.waitForCommits(1)
+        #expect(await store.begun == 2)
+        gate.open()
+        try await pair.ticking { await pair.agree() }
+    }
+
     // MARK: - Deletion
 
     private static func delete(_ world: World, _ id: String = "default") async throws -> Dot {

@@ -15,6 +15,8 @@ actor MemoryStore: ContextStore {
 
     /// How many commits were written.
     private(set) var commits = 0
+    /// The operations of each commit, in the order in which they were asked for.
+    private(set) var asked: [[Dot]] = []
     /// How many were asked for, also those that are held up or refused.
     private(set) var begun = 0
     private var beginnings = Watchers()
@@ -80,6 +82,7 @@ actor MemoryStore: ContextStore {
     func commit(_ commit: Commit) async throws {
         if let failure { throw failure }
         begun += 1
+        asked.append(commit.operations.map(\.dot))
         let number = begun
         beginnings.reached(begun)
         await holds[number]?.wait()
