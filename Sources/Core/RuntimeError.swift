@@ -27,8 +27,10 @@ package struct RuntimeError: Error, Sendable, CustomStringConvertible {
         case wrongKey = "wrong_key"
         /// Something on this host is set up wrong.
         case configuration
-        /// The system refused an operation (disk full, no permission).
+        /// The system refused an operation (no permission, a failing disk).
         case system
+        /// There is no room on the disk: nothing helps but to make some.
+        case storageFull = "storage_full"
         /// Our own mistake.
         case `internal`
     }

@@ -23,6 +23,13 @@ enum Folder {
         }
     }
 
+    /// Whether it is a folder of this user's that nobody else may write to.
+    static func isOwn(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR && status.st_uid == geteuid()
+            && status.st_mode & 0o022 == 0
+    }
+
     /// Makes a new name in the folder last.
     static func sync(_ path: String) throws(RuntimeError) {
         let descriptor = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
@@ -38,7 +45,7 @@ enum SystemFailure {
     static func error(_ doing: String) -> RuntimeError {
         let code = errno
         let words = strerror(code).map { String(cString: $0) } ?? "error \(code)"
-        return RuntimeError(.system, "cannot \(doing): \(words)")
+        return RuntimeError(code == ENOSPC || code == EDQUOT ? .storageFull : .system, "cannot \(doing): \(words)")
     }
 }
 

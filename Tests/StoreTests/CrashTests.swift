@@ -192,7 +192,7 @@ import Testing
             case .success: model.apply(commit)
             case .failure(let error):
                 failures += 1
-                #expect(size > 100 && error.code == .system && error.message.contains("free space"))
+                #expect(size > 100 && error.code == .storageFull && error.message.contains("free space"))
             }
         }
         #expect(failures == 4 && model.operations.count == 8)

@@ -51,6 +51,8 @@ extension APIError {
         case .modelNotFound: parameter = parameter ?? "model"
         case .contextLengthExceeded: parameter = parameter ?? "messages"
         case .unauthenticated: headers.append(("www-authenticate", "Bearer"))
+        // The libraries of OpenAI would ask again twice, for nothing.
+        case .storageFull: headers.append(("x-should-retry", "false"))
         case .internal: message = "the server made a mistake; its log says more under this request's x-request-id"
         default: break
         }
@@ -71,6 +73,7 @@ extension APIError {
         case .wrongKey: (503, "server_error", "store_locked")
         case .timedOut: (504, "server_error", "timed_out")
         case .engineFailed: (500, "server_error", "engine_failed")
+        case .storageFull: (507, "server_error", "insufficient_storage")
         case .corrupt, .configuration, .system, .internal: (500, "server_error", "server_error")
         }
     }

@@ -8,7 +8,10 @@ enum SQLiteFailure {
         let reason = "\(words), SQLite code \(result)"
         return switch result & 0xFF {
         case SQLITE_FULL:
-            RuntimeError(.system, "the store cannot grow (\(reason)): free space on its disk")
+            RuntimeError(
+                .storageFull,
+                "the disk of the store is full (\(reason)), so nothing more can be kept: free space there, or set "
+                    + "context.max_bytes; with \"store\": false requests are answered without being kept")
         case SQLITE_CORRUPT, SQLITE_NOTADB:
             RuntimeError(
                 .corrupt, "the store is damaged (\(reason)): restore a copy, or move the file away to begin anew")

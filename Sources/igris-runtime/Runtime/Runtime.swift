@@ -26,6 +26,9 @@ struct Runtime {
     func run() async throws {
         // A closed pipe is told by `write`, not by a signal that ends the daemon.
         signal(SIGPIPE, SIG_IGN)
+        // Other daemons do something at these; here a stray one must not be the end.
+        signal(SIGUSR1, SIG_IGN)
+        signal(SIGUSR2, SIG_IGN)
         Self.raiseDescriptorLimit()
         let registry = PrometheusRegistry.start(version: IgrisRuntime.version, descriptions: MetricsPage.descriptions)
         let log = Self.startLog(settings.log)
