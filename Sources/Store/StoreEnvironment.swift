@@ -13,12 +13,24 @@ struct StoreEnvironment: Sendable {
     var idle = Limits.storeIdle
     /// Where this host's signing key lies, and with it the ``EpochMark``; nil where nothing can be compared.
     var identityFolder: String?
+    /// A folder that does not outlive the machine's uptime, for a second ``EpochMark``; nil where there is none.
+    var volatileFolder: String?
     /// Brings a descriptor's file to disk; 0 for success.
     var flush: @Sendable (Int32) -> Int32 = { fdatasync($0) }
 
     static func current() -> StoreEnvironment {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
-        return StoreEnvironment(seconds: UInt64(clamping: time.tv_sec))
+        var environment = StoreEnvironment(seconds: UInt64(clamping: time.tv_sec))
+        environment.volatileFolder = volatileFolder
+        return environment
+    }
+
+    /// In memory: the user's runtime folder, else the one that every Linux has.
+    private static var volatileFolder: String {
+        if let folder = getenv("XDG_RUNTIME_DIR").map({ String(cString: $0) }), folder.hasPrefix("/") {
+            return "\(folder)/igris"
+        }
+        return "/dev/shm/igris-\(geteuid())"
     }
 }

@@ -13,7 +13,9 @@ extension StoreWriter {
         next.runs += 1
         if let folder = environment.identityFolder, !isInMemory {
             // Should the next step fail, the mark is ahead of the store: one epoch more is begun for nothing.
-            try mark(next.epoch, runs: next.runs).save(directory: folder)
+            let mark = mark(next.epoch, runs: next.runs)
+            try mark.save(directory: folder)
+            mark.saveVolatile(folder: environment.volatileFolder)
         }
         try write(next)
         state = next
@@ -41,7 +43,11 @@ extension StoreWriter {
     }
 
     /// The epoch that goes on, or a new one where this host may have numbered operations that are not here: its
-    /// batches reach peers before the disk, so any stop without a goodbye counts.
+    /// batches reach peers before the disk, so any stop without a goodbye counts; so does every start at which nothing
+    /// proves that the whole disk, with all that is said of it, is not an older copy of itself.
+    ///
+    /// A new one takes its number from the clock, where that is ahead: what was numbered after the copy was made may
+    /// have begun new epochs as well, and counting up from the copy's would meet them.
     private func nextEpoch() throws(RuntimeError) -> UInt32 {
         // Nothing will tell the next start which epochs were used, so the clock does.
         if isInMemory { return UInt32(clamping: environment.seconds) }
@@ -54,11 +60,17 @@ extension StoreWriter {
         var agrees = true
         if let mark {
             agrees = mark == self.mark(mark?.epoch ?? 0, runs: state.runs) && mark?.epoch ?? .max <= written
+            agrees = agrees && mark == EpochMark.volatile(folder: environment.volatileFolder, store: ring.store)
         }
         if state.node == node, state.isClean, agrees, written > 0 { return written }
         guard last < UInt32.max else { throw RuntimeError(.corrupt, "this host has used up its epochs") }
-        return last + 1
+        // Nobody has copied what was never written.
+        if last == 0 { return 1 }
+        return max(last + 1, UInt32(clamping: min(environment.seconds, Self.latestClock)))
     }
+
+    /// A clock set wrong must not use up the epochs.
+    private static let latestClock = UInt64(UInt32.max - 1 << 24)
 
     private func recovered(as origin: Origin) -> RecoveredLog {
         let heads = origins.values.filter { $0.sequence > 0 }.map(\.head).sorted { $0.origin < $1.origin }

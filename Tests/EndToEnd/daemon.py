@@ -64,7 +64,7 @@ class Daemon:
 
     def __init__(self, binary: Path, home: Path, config: dict | str | Path, args: list[str], env: dict[str, str]):
         self.binary, self.home, self.args = binary, home, args
-        for folder in ("state", "config", "tmp", "logs"):
+        for folder in ("state", "config", "tmp", "logs", "run"):
             (home / folder).mkdir(parents=True, exist_ok=True)
         if isinstance(config, Path):
             self.config = config
@@ -77,6 +77,7 @@ class Daemon:
             "HOME": str(home),
             "XDG_STATE_HOME": str(home / "state"),
             "XDG_CONFIG_HOME": str(home / "config"),
+            "XDG_RUNTIME_DIR": str(home / "run"),
             "TMPDIR": str(home / "tmp"),
             **env,
         }

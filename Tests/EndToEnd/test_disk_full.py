@@ -8,7 +8,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from daemon import eventually
+from daemon import ECHO, eventually
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_a_507_that_says_what_to_do_and_is_not_asked_again(daemon, small_disk):
-    one = daemon(config={"mcp": {"storage_path": str(small_disk / "contexts.db")}})
+    one = daemon(models=[{**ECHO, "aliases": ["phi3"]}], config={"mcp": {"storage_path": str(small_disk / "contexts.db")}})
     one.ask("Remember: my name is Alice", conversation="talk")
     ballast = small_disk / "ballast"
     with ballast.open("wb", buffering=0) as file:
@@ -55,7 +55,8 @@ def test_a_full_disk_is_a_507_that_says_what_to_do_and_is_not_asked_again(daemon
     assert one.post("Hello", store=False).status_code == 200
     assert one.texts("talk")[0] == "Remember: my name is Alice"
     ballast.unlink()
-    assert "Alice" in one.ask("What is my name?", conversation="talk")
+    one.ask("What is my name?", conversation="talk")
+    assert "What is my name?" in one.texts("talk")
 
 
 def test_signals_for_other_daemons_are_not_the_end(daemon):

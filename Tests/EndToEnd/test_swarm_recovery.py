@@ -69,6 +69,50 @@ def test_a_restored_backup_loses_nothing_and_forks_nothing(swarm, tmp_path, alon
     three.equal()
 
 
+@pytest.mark.parametrize("rebooted", [False, True], ids=["while the machine ran on", "and the machine was off"])
+def test_a_whole_disk_put_back_that_is_written_to_before_it_meets_anyone_forks_nothing(swarm, tmp_path, rebooted):
+    """Everything that lies on the disk agrees with itself: the store, the identity, what is noted beside it."""
+    three = swarm(3)
+    a, b, c = three.hosts
+    for number in range(3):
+        a.hear(f"before {number}", "talk")
+    assert a.stop() == 0
+    copy_of_disk(a, tmp_path / "backup")
+    shutil.copytree(a.home / "state", tmp_path / "state")
+    a.start()
+    three.together()
+    for number in range(3):
+        a.hear(f"after {number}", "talk")
+    three.equal()
+    for host in three.hosts:
+        assert host.stop() == 0
+    # In the same places of the disk, as a disk that is put back as a whole has them.
+    for file in (tmp_path / "backup").iterdir():
+        (a.home / file.name).write_bytes(file.read_bytes())
+    shutil.rmtree(a.home / "state")
+    shutil.copytree(tmp_path / "state", a.home / "state")
+    if rebooted:
+        shutil.rmtree(a.home / "run")
+        (a.home / "run").mkdir()
+    a.start()
+    for number in range(3):
+        a.hear(f"alone {number}", "talk")
+    for host in (b, c):
+        host.start(until=None)
+    for host in (b, c):
+        host.wait_until("/readyz")
+    three.together()
+    three.equal()
+    said = [f"{when} {n}" for when in ("before", "after", "alone") for n in range(3)]
+    for host in three.hosts:
+        texts = host.texts("talk")
+        assert sorted(text for text in texts if text in said) == sorted(said), (host.port, texts)
+        assert texts == a.texts("talk")
+        assert "signed two different streams" not in host.logs()
+    b.hear("and on", "talk")
+    three.equal()
+
+
 def test_a_cloned_disk_is_noticed_and_named(swarm):
     pair = swarm(2)
     a, b = pair.hosts

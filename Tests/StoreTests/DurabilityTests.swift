@@ -119,7 +119,7 @@ import Testing
         #expect(readable.prefix(1).elementsEqual(kept.operations(of: Fixture.stream(1))))
         await store.close()
         let again = try await SQLiteContextStore.opened(sandbox)
-        #expect(try await again.recover().origin.epoch == own.epoch + 1)
+        #expect(try await again.recover().origin.epoch > own.epoch)
         await again.close()
     }
 
