@@ -50,8 +50,8 @@ struct ByteVocabulary: Sendable {
         try Self.refuseMerges(file.strings("tokenizer.ggml.merges") ?? [], into: Set(texts))
 
         var roles: [Message.Role: Int] = [:]
-        for role in Message.Role.allCases { roles[role] = controls["<|\(role.rawValue)|>"] }
-        guard let end = controls["<|end|>"], roles.count == Message.Role.allCases.count else {
+        for role in Self.taught { roles[role] = controls["<|\(role.rawValue)|>"] }
+        guard let end = controls["<|end|>"], roles.count == Self.taught.count else {
             throw .notForBuiltin("it lacks the turn words <|system|>, <|user|>, <|assistant|>, <|end|>")
         }
         self.end = end
@@ -59,6 +59,9 @@ struct ByteVocabulary: Sendable {
         let named = ["eos", "eot", "eom"].compactMap { file.integer("tokenizer.ggml.\($0)_token_id") }
         endings = Set(named + [end] + ["<|endoftext|>"].compactMap { controls[$0] })
     }
+
+    /// The roles that its turns may have. It was taught no tools: what one gave back is a user's turn.
+    private static let taught = [Message.Role.system, .user, .assistant]
 
     /// Turns as phi-3 was taught them: `<|role|>\ntext<|end|>\n`, and at last `<|assistant|>\n`.
     func prompt(_ messages: [Message]) -> [Int] {
@@ -83,7 +86,7 @@ struct ByteVocabulary: Sendable {
 
     private func append(_ role: Message.Role, to tokens: inout [Int]) {
         // `init` made sure that every role has its token.
-        if let token = roles[role] { tokens.append(token) }
+        if let token = roles[role] ?? roles[.user] { tokens.append(token) }
         tokens.append(newline)
     }
 
