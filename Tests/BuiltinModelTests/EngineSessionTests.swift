@@ -56,7 +56,7 @@ struct EngineSessionTests {
         "A wrong member is an error that names it",
         arguments: [
             ("messages", #""messages":[]"#), ("messages", #""messages":"hi""#),
-            ("messages", #""messages":[{"role":"tool","content":"x"}]"#),
+            ("messages", #""messages":[{"role":"robot","content":"x"}]"#),
             ("messages", #""messages":[{"role":"user","content":["x"]}]"#), ("max_tokens", #""max_tokens":0"#),
             ("max_tokens", #""max_tokens":1.5"#), ("max_tokens", #""max_tokens":1e99"#),
             ("temperature", #""temperature":2.1"#), ("temperature", #""temperature":"hot""#),
