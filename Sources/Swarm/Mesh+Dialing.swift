@@ -5,7 +5,8 @@ extension Mesh {
     mutating func sight(_ sighting: Sighting, _ now: Duration) {
         let isOperator = sighting.channel == .seed || sighting.channel == .manual
         let addresses = sighting.addresses.prefix(Limits.memberAddresses).filter { address in
-            (1...65_535).contains(address.port) && !isOwn(address) && (sighting.channel != .peer || address.isNear)
+            (1...65_535).contains(address.port) && !isOwn(address)
+                && (address.isNear || isOperator || sighting.channel != .peer && identity.security == .key)
         }
         guard !addresses.isEmpty, !sighting.isLeaving else { return }
         if let node = sighting.node, let instance = sighting.instance, isDouble(node, instance) {

@@ -4,6 +4,10 @@ internal import Core
 extension Mesh {
     mutating func open(_ number: LinkNumber, _ link: Link, _ now: Duration, _ wallClock: UInt64) {
         links[number] = link
+        guard isWelcome(link) else {
+            if link.isDialed { fail(link.address, LinkFailure(.unreachable, Self.farAdvice), now) }
+            return close(number, now)
+        }
         guard link.isDialed else { return }
         var dialer = dials[link.address]
         if let id = dialer, let sought = entries[id]?.host.node, sought != link.node {
@@ -29,6 +33,16 @@ extension Mesh {
         }
         if isGreeting { close(number, now) } else { greet(number, wallClock) }
     }
+
+    /// An open swarm is everyone's, so it ends with the LAN: who comes from elsewhere is let in only where an operator
+    /// named the address.
+    private func isWelcome(_ link: Link) -> Bool {
+        identity.security == .key || link.address.isNear
+            || entries.values.contains { $0.configured.contains(link.address) }
+    }
+
+    private static let farAdvice =
+        "Its address is no private one, and an open swarm ends with the LAN: use a key instead of mcp.open."
 
     private func holdsLink(_ node: NodeID) -> Bool { usedLink(node) != nil }
     func usedLink(_ node: NodeID) -> LinkNumber? { byNode[node].flatMap { entries[$0]?.host.link } }

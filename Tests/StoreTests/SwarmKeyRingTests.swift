@@ -24,8 +24,24 @@ import Testing
         let first = try Self.resolve(sandbox)
         let second = try Self.resolve(sandbox)
         #expect(first.source == .file && first.root.tag == second.root.tag)
-        #expect(sandbox.names == ["swarm.key"] && Self.mode(sandbox.folder + "/swarm.key") == 0o600)
+        #expect(
+            sandbox.names == ["swarm.key", "swarm.key.unshared"] && Self.mode(sandbox.folder + "/swarm.key") == 0o600)
         #expect(try Self.resolve(Sandbox()).root.tag != first.root.tag)
+    }
+
+    @Test("A key that was made here is this machine's alone until a host of another one is met, a given one never is")
+    func unshared() throws {
+        let sandbox = Sandbox()
+        let first = try Self.resolve(sandbox)
+        #expect(try first.isUnshared && Self.resolve(sandbox).isUnshared)
+        first.markShared()
+        #expect(try !first.isUnshared && !Self.resolve(sandbox).isUnshared)
+
+        let other = Sandbox()
+        #expect(try Self.resolve(other).isUnshared)
+        try SwarmKeyRing.join(SymmetricKey([UInt8](repeating: 4, count: 32)), directory: other.folder)
+        #expect(try !Self.resolve(other).isUnshared)
+        #expect(try !Self.resolve(Sandbox(), configured: [UInt8](repeating: 3, count: 32)).isUnshared)
     }
 
     @Test("A configured key comes before the file, and open mode before both; neither touches the disk")
@@ -81,7 +97,7 @@ import Testing
         #expect(try Self.resolve(sandbox).load() == secret)
         #expect(try Self.resolve(sandbox, configured: [UInt8](repeating: 1, count: 32)).load() == nil)
         let name = try #require(sandbox.names.first { $0.hasSuffix(".ring") })
-        #expect(sandbox.names.count == 2 && Self.mode(sandbox.folder + "/" + name) == 0o600)
+        #expect(sandbox.names.count { $0.hasSuffix(".ring") } == 1 && Self.mode(sandbox.folder + "/" + name) == 0o600)
         let record = Sandbox.read(sandbox.folder + "/" + name)
         #expect(!record.contains(Array(repeating: 0x55, count: 8)))
     }

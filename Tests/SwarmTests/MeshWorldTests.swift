@@ -225,6 +225,30 @@ import Testing
         #expect(world.hosts[0].dials.count == 1)
     }
 
+    @Test(
+        "An open swarm ends with the LAN, unless an operator named the address",
+        arguments: [DiscoveryChannel.mdns, .multicast])
+    func openSwarmStaysNear(channel: DiscoveryChannel) {
+        let far = NetworkAddress(host: "203.0.113.9", port: 8080)
+        for security in [SwarmSecurity.open, .key] {
+            var world = MeshWorld(hosts: 0, seed: 16)
+            let host = world.add(id: 0, security: security)
+            world.say(.sighted(Sighting(channel: channel, addresses: [far], node: MeshWorld.node(5))), at: host)
+            world.run(for: .seconds(30))
+            #expect(world.hosts[host].dials.isEmpty == (security == .open))
+            var mesh = world.hosts[host].mesh
+            let effects = mesh.step(
+                .opened(LinkNumber(900), node: MeshWorld.node(6), swarm: MeshWorld.home, address: far, isDialed: false),
+                now: .seconds(31), wallClock: 0)
+            #expect(effects.contains(.close(LinkNumber(900))) == (security == .open))
+        }
+        var world = MeshWorld(hosts: 0, seed: 17)
+        let host = world.add(id: 0, security: .open)
+        world.say(.sighted(Sighting(channel: .seed, addresses: [far])), at: host)
+        world.run(for: .seconds(1))
+        #expect(world.hosts[host].dials.count == 1)
+    }
+
     @Test("Idle, a link carries a ping every half minute")
     func idle() {
         var world = MeshWorld(hosts: 2, seed: 13)

@@ -40,7 +40,7 @@ package struct DoctorSubject: Sendable {
     package var security: SwarmSecurity
     /// Where the swarm's key came from, in words; nil where that is not known.
     package var keySource: String?
-    /// The key was made on this machine and nobody gave it: no other machine has it.
+    /// The key was made on this machine, and no host of another one was ever met with it.
     package var isKeyOfThisMachineOnly: Bool
     /// `auth.ip_allowlist`; empty lets all in.
     package var addressAllowlist: [String]
@@ -71,6 +71,10 @@ package struct DoctorSubject: Sendable {
 extension DoctorSubject {
     var peers: [HostReport] { daemon?.hosts.filter { !$0.isSelf } ?? [] }
     var linkedPeers: [HostReport] { peers.filter { $0.state == .alive || $0.state == .suspect } }
+    /// Those that should answer and do not, or not yet: whether they can be connected to is worth a try.
+    var silentPeers: [HostReport] {
+        peers.filter { [.connecting, .unreachable, .suspect, .dead].contains($0.state) }
+    }
     func status(_ channel: DiscoveryChannel) -> DiscoveryStatus? {
         daemon?.channels.first { $0.channel == channel }
     }

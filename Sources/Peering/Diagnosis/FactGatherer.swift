@@ -216,7 +216,7 @@ struct FactGatherer: Sendable {
     }
 
     private func tryPeers() async -> [(host: HostReport, outcome: ConnectOutcome)] {
-        let hosts = subject.peers.filter { [.connecting, .unreachable, .dead].contains($0.state) }
+        let hosts = subject.silentPeers
             .filter { ScopedAddress($0.address.host) != nil }.prefix(Self.mostTried)
         let outcomes = await ConnectProbe.connect(to: hosts.map(\.address))
         return zip(hosts, outcomes).map { (host: $0, outcome: $1) }

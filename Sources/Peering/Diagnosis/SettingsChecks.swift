@@ -43,13 +43,15 @@ enum SettingsChecks {
         let check = Finding("key.source", "The swarm key is shared")
         guard subject.security == .key else { return check.ok("an open swarm has no key of its own") }
         let source = subject.keySource ?? "a source that was not told"
-        return subject.isKeyOfThisMachineOnly
-            ? check.warn(
-                "the key comes from \(source): it was made here, and no other machine has it",
-                fix:
-                    "on the other machine run `igris-runtime swarm join KEY` with the key that `igris-runtime swarm key`"
-                    + " prints here, or set the same MCP_ENCRYPTION_KEY on both")
-            : check.ok("the key comes from \(source)")
+        guard subject.isKeyOfThisMachineOnly else { return check.ok("the key comes from \(source)") }
+        let finding =
+            "the key comes from \(source): it was made here, and no host of another machine was met with it yet"
+        // Instances of one machine are a swarm in good order.
+        guard subject.linkedPeers.isEmpty else { return check.ok(finding) }
+        return check.warn(
+            finding,
+            fix: "on the other machine run `igris-runtime swarm join KEY` with the key that `igris-runtime swarm key "
+                + "--reveal` prints here, or set the same MCP_ENCRYPTION_KEY on both")
     }
 
     static func openSwarm(_ subject: DoctorSubject, _ facts: LocalFacts) -> DiagnosticCheck {

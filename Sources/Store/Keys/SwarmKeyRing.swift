@@ -1,5 +1,6 @@
 package import Core
 package import Cryptography
+import Glibc
 
 /// The swarm key of this host, and the file in which rotations keep what followed it (swarm.md §11).
 ///
@@ -9,6 +10,8 @@ package import Cryptography
 package struct SwarmKeyRing: Sendable {
     package static let fileName = "swarm.key"
     static let replacedFileName = "swarm.key.old"
+    /// Beside a key that was made here, until a host of another machine was met with it: holds the key's public tag.
+    static let unsharedFileName = "swarm.key.unshared"
     /// Keys, hosts seen and hosts denied: far below this.
     static let ringBytes = 4 * 1024 * 1024
 
@@ -45,9 +48,11 @@ package struct SwarmKeyRing: Sendable {
                 source: .configured, root: try keys { () throws(CryptographyError) in try SwarmKeys(configured) },
                 directory)
         }
+        let isNew = try KeyFile.load(directory: directory, name: fileName) == nil
         let key = try KeyFile.loadOrCreate(directory: directory, name: fileName)
-        return SwarmKeyRing(
-            source: .file, root: try keys { () throws(CryptographyError) in try SwarmKeys(key) }, directory)
+        let root = try keys { () throws(CryptographyError) in try SwarmKeys(key) }
+        if isNew { try PrivateFile.replace(directory: directory, name: unsharedFileName, with: root.tag) }
+        return SwarmKeyRing(source: .file, root: root, directory)
     }
 
     private init(source: Source, root: SwarmKeys, _ directory: String) {
@@ -65,7 +70,19 @@ package struct SwarmKeyRing: Sendable {
             try PrivateFile.replace(directory: directory, name: replacedFileName, with: old.reveal())
         }
         try PrivateFile.replace(directory: directory, name: fileName, with: key.reveal())
+        // The new one was given by somebody.
+        unlink("\(directory)/\(unsharedFileName)")
     }
+
+    /// The key was made on this machine, and no host of another one was ever met with it.
+    package var isUnshared: Bool {
+        guard source == .file else { return false }
+        // What cannot be read says nothing.
+        return (try? PrivateFile.read(directory: directory, name: Self.unsharedFileName, atMost: 64)) == root.tag
+    }
+
+    /// A host of another machine was met.
+    package func markShared() { unlink("\(directory)/\(Self.unsharedFileName)") }
 
     // MARK: - The ring
 

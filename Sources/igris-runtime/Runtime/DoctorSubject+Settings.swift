@@ -12,7 +12,7 @@ extension DoctorSubject {
             isEnabled: settings.mcp.enabled, mdns: settings.mcp.mdns, multicast: settings.mcp.multicast,
             multicastPort: settings.mcp.multicastPort, seeds: settings.mcp.seeds, host: settings.server.host,
             port: settings.server.port, security: settings.mcp.open ? .open : .key,
-            keySource: ring?.origin(in: settings, folder: folder), isKeyOfThisMachineOnly: false,
+            keySource: ring?.origin(in: settings, folder: folder), isKeyOfThisMachineOnly: ring?.isUnshared == true,
             addressAllowlist: settings.auth.ipAllowlist.map(\.description), daemon: daemon)
     }
 }

@@ -114,7 +114,11 @@ import Testing
             subject.mdns = false
             subject.multicast = false
         },
-        Case("a key nobody else has", "key.source", .warn) { subject, _ in subject.isKeyOfThisMachineOnly = true },
+        Case("a key nobody else has", "key.source", .warn, also: ["peers.linked"]) { subject, facts in
+            subject.isKeyOfThisMachineOnly = true
+            subject.daemon?.hosts.removeAll { !$0.isSelf }
+            facts.answers = []
+        },
         Case("an open swarm", "key.open", .warn) { subject, _ in subject.security = .open },
         Case("an allowlist without the peer", "settings.allowlist", .warn) { subject, _ in
             subject.addressAllowlist = ["10.0.0.0/8"]
@@ -280,6 +284,12 @@ import Testing
                 #expect(check.fix?.isEmpty == false, "\(check.id)")
             }
         }
+    }
+
+    @Test func `Connections are tried to all that are silent, suspects among them`() {
+        var (subject, _) = Self.healthy
+        subject.daemon?.hosts = HostReport.State.allCases.enumerated().map { Self.host(UInt64($0) + 1, $1) }
+        #expect(subject.silentPeers.map(\.state) == [.suspect, .dead, .connecting, .unreachable])
     }
 
     @Test func `The real machine is examined with a daemon and without`() async throws {
