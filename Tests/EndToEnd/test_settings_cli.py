@@ -161,6 +161,36 @@ def test_without_a_daemon_commands_say_so_and_end_with_69(run, command):
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    "host, words",
+    [("203.0.113.7", "is not an address of this machine"), ("nobody.invalid", "is no name that this machine knows")],
+)
+def test_an_address_that_is_none_of_this_machine_is_named(run, tmp_path, host, words):
+    config = tmp_path / "config.json5"
+    config.write_text("{mcp: {mdns: false, multicast: false}}")
+    done = run("--config", str(config), "--host", host, "--port", str(free_port()))
+    assert done.returncode == 78 and host in done.stderr and words in done.stderr, done.stderr
+    assert "server.host" in done.stderr and "Error:" not in done.stderr
+
+
+@pytest.mark.parametrize("path", ["/proc/nowhere/contexts.db", "/sys/contexts.db"])
+def test_a_store_that_cannot_be_made_is_named_with_its_place(run, tmp_path, path):
+    config = tmp_path / "config.json5"
+    config.write_text(json.dumps({"mcp": {"storage_path": path, "mdns": False, "multicast": False}}))
+    done = run("--config", str(config), "--port", str(free_port()))
+    assert done.returncode == 1, done.stderr
+    assert path in done.stderr and "mcp.storage_path" in done.stderr, done.stderr
+
+
+def test_keys_that_cannot_be_kept_are_named_with_their_place(run, tmp_path):
+    config = tmp_path / "config.json5"
+    config.write_text("{mcp: {mdns: false, multicast: false}}")
+    for verb in (["--port", str(free_port())], ["swarm", "key"], ["swarm", "join", "5eed" * 16]):
+        done = run(*verb, "--config", str(config), env={"XDG_STATE_HOME": "/proc/nowhere"})
+        assert done.returncode in (1, 78), done.stderr
+        assert "/proc/nowhere/igris" in done.stderr and "XDG_STATE_HOME" in done.stderr, done.stderr
+
+
 def test_a_taken_port_is_named(run, tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -3,8 +3,11 @@
 import json
 import os
 import re
+import signal
+import socket
 import stat
 import subprocess
+import sys
 
 import pytest
 
@@ -69,6 +72,54 @@ def test_what_is_no_key_is_refused(idle, key):
     refused = run(idle, "swarm", "join", "-", input=key)
     assert refused.returncode == 78 and "too short" in refused.stderr
     assert run(idle, "swarm", "key", "--reveal").stdout == before
+
+
+@pytest.mark.parametrize("key", [KEY[:-1], KEY + "0", KEY[:30] + "o" + KEY[31:], KEY + KEY[:6]])
+def test_a_key_that_was_not_copied_whole_is_refused(idle, key):
+    before = run(idle, "swarm", "key", "--reveal").stdout
+    refused = run(idle, "swarm", "join", key)
+    assert refused.returncode == 78 and "64 hexadecimal digits" in refused.stderr and "copy it again" in refused.stderr
+    assert key not in refused.stderr
+    assert run(idle, "swarm", "key", "--reveal").stdout == before
+
+
+def test_what_answers_and_is_no_daemon_is_told_so(idle):
+    web = "import http.server as h; h.HTTPServer(('127.0.0.1', {port}), h.SimpleHTTPRequestHandler).serve_forever()"
+    talker = (
+        "import socket; s = socket.create_server(('127.0.0.1', {port}))\n"
+        "while True: c = s.accept()[0]; c.sendall(b'SSH-2.0-OpenSSH_9.2\\r\\n'); c.recv(4096); c.close()")
+    for program, words in ((web, "does not speak as igris-runtime does"), (talker, "does not speak HTTP")):
+        port = free_port()
+        process = subprocess.Popen(
+            [sys.executable, "-c", program.format(port=port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            wait_for_port(port)
+            done = run(idle, "status", "--port", str(port))
+            assert done.returncode == 69 and words in done.stderr, done.stderr
+        finally:
+            process.kill()
+            process.wait()
+
+
+def wait_for_port(port: int) -> None:
+    def is_open() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return True
+        except OSError:
+            return False
+
+    eventually("somebody listens", is_open)
+
+
+def test_a_daemon_that_stands_still_is_not_waited_for(daemon):
+    host = daemon(models=[ECHO])
+    os.kill(host.pid, signal.SIGSTOP)
+    try:
+        done = run(host, "status", "--port", str(host.port))
+        assert done.returncode == 69 and "has not answered" in done.stderr
+    finally:
+        os.kill(host.pid, signal.SIGCONT)
 
 
 def test_an_open_host_has_no_key(daemon):
@@ -169,6 +220,61 @@ def test_nobody_is_evicted_by_a_name_that_fits_no_one(daemon):
     assert done.returncode == 64 and "igris-runtime peers" in done.stderr
     own = json.loads(run(host, "swarm", "status", "--json", "--port", str(host.port)).stdout)["id"]
     assert run(host, "swarm", "evict", own, "--port", str(host.port)).returncode == 64
+
+
+def three_of_one_name(daemon) -> list[Daemon]:
+    """Instances of one user on one machine, none of which has a name of its own."""
+    hosts = [daemon(models=[ECHO])]
+    for number in (2, 3):
+        state = {"XDG_STATE_HOME": str(hosts[0].home / "state")}
+        hosts.append(daemon(models=[ECHO], home=f"home{number}", env=state))
+
+    def alive(host) -> int:
+        page = json.loads(run(host, "peers", "--json", "--port", str(host.port)).stdout)
+        return sum(peer["state"] == "alive" for peer in page["peers"])
+
+    eventually("all see all", lambda: all(alive(host) == 3 for host in hosts))
+    return hosts
+
+
+def test_hosts_of_one_name_are_told_apart_everywhere(daemon):
+    one, two, three = three_of_one_name(daemon)
+    where = ["--port", str(one.port)]
+    ids = [json.loads(run(host, "status", "--json", "--port", str(host.port)).stdout)["id"] for host in (one, two, three)]
+    shown = run(one, "peers", *where).stdout
+    assert all(f"{node[:12]} " in shown for node in ids), shown
+    assert all(f":{host.port} " in shown for host in (one, two, three)), shown
+    # A conversation's deletion names each of them.
+    assert run(one, "chat", "-c", "office", "hello", *where).returncode == 0
+    deleted = run(one, "conv", "rm", "office", "--wait", "10", *where).stdout
+    assert all(node[:12] in deleted for node in ids), deleted
+    name = json.loads(run(one, "status", "--json", *where).stdout)["swarm"]["name"]
+    # The name is two others': which one is meant has to be said, and the words say how.
+    refused = run(one, "swarm", "evict", name, *where)
+    assert refused.returncode == 64 and "2 hosts are called" in refused.stderr, refused.stderr
+    assert all(node[:12] in refused.stderr for node in ids[1:]), refused.stderr
+    evicted = run(one, "swarm", "evict", ids[2][:12], *where)
+    assert evicted.returncode == 0 and evicted.stdout.startswith(f"evicted {name} ({ids[2]})"), evicted.stderr
+
+
+def test_a_host_is_evicted_by_its_name(daemon):
+    one = daemon(models=[ECHO], config={"node": {"name": "attic"}})
+    state = {"XDG_STATE_HOME": str(one.home / "state")}
+    two = daemon(models=[ECHO], config={"node": {"name": "Old laptop"}}, home="two", env=state)
+    where = ["--port", str(one.port)]
+
+    def rows() -> dict[str, str]:
+        page = json.loads(run(one, "peers", "--json", *where).stdout)
+        return {peer["name"]: peer["state"] for peer in page["peers"] + page["others"]}
+
+    eventually("they are linked", lambda: rows().get("Old laptop") == "alive")
+    done = run(one, "swarm", "evict", "Old laptop", *where)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("evicted Old laptop (") and "key rotation" in done.stdout
+    eventually("it is out", lambda: rows().get("Old laptop") == "evicted")
+    eventually("it says so", lambda: "evicted" in run(two, "status", "--port", str(two.port)).stdout)
+    # Once more: it is out already, which is no failure.
+    assert run(one, "swarm", "evict", "Old laptop", *where).returncode == 0
 
 
 def test_two_on_one_machine_see_each_other_and_rotate_the_key(daemon):

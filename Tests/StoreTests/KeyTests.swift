@@ -91,6 +91,16 @@ import Testing
     }
 
     @Test(
+        "Digits that were not copied whole are no passphrase",
+        arguments: [(63, 0), (65, 0), (60, 0), (72, 0), (64, 1), (64, 4)])
+    func miscopied(count: Int, strange: Int) {
+        let text = String(repeating: "o", count: strange) + String(repeating: "5e", count: 40).prefix(count - strange)
+        let error = #expect(throws: RuntimeError.self) { try SwarmKeyText.parse(text) }
+        #expect(error?.code == .configuration && error?.message.contains(text) == false)
+        #expect(error?.message.contains("copy it again") == true)
+    }
+
+    @Test(
         "Text too short to be a key is refused without being shown",
         arguments: ["", "     ", "hunter2-abc", "  short key  "])
     func tooShort(text: String) {

@@ -16,6 +16,11 @@ package enum SwarmKeyText {
         let text = trimmed(text)
         if text.utf8.count == 64, let bytes = [UInt8](hex: text) { return SymmetricKey(bytes) }
         if let bytes = base64(text) { return SymmetricKey(bytes) }
+        if let mistake = miscopied(text) {
+            throw RuntimeError(
+                .configuration,
+                "the encryption key looks like 64 hexadecimal digits, but \(mistake): copy it again, whole")
+        }
         guard text.count >= shortestPassphrase else {
             throw RuntimeError(
                 .configuration,
@@ -35,6 +40,17 @@ package enum SwarmKeyText {
         let rest = text.utf8.drop(while: isSpace)
         let count = rest.count - rest.reversed().prefix(while: isSpace).count
         return String(decoding: rest.prefix(count), as: UTF8.self)
+    }
+
+    /// What is wrong with digits that were not copied whole. Taken for a passphrase they would be another swarm's key,
+    /// without a word. Nil for anything that is no such thing.
+    private static func miscopied(_ text: String) -> String? {
+        let isHexadecimal = { (byte: UInt8) in [UInt8](hex: String(decoding: [byte, byte], as: UTF8.self)) != nil }
+        let count = text.utf8.count
+        let strange = text.utf8.count { !isHexadecimal($0) }
+        if strange == 0, (56...72).contains(count) { return "there are \(count)" }
+        if count == 64, strange <= 4 { return "\(strange) of them are none" }
+        return nil
     }
 
     /// The 32 bytes of 44 characters in the standard alphabet; nil for anything else.

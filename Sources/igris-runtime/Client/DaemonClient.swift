@@ -82,8 +82,29 @@ struct DaemonClient {
         return host.isEmpty ? nil : (String(host), port)
     }
 
-    /// The whole reply.
-    func send(_ method: Method, _ path: String, json: JSON? = nil) async throws -> Reply {
+    /// The whole reply. A daemon that stands still is not waited for longer than `patience`: throws ``RuntimeError``
+    /// `.unavailable`.
+    func send(
+        _ method: Method, _ path: String, json: JSON? = nil, patience: Duration = .seconds(15)
+    ) async throws -> Reply {
+        try await withThrowingTaskGroup(of: Reply?.self) { group in
+            group.addTask { try await collect(method, path, json) }
+            group.addTask {
+                try await Task.sleep(for: patience)
+                return nil
+            }
+            defer { group.cancelAll() }
+            guard case .some(.some(let reply)) = try await group.next() else {
+                throw RuntimeError(
+                    .unavailable,
+                    "\(address) took the request and has not answered for \(patience.components.seconds) s; the "
+                        + "daemon may be stopped or overloaded (its log and `top` may tell), or it is another program")
+            }
+            return reply
+        }
+    }
+
+    private func collect(_ method: Method, _ path: String, _ json: JSON?) async throws -> Reply {
         var body: [UInt8] = []
         let status = try await exchange(method, path, json) { _, bytes in
             guard body.count + bytes.count <= Limits.inferenceBodyBytes else {
@@ -116,7 +137,22 @@ struct DaemonClient {
         }
         let body = json?.encoded
         let request = requestHead(method, path, body?.count ?? 0)
-        return try await channel.executeThenClose { inbound, outbound in
+        do {
+            return try await exchange(request, body, over: channel, receive)
+        } catch let error as HTTPParserError {
+            throw RuntimeError(
+                .unavailable,
+                "what answers at \(address) does not speak HTTP: another program may have that port; --port and --url "
+                    + "name another one", cause: error)
+        }
+    }
+
+    private func exchange(
+        _ request: HTTPRequestHead, _ body: [UInt8]?,
+        over channel: NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>,
+        _ receive: (Int, [UInt8]) throws -> Void
+    ) async throws -> Int {
+        try await channel.executeThenClose { inbound, outbound in
             var parts: [HTTPClientRequestPart] = [.head(request)]
             if let body { parts.append(.body(.byteBuffer(ByteBuffer(bytes: body)))) }
             parts.append(.end(nil))
@@ -171,15 +207,21 @@ extension DaemonClient.Reply {
     /// The reply's JSON; throws what the daemon says is wrong.
     func json() throws -> JSON {
         let json = try? JSON.parse(body)
-        guard isSuccess, let json else {
-            throw Self.error(status: status, json)
-        }
+        guard isSuccess else { throw Self.error(status: status, json) }
+        guard let json else { throw Self.stranger(status) }
         return json
+    }
+
+    private static func stranger(_ status: Int) -> RuntimeError {
+        RuntimeError(
+            .unavailable,
+            "what answers there (with status \(status)) does not speak as igris-runtime does: another program may have "
+                + "that port; --port and --url name another one")
     }
 
     /// The daemon's error object as our own error.
     static func error(status: Int, _ json: JSON?) -> RuntimeError {
-        let message = json?["error"]?["message"]?.string ?? "the daemon answered with status \(status)"
+        guard let message = json?["error"]?["message"]?.string else { return stranger(status) }
         switch status {
         case 401, 403: return RuntimeError(.unauthenticated, message)
         case 400..<500: return RuntimeError(.notFound, message)

@@ -3,10 +3,12 @@ struct Table {
     private let heads: [String]
     private var rows: [[String]] = []
 
-    init(_ heads: String...) { self.heads = heads }
+    init(_ heads: String...) { self.init(heads) }
+    init(_ heads: [String]) { self.heads = heads }
 
     /// As many words as there are heads. A missing one is shown as a dash.
-    mutating func add(_ words: String?...) {
+    mutating func add(_ words: String?...) { add(words) }
+    mutating func add(_ words: [String?]) {
         rows.append(words.map { word in word.flatMap { $0.isEmpty ? nil : $0 } ?? "-" })
     }
 

@@ -59,7 +59,7 @@ struct ConversationRemove: AsyncParsableCommand {
         try await reporting {
             let client = try DaemonClient(daemon, environment: Environment.variables)
             let path = "/v1/mcp/contexts/\(DaemonClient.escaped(id))?wait=\(wait)"
-            let report = try await client.send(.delete, path).json()
+            let report = try await client.send(.delete, path, patience: .seconds(45)).json()
             guard !json else { return Terminal.write(report.text + "\n") }
             let nodes = try await client.send(.get, "/v1/swarm/nodes").json()["nodes"]?.array ?? []
             let (done, pending) = (Self.names(report["confirmed"], nodes), Self.names(report["pending"], nodes))

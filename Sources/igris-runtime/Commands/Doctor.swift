@@ -38,7 +38,7 @@ struct DoctorPeers: AsyncParsableCommand {
     private func examine() async throws -> JSON {
         let client = try DaemonClient(daemon, environment: Environment.variables)
         do {
-            return try await client.send(.get, "/v1/mcp/diagnostics").json()
+            return try await client.send(.get, "/v1/mcp/diagnostics", patience: .seconds(30)).json()
         } catch let error as RuntimeError where error.code == .unavailable {
             let settings = try daemon.settings()
             let folder = try StateFolder(environment: Environment.variables)

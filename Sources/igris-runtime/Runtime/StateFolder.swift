@@ -20,6 +20,19 @@ struct StateFolder {
         }
     }
 
+    /// Does what needs this folder. Its errors name no path, since others may reach a client: at the start they do, and
+    /// say what else can be done.
+    func naming<Value>(_ work: () throws -> Value) throws -> Value {
+        do {
+            return try work()
+        } catch let error as RuntimeError where error.code == .system || error.code == .configuration {
+            throw RuntimeError(
+                error.code,
+                "\(error.message). It belongs to \(path), where this user's keys are kept; XDG_STATE_HOME names another "
+                    + "place for that folder", cause: error)
+        }
+    }
+
     /// One identity a store: two daemons of one user, or a copied store, are different hosts.
     func identityFolder(forStoreAt path: String) -> String {
         "\(self.path)/nodes/\(SHA256.hash(Array(path.utf8)).prefix(8).hex)"

@@ -24,10 +24,11 @@ struct Storage {
             configured = parsed
             key = .custom(parsed)
         } else {
-            key = .device(try DeviceKey.loadOrCreate(directory: folder.path))
+            key = .device(try folder.naming { try DeviceKey.loadOrCreate(directory: folder.path) })
         }
-        let ring = try SwarmKeyRing.resolve(
-            directory: folder.path, configured: configured, isOpen: settings.mcp.open)
+        let ring = try folder.naming {
+            try SwarmKeyRing.resolve(directory: folder.path, configured: configured, isOpen: settings.mcp.open)
+        }
         let path = settings.mcp.storagePath
         let own = ownPath(path, port: settings.server.port)
         if settings.mcp.persist, access(own, F_OK) == 0 { return try await open(own, settings, key, ring, folder) }
@@ -45,11 +46,18 @@ struct Storage {
         _ path: String, _ settings: Settings, _ key: StoreKey, _ ring: SwarmKeyRing, _ folder: StateFolder
     ) async throws -> Storage {
         let identityFolder = folder.identityFolder(forStoreAt: path)
-        let identity = try NodeIdentity.loadOrCreate(directory: identityFolder)
-        let store = try await SQLiteContextStore.open(
-            settings.mcp.persist ? .file(path) : .memory, key: key, node: identity.node, hostname: hostname(),
-            identityFolder: identityFolder)
-        return Storage(store: store, identity: identity, ring: ring)
+        let identity = try folder.naming { try NodeIdentity.loadOrCreate(directory: identityFolder) }
+        do {
+            let store = try await SQLiteContextStore.open(
+                settings.mcp.persist ? .file(path) : .memory, key: key, node: identity.node, hostname: hostname(),
+                identityFolder: identityFolder)
+            return Storage(store: store, identity: identity, ring: ring)
+        } catch let error as RuntimeError where error.code == .system {
+            throw RuntimeError(
+                .system,
+                "\(error.message). The store is to be \(path): see that its folder can be made and written by this user, "
+                    + "or name another place with mcp.storage_path", cause: error)
+        }
     }
 
     /// `mcp_contexts.db` and 8081 give `mcp_contexts.8081.db`.

@@ -56,11 +56,18 @@ struct SwarmEvict: AsyncParsableCommand {
                 .invalidRequest,
                 found.isEmpty
                     ? "no other host is called \(text); igris-runtime peers lists them"
-                    : "\(found.count) hosts are called \(text); name the one that is meant by its id")
+                    : "\(found.count) hosts are called \(text); name the one that is meant by its id: "
+                        + found.map(Self.whereabouts).joined(separator: ", "))
         }
         guard let id = node["id"]?.string else {
             throw RuntimeError(.invalidRequest, "\(text) never showed an identity that could be refused")
         }
         return (id, node["name"]?.string ?? "")
+    }
+
+    /// `047dcdc8d80e at 192.0.2.2:8081`
+    private static func whereabouts(_ node: JSON) -> String {
+        let id = node["id"]?.string.map(Peers.short) ?? "one without an id"
+        return "\(id) at \(node["address"]?.string ?? "?")"
     }
 }

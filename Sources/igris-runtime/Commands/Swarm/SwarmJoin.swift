@@ -40,6 +40,7 @@ struct SwarmJoin: ParsableCommand {
             throw RuntimeError(
                 .configuration, "mcp.encryption_key is set by \(source) and wins over the key file: put the key there")
         }
+        if key == "-", Terminal.isInteractive { Terminal.complain("paste the key, then press Enter and Ctrl-D") }
         let text = key == "-" ? String(decoding: Terminal.readAll(limit: 4_096), as: UTF8.self) : key
         let parsed = try SwarmKeyText.parse(text)
         let folder = try StateFolder(environment: Environment.variables)
@@ -49,7 +50,7 @@ struct SwarmJoin: ParsableCommand {
         } catch {
             throw RuntimeError(.internal, "the swarm's keys could not be derived", cause: error)
         }
-        try SwarmKeyRing.join(parsed, directory: folder.path)
+        try folder.naming { try SwarmKeyRing.join(parsed, directory: folder.path) }
         if json {
             let report: JSON = [
                 "swarm": .string(keys.tag.hex), "file": .string("\(folder.path)/\(SwarmKeyRing.fileName)"),
@@ -61,6 +62,7 @@ struct SwarmJoin: ParsableCommand {
             """
             swarm  \(keys.tag.hex)
             key    \(folder.path)/\(SwarmKeyRing.fileName)
+            Its other hosts show the same id with igris-runtime swarm key; if not, the key was not copied whole.
             Start the daemon again for the key to count. The conversations of this host stay, and will be shared with \
             every host of the swarm, as theirs will be with this one; conversations of the same name become one.
 

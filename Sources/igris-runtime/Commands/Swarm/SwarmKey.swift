@@ -23,7 +23,7 @@ struct SwarmKey: ParsableCommand {
         let settings = try settings.load()
         do {
             let folder = try StateFolder(environment: Environment.variables)
-            let ring = try SwarmKeyRing.resolve(settings, folder: folder)
+            let ring = try folder.naming { try SwarmKeyRing.resolve(settings, folder: folder) }
             // A rotation may have put another key in the place of the one that the host was given.
             let rotation = try KeyRotation(
                 node: NodeID(Bytes16(high: 0, low: 0)), root: ring.root, saved: try ring.load())
