@@ -19,11 +19,12 @@ package struct Gateway: Service {
     ///   - swarm: nil where this host shares nothing.
     ///   - door: TLS and links with the hosts of the swarm. Without one the port speaks plain HTTP only.
     ///   - metricsPage: the text of `GET /metrics`.
+    ///   - logged: what `GET /v1/logs` shows.
     ///   - onListening: called once connections are taken, with the address and the port that the system gave.
     package init(
         configuration: GatewayConfiguration, node: any NodeServices, swarm: (any SwarmServices)? = nil,
         door: PeerDoor? = nil,
-        metricsPage: @escaping @Sendable () async -> String = { "" }, log: Logger,
+        metricsPage: @escaping @Sendable () async -> String = { "" }, logged: GatewayLog = .none, log: Logger,
         onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void = { _, _ in }
     ) {
         self.configuration = configuration
@@ -40,7 +41,9 @@ package struct Gateway: Service {
                     allowed: configuration.addressAllowlist),
                 machine: MachineNamesCache(), link: link),
             chat: ChatCompletions(flow: flow),
-            information: Information(node: node, lifecycle: lifecycle, metricsPage: metricsPage, swarm: swarm),
+            information: Information(
+                node: node, lifecycle: lifecycle, metricsPage: metricsPage, logs: LogPages(source: logged), swarm: swarm
+            ),
             swarm: swarm.map { [lifecycle] in
                 SwarmResponder(swarm: $0, node: node, lifecycle: lifecycle, limits: configuration.limits)
             },
@@ -86,6 +89,11 @@ package struct Gateway: Service {
             }
         } catch let error as IOError {
             throw Self.cannotListen(on: configuration, error)
+        } catch let error as SocketAddressError.UnknownHost {
+            throw RuntimeError(
+                .configuration,
+                "\(configuration.host) is no name that this machine knows; choose an address of it with --host or "
+                    + "server.host", cause: error)
         }
     }
 

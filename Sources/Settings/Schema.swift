@@ -100,6 +100,8 @@ extension Settings.Node {
     init(reading reader: inout SettingsReader) {
         name = reader.optional(
             "name", .nodeName, "Name of this host on peers' pages; without it the machine's host name.")
+        zone = reader.optional(
+            "zone", .nodeName, "Where this host stands, as a room, a building or a site; peers are told and show it.")
     }
 }
 

@@ -101,6 +101,8 @@ package struct Settings: Sendable {
     package struct Node: Hashable, Sendable {
         /// Nil: the machine's host name.
         package var name: String?
+        /// Nil: not told.
+        package var zone: String?
     }
 
     package struct Context: Hashable, Sendable {

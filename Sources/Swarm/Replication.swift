@@ -105,6 +105,8 @@ package struct Replication: Sendable {
         /// Operations it has and this host has not; and the other way round.
         package var behind: Int
         package var ahead: Int
+        /// It has said what it has, over this link: until then both figures may be of long ago.
+        package var isGreeted: Bool
         /// Its queue is full: it gets nothing until it drains, then asks for what it lacks.
         package var isDemoted: Bool
     }

@@ -56,7 +56,8 @@ extension Replication {
         peers.sorted { $0.key < $1.key }.map { peer, state in
             Lag(
                 peer: peer, behind: Self.distance(from: log.applied, to: state.stored),
-                ahead: Self.distance(from: state.stored, to: vector), isDemoted: state.isDemoted)
+                ahead: Self.distance(from: state.stored, to: vector), isGreeted: state.isGreeted,
+                isDemoted: state.isDemoted)
         }
     }
 

@@ -11,15 +11,17 @@ package struct LineLogHandler: LogHandler {
     private let label: String
     private let isText: Bool
     private let output: LogOutput
+    private let ring: LogRing?
     private let now: @Sendable () -> Timestamp
 
     init(
-        label: String, level: Logger.Level, isText: Bool, output: LogOutput,
+        label: String, level: Logger.Level, isText: Bool, output: LogOutput, ring: LogRing? = nil,
         metadataProvider: Logger.MetadataProvider? = nil, now: @escaping @Sendable () -> Timestamp = { .now() }
     ) {
         self.label = label
         self.isText = isText
         self.output = output
+        self.ring = ring
         self.metadataProvider = metadataProvider
         self.now = now
         logLevel = level
@@ -30,13 +32,15 @@ package struct LineLogHandler: LogHandler {
     /// - Parameters:
     ///   - level: The word of swift-log, `trace` to `critical`; any other counts as `info`.
     ///   - format: ``LogFormat``'s word; any other counts as `auto`.
-    package static func bootstrap(level: String, format: String) {
+    ///   - ring: keeps the latest events, too.
+    package static func bootstrap(level: String, format: String, ring: LogRing? = nil) {
         let level = Logger.Level(rawValue: level) ?? .info
         let output = LogOutput.standardError
         let isText = (LogFormat(rawValue: format) ?? .auto).isText(for: output)
         LoggingSystem.bootstrap(
             { label, provider in
-                LineLogHandler(label: label, level: level, isText: isText, output: output, metadataProvider: provider)
+                LineLogHandler(
+                    label: label, level: level, isText: isText, output: output, ring: ring, metadataProvider: provider)
             }, metadataProvider: nil)
     }
 
@@ -54,6 +58,7 @@ package struct LineLogHandler: LogHandler {
         let line = LogLine(
             time: now(), level: event.level, label: label, message: event.message.description,
             fields: LogLine.flatten(fields))
+        ring?.add(line)
         output.write(isText ? line.text : line.json)
     }
 }

@@ -6,7 +6,7 @@ struct LogLine {
     /// Longer values are cut: a log line is no place for a document.
     static let longestValue = 4_096
     /// Names that the line itself uses.
-    private static let reserved: Set<String> = ["time", "level", "label", "message"]
+    private static let reserved: Set<String> = ["time", "level", "label", "message", "cursor"]
 
     var time: Timestamp
     var level: Logger.Level

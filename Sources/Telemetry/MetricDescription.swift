@@ -18,6 +18,8 @@ package enum Buckets {
     package static let seconds: [Double] = [
         0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
     ]
+    /// Seconds, for what may last hours.
+    package static let longSeconds: [Double] = [1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 14_400, 86_400]
     /// Seconds, fine below a quarter: time to the first token, sync, commits.
     package static let fineSeconds: [Double] = [
         0.0005, 0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.25, 0.5,

@@ -70,7 +70,7 @@ struct ProcessMetrics: Sendable {
         return seconds + ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
     }
 
-    private static func text(of path: String) -> String? {
+    static func text(of path: String) -> String? {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }

@@ -18,7 +18,7 @@ struct IgrisRuntime: AsyncParsableCommand {
             """,
         version: version,
         subcommands: [
-            Serve.self, Check.self, Chat.self, Status.self, Peers.self, Doctor.self, SwarmVerbs.self,
+            Serve.self, Check.self, Chat.self, Status.self, Peers.self, Doctor.self, Logs.self, SwarmVerbs.self,
             ConversationVerbs.self, ModelList.self, RunEngine.self,
         ],
         defaultSubcommand: Serve.self)

@@ -347,6 +347,8 @@ class Tap:
     def __init__(self, target: int):
         self.target = target
         self.carried = bytearray()
+        # Nothing passes while this is set: both sides stay connected.
+        self.stalled = threading.Event()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.open = True
@@ -365,6 +367,8 @@ class Tap:
         with near, far:
             while self.open:
                 for readable in select.select([near, far], [], [], 0.5)[0]:
+                    while self.stalled.is_set() and self.open:
+                        time.sleep(0.01)
                     try:
                         data = readable.recv(65536)
                         (far if readable is near else near).sendall(data)

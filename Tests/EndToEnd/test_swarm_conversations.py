@@ -9,7 +9,8 @@ import time
 import pytest
 
 from daemon import eventually
-from swarm import HEALED, Events, wait_for
+from swarm import FOUND, HEALED, Events, Tap, wait_for
+from websocket import WebSocket
 
 # `make soak-swarm` asks for 600.
 SOAK = float(os.environ.get("IGRIS_SOAK_SECONDS", "30"))
@@ -247,6 +248,65 @@ def test_events_tell_what_happens(swarm):
         eventually("the return", lambda: events.named("node_alive"), within=HEALED)
         b.delete("talk")
         eventually("the deletion", lambda: events.named("conversation_deleted"), within=2)
+
+
+def test_events_come_over_a_websocket_as_well(swarm):
+    pair = swarm(2)
+    a, b = pair.hosts
+    with a.socket() as connection:
+        events = WebSocket(connection, "/v1/swarm/events")
+        first = events.event()
+        assert first["event"] == "status" and first["status"]["id"] == a.id
+        b.hear("hello", "talk")
+        told = events.event()
+        while told["event"] != "conversation_updated":
+            told = events.event()
+        assert "hello" not in str(told) and {"event", "at", "node", "detail"} <= set(told)
+        b.stop()
+        while told["event"] != "node_left":
+            told = events.event()
+        assert told["node"] and told["detail"] == "B"
+        # The end of the host is the end of the stream, said in good order.
+        a.terminate()
+        with pytest.raises(ConnectionError):
+            while True:
+                events.event()
+
+
+def test_a_page_of_another_site_gets_no_websocket(swarm):
+    a = swarm(1).hosts[0]
+    with a.socket() as connection, pytest.raises(ConnectionError, match="403"):
+        WebSocket(connection, "/v1/swarm/events", {"Origin": "https://evil.example"})
+
+
+# A link that is open and carries nothing
+
+
+def test_a_link_that_stalls_holds_up_nobody_and_is_given_up(swarm):
+    pair = swarm(2, start=False)
+    a, b = pair.hosts
+    a.start()
+    tap = Tap(a.port)
+    try:
+        # B reaches A through a relay, and A does not know where B listens.
+        pair.configure(a, seeds=[])
+        a.restart()
+        pair.configure(b, seeds=[f"127.0.0.1:{tap.port}"])
+        b.start()
+        wait_for(lambda: f"linked: {b.peers()}", lambda: b.alive() == 1, FOUND)
+        text = "x" * 60_000
+        tap.stalled.set()
+        for number in range(8):
+            # An answer that waited for B would wait for ever.
+            assert a.say(f"{number} {text}", f"talk{number}", timeout=10).status == 200
+        wait_for(lambda: f"given up: {a.peers()}", lambda: a.alive() == 0, 30)
+        assert a.hear("alone", "talk", timeout=10) == "1: alone"
+        tap.stalled.clear()
+        wait_for(lambda: f"linked again: {b.peers()}", lambda: a.alive() == b.alive() == 1, 30)
+        pair.equal(within=2 * HEALED)
+        assert b.texts("talk7")[0].startswith("7 xxx")
+    finally:
+        tap.close()
 
 
 # Everything at once, for a while

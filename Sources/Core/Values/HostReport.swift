@@ -44,17 +44,24 @@ package struct HostReport: Hashable, Sendable {
     package var version: String
     /// `worker` until there are elections.
     package var role: String
+    /// Where it stands, by its own word; empty where it does not say.
+    package var zone: String
     package var models: [String]
     package var channels: [DiscoveryChannel]
     package var swarm: SwarmID?
     /// Its clock minus ours.
     package var clockSkew: Duration?
+    /// From 0 to 100, by what this host has seen of it; nil for itself and for those it never met.
+    package var reputation: Int?
+    /// Its reputation is so low that this host has no link with it for now.
+    package var isExcluded: Bool
 
     package init(
         id: NodeID?, isSelf: Bool = false, name: String = "", address: NetworkAddress, state: State,
         whyNot: String? = nil, lastSeen: UInt64, roundTrip: Duration? = nil, behind: Int = 0, ahead: Int = 0,
-        version: String = "", role: String = "worker", models: [String] = [], channels: [DiscoveryChannel] = [],
-        swarm: SwarmID? = nil, clockSkew: Duration? = nil
+        version: String = "", role: String = "worker", zone: String = "", models: [String] = [],
+        channels: [DiscoveryChannel] = [], swarm: SwarmID? = nil, clockSkew: Duration? = nil, reputation: Int? = nil,
+        isExcluded: Bool = false
     ) {
         self.id = id
         self.isSelf = isSelf
@@ -68,9 +75,12 @@ package struct HostReport: Hashable, Sendable {
         self.ahead = ahead
         self.version = version
         self.role = role
+        self.zone = zone
         self.models = models
         self.channels = channels
         self.swarm = swarm
         self.clockSkew = clockSkew
+        self.reputation = reputation
+        self.isExcluded = isExcluded
     }
 }

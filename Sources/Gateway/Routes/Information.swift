@@ -7,6 +7,7 @@ struct Information: Sendable {
     let node: any NodeServices
     let lifecycle: GatewayLifecycle
     let metricsPage: @Sendable () async -> String
+    let logs: LogPages
 
     /// Nil where this host shares nothing (`mcp.enabled`).
     let swarm: (any SwarmServices)?
@@ -24,6 +25,7 @@ struct Information: Sendable {
         case .context(let id): try await context(id, caller)
         case .status: await status()
         case .metrics: Reply(type: "text/plain; version=0.0.4; charset=utf-8", body: Array(await metricsPage().utf8))
+        case .logs: try logs.page(exchange)
         case .chatCompletions, .swarm: throw RuntimeError(.internal, "this route has a handler of its own")
         }
     }

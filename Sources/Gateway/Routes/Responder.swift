@@ -50,12 +50,15 @@ struct Responder: Sendable {
             metrics.inFlight(lifecycle.requestEnded())
             metrics.ended(
                 route: route?.pattern ?? "unknown", method: head.method, status: status, after: exchange.elapsed)
-            exchange.log.debug(
-                "request",
-                metadata: [
-                    "http.method": "\(head.method.rawValue)", "http.route": "\(route?.pattern ?? "unknown")",
-                    "http.status": "\(status)", "duration": "\(exchange.elapsed)",
-                ])
+            // Who follows the log would otherwise be told of nothing but that.
+            if route != .logs {
+                exchange.log.debug(
+                    "request",
+                    metadata: [
+                        "http.method": "\(head.method.rawValue)", "http.route": "\(route?.pattern ?? "unknown")",
+                        "http.status": "\(status)", "duration": "\(exchange.elapsed)",
+                    ])
+            }
         }
         var common = commonHeaders(exchange)
         var isBodyRead = false

@@ -14,6 +14,7 @@ enum Route: Hashable {
     case context(String)
     case status
     case metrics
+    case logs
     case swarm(SwarmRoute)
 
     /// The route of a path, whatever the method. Nil for a path that leads nowhere.
@@ -31,6 +32,7 @@ enum Route: Hashable {
         case "/v1/mcp/contexts": self = .contexts
         case "/v1/status": self = .status
         case "/metrics": self = .metrics
+        case "/v1/logs": self = .logs
         case let path where path.hasPrefix("/v1/models/"):
             // A model's name may hold slashes and colons, escaped or not.
             guard let name = Self.decoded(path.dropFirst("/v1/models/".count)) else { return nil }
@@ -76,6 +78,7 @@ enum Route: Hashable {
         case .context: "/v1/mcp/contexts/{id}"
         case .status: "/v1/status"
         case .metrics: "/metrics"
+        case .logs: "/v1/logs"
         case .swarm(let route): route.pattern
         }
     }

@@ -11,9 +11,12 @@ extension HostReport {
             "name": .string(name), "self": .bool(isSelf), "rtt_ms": .milliseconds(roundTrip),
             "lag": .integer(Int64(clamping: behind.addingReportingOverflow(ahead).partialValue)),
             "behind": .integer(Int64(behind)), "ahead": .integer(Int64(ahead)), "sync": .string(sync),
-            "version": .string(version), "role": .string(role), "models": .array(models.map { .string($0) }),
+            "version": .string(version), "role": .string(role), "zone": .string(zone),
+            "models": .array(models.map { .string($0) }),
             "via": .array(channels.map { .string($0.rawValue) }), "swarm": .string(swarm?.description),
-            "clock_skew_ms": .milliseconds(clockSkew), "why_not": .string(whyNot),
+            "clock_skew_ms": .milliseconds(clockSkew),
+            "reputation": reputation.map { .integer(Int64($0)) } ?? .null, "excluded": .bool(isExcluded),
+            "why_not": .string(whyNot),
         ]
     }
 

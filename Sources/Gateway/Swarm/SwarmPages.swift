@@ -44,7 +44,7 @@ struct SwarmPages: Sendable {
                 links.filter { $0.from == host.id || $0.to == host.id }.flatMap { [$0.from, $0.to] })
             return [
                 "id": .string(host.id?.description), "name": .string(host.name), "address": .string("\(host.address)"),
-                "state": .string(host.state.rawValue), "self": .bool(host.isSelf),
+                "state": .string(host.state.rawValue), "self": .bool(host.isSelf), "zone": .string(host.zone),
                 "degree": .integer(Int64(max(neighbours.count - 1, 0))),
             ]
         }

@@ -11,7 +11,12 @@ extension SwarmNode {
             guard !saidGoodbye else { return }
             Task {
                 do {
-                    open(try await setup.transport.dial(address))
+                    let link = try await setup.transport.dial(address)
+                    if let reason = exclusion(of: link.peer.node) {
+                        link.close()
+                        return step(mesh: .failed(address, LinkFailure(.closed, reason)))
+                    }
+                    open(link)
                 } catch let failure as LinkFailure {
                     step(mesh: .failed(address, failure))
                 } catch {
@@ -44,6 +49,10 @@ extension SwarmNode {
                 "peer.id": "\(node)", "peer.name": "\(greeting.name)", "peer.address": "\(link.address)",
                 "peer.version": "\(greeting.version)",
             ])
+        let own = Set(setup.addresses(port).map(\.host))
+        if IPAddress(link.address.host)?.isLoopback == false, !own.contains(link.address.host) {
+            setup.metAnotherMachine()
+        }
         tellWriter(of: node) { await $0.linked(node, send: { link.send($0) }, queued: { link.queuedBytes }) }
         step(membership: .linked(node))
         step(trust: .linked(node))
@@ -58,7 +67,10 @@ extension SwarmNode {
         case .changed(let member):
             let before = states.updateValue(member.state, forKey: member.node)
             step(mesh: .member(member.node, member.state, addresses: member.facts.addresses))
+            partitions.changed(member.node, member.instance, to: member.state, at: now)
             guard before != member.state else { return }
+            if member.state == .suspect { metrics.suspicions.increment() }
+            if member.state == .suspect || member.state == .dead { judge(member.node, .failed) }
             post("node_\(member.state.rawValue)", member.node, member.facts.name)
             log.notice(
                 "member \(member.state.rawValue)",
@@ -66,6 +78,7 @@ extension SwarmNode {
             tellWriterWhoLives()
         case .forgot(let node):
             states[node] = nil
+            partitions.forgot(node)
             tellWriterWhoLives()
         case .cloned(let node, _):
             post("node_cloned", node, "two living instances carry this identity")

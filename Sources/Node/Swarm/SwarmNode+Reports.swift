@@ -23,18 +23,26 @@ extension SwarmNode {
         HostReport(
             id: setup.node, isSelf: true, name: setup.name,
             address: facts.addresses.first ?? NetworkAddress(host: "127.0.0.1", port: port), state: .alive,
-            lastSeen: setup.wallClock(), version: setup.version, models: facts.models, swarm: swarm)
+            lastSeen: setup.wallClock(), version: setup.version, zone: setup.zone, models: facts.models, swarm: swarm)
     }
 
     private func report(_ host: MeshHost, _ member: Member?, _ lag: Replication.Lag?) -> HostReport {
         HostReport(
             id: host.node, name: member?.facts.name ?? host.name,
             address: host.addresses.first ?? NetworkAddress(host: "0.0.0.0", port: port),
-            state: Self.state(host, member), whyNot: host.whyNot,
+            state: Self.state(host, member), whyNot: host.node.flatMap { exclusion(of: $0) } ?? host.whyNot,
             lastSeen: wall(max(host.lastSeen, member?.heard ?? .zero)), roundTrip: host.roundTrip,
             behind: lag?.behind ?? 0, ahead: lag?.ahead ?? 0, version: member?.facts.version ?? host.version,
-            role: member?.facts.role ?? "worker", models: member?.facts.models ?? [], channels: host.channels,
-            swarm: host.swarm, clockSkew: host.clockSkew)
+            role: member?.facts.role ?? "worker", zone: member?.facts.zone ?? "", models: member?.facts.models ?? [],
+            channels: host.channels, swarm: host.swarm, clockSkew: host.clockSkew,
+            reputation: reputation(host, member),
+            isExcluded: host.node.map { reputations.isExcluded($0) } ?? false)
+    }
+
+    /// Of those that were met. With nothing seen yet there is nothing to complain of.
+    private func reputation(_ host: MeshHost, _ member: Member?) -> Int? {
+        let score = host.node.flatMap { reputations[$0]?.score }
+        return score ?? (member != nil || host.standing == .linked ? 100 : nil)
     }
 
     private func report(_ member: Member) -> HostReport {
@@ -43,7 +51,8 @@ extension SwarmNode {
             address: member.facts.addresses.first ?? NetworkAddress(host: "0.0.0.0", port: port),
             state: HostReport.State(rawValue: member.state.rawValue) ?? .connecting,
             lastSeen: wall(member.heard ?? member.since), version: member.facts.version, role: member.facts.role,
-            models: member.facts.models, channels: [.peer], swarm: swarm)
+            zone: member.facts.zone, models: member.facts.models, channels: [.peer], swarm: swarm,
+            reputation: reputations[member.node]?.score, isExcluded: reputations.isExcluded(member.node))
     }
 
     /// What keeps hosts apart counts more than what members say of it.
@@ -105,6 +114,10 @@ extension SwarmNode {
         }
         for host in mesh.hosts where host.standing == .cloned {
             warnings.append(host.whyNot ?? "two hosts carry one identity: remove node.key on one of them")
+        }
+        warnings += health.warnings.map { sentence($0) }
+        for host in mesh.hosts {
+            if let node = host.node, let reason = exclusion(of: node) { warnings.append("\(host.name) is \(reason)") }
         }
         return warnings
     }

@@ -25,6 +25,10 @@ package actor SwarmNode {
     private var told: [NodeID: Task<Void, Never>] = [:]
     /// When each host was last heard of, by channel.
     private var sightings: [NodeID: [DiscoveryChannel: Duration]] = [:]
+    var partitions = PartitionWatch()
+    var reputations = Reputations()
+    var health = HealthWatch()
+    let metrics = MembershipMetrics()
     var facts: MemberFacts
     var trust: KeyRotation
     /// The latest effects of `trust`, on their way.
@@ -56,7 +60,7 @@ package actor SwarmNode {
         self.writer = writer
         self.conversations = conversations
         self.log = log
-        facts = MemberFacts(name: setup.name, version: setup.version)
+        facts = MemberFacts(name: setup.name, version: setup.version, zone: setup.zone)
         mesh = setup.mesh(port: 0)
         membership = setup.membership(facts: facts)
         trust = setup.rotation
@@ -125,9 +129,15 @@ package actor SwarmNode {
         switch notice {
         case .diverged(let peer, let origin): post("divergence", peer, origin.map { "\($0)" } ?? "")
         case .equivocated(let proof): post("node_equivocated", proof.ours.origin.node, "\(proof.ours.origin)")
-        case .rejected(let origin, _, let peer): post("operations_rejected", peer, "\(origin)")
+        case .rejected(let origin, _, let peer):
+            post("operations_rejected", peer, "\(origin)")
+            judge(peer, .forged)
+        case .malformed(let peer, _):
+            judge(peer, .forged)
+            // Nothing that follows on this link is understood.
+            if let number = adopted[peer] { links[number]?.link.close() }
         case .abandonedEpoch(let origin): post("epoch_abandoned", setup.node, "\(origin)")
-        case .acknowledged, .malformed, .clockAhead: break
+        case .acknowledged, .clockAhead: break
         }
     }
 
@@ -137,6 +147,7 @@ package actor SwarmNode {
             await updateFacts()
             updatePhase()
             step(trust: .ticked)
+            await observeHealth()
             // Cancelled with the run.
             try? await Task.sleep(for: .milliseconds(500))
         }
@@ -180,7 +191,7 @@ package actor SwarmNode {
 
     /// A link that was dialed or accepted.
     func open(_ link: any PeerLink) {
-        guard !hasLeft else { return link.close() }
+        guard !hasLeft, !reputations.isExcluded(link.peer.node) else { return link.close() }
         lastLink += 1
         let number = LinkNumber(lastLink)
         let reader = Task { await self.read(link, number) }
@@ -268,6 +279,7 @@ package actor SwarmNode {
             metadata: ["peer.id": "\(node)", "link.channel": "\(channel)", "error": "\(error)"])
         // Nothing that follows on this link can be trusted to be in order.
         links[number]?.link.close()
+        judge(node, .forged)
     }
 
     private func closed(_ number: LinkNumber) {

@@ -13,6 +13,8 @@ package struct SwarmSetup: Sendable {
     package var instance: InstanceID
     package var name: String
     package var version: String
+    /// `node.zone`: where this host stands, for its peers to know.
+    package var zone = ""
     package var security: SwarmSecurity
     package var transport: any PeerTransport
     package var discovery: any Discovery
@@ -30,6 +32,10 @@ package struct SwarmSetup: Sendable {
     package var consultation: Consultation
     /// Where this host accepts links, for a port: read again every few seconds.
     package var addresses: @Sendable (_ port: Int) -> [NetworkAddress]
+    /// Called when a link with a host of another machine is in use.
+    package var metAnotherMachine: @Sendable () -> Void = {}
+    /// How much disk and memory this machine has left.
+    package var resources: @Sendable () -> HealthWatch.Sample = { HealthWatch.Sample() }
     /// Milliseconds since 1970.
     package var wallClock: @Sendable () -> UInt64
     /// For the machines' random draws.

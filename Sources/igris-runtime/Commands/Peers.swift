@@ -12,21 +12,34 @@ struct Peers: AsyncParsableCommand {
 
     private static func words(_ page: JSON) -> String {
         let hosts = (page["peers"]?.array ?? []) + (page["others"]?.array ?? [])
+        // Columns that would be empty for all are left out.
+        let hasZones = hosts.contains { $0["zone"]?.string?.isEmpty == false }
+        let hasDoubts = hosts.contains { $0["reputation"]?.integer.map { $0 < Self.usualReputation } == true }
         var table = Table(
-            "NAME", "ID", "ADDRESS", "STATE", "RTT", "VERSION", "ROLE", "MODELS", "LAG", "VIA", "WHY NOT")
+            ["NAME", "ID", "ADDRESS", "STATE", "RTT", "VERSION", "ROLE"] + (hasZones ? ["ZONE"] : []) + [
+                "MODELS", "LAG",
+            ]
+                + (hasDoubts ? ["REPUTATION"] : []) + ["VIA", "WHY NOT"])
         for host in hosts {
             let isSelf = host["self"]?.bool == true
-            table.add(
+            var words = [
                 (host["name"]?.string ?? "") + (isSelf ? " (this host)" : ""), host["id"]?.string.map(Self.short),
                 host["address"]?.string, host["state"]?.string, host["rtt_ms"]?.number.map(Self.milliseconds),
-                host["version"]?.string, host["role"]?.string, Self.list(host["models"]),
-                host["lag"]?.integer.map { String($0) }, Self.list(host["via"]), host["why_not"]?.string)
+                host["version"]?.string, host["role"]?.string,
+            ]
+            if hasZones { words.append(host["zone"]?.string) }
+            words += [Self.list(host["models"]), host["lag"]?.integer.map { String($0) }]
+            if hasDoubts { words.append(host["reputation"]?.integer.map { String($0) }) }
+            table.add(words + [Self.list(host["via"]), host["why_not"]?.string])
         }
         guard hosts.contains(where: { $0["self"]?.bool != true }) else {
             return table.text + "no other host is known; igris-runtime doctor peers finds out why\n"
         }
         return table.text
     }
+
+    /// Above it there is nothing to tell.
+    private static let usualReputation: Int64 = 80
 
     /// Enough of an id to tell hosts apart, and taken wherever a host is named.
     static func short(_ id: String) -> String { String(id.prefix(12)) }

@@ -31,7 +31,8 @@ struct Runtime {
         signal(SIGUSR2, SIG_IGN)
         Self.raiseDescriptorLimit()
         let registry = PrometheusRegistry.start(version: IgrisRuntime.version, descriptions: MetricsPage.descriptions)
-        let log = Self.startLog(settings.log)
+        let ring = LogRing()
+        let log = Self.startLog(settings.log, ring)
         for notice in settings.notices { log.notice("\(notice)") }
 
         try ListeningAddress(host: settings.server.host, port: settings.server.port).requireFree()
@@ -57,7 +58,11 @@ struct Runtime {
 
         let gateway = Gateway(
             configuration: GatewayConfiguration(settings), node: node, swarm: swarm?.node, door: swarm?.door,
-            metricsPage: { await MetricsPage(registry: registry, node: node, swarm: swarm?.node).text() }, log: log,
+            metricsPage: { await MetricsPage(registry: registry, node: node, swarm: swarm?.node).text() },
+            logged: GatewayLog { after, limit in
+                let page = ring.page(after: after, limit: limit)
+                return (page.events, page.next, page.hasLost)
+            }, log: log,
             onListening: { host, port in
                 log.notice(
                     "listening",
@@ -129,8 +134,8 @@ struct Runtime {
         }
     }
 
-    private static func startLog(_ settings: Settings.Log) -> Logger {
-        LineLogHandler.bootstrap(level: settings.level.rawValue, format: settings.format.rawValue)
+    private static func startLog(_ settings: Settings.Log, _ ring: LogRing) -> Logger {
+        LineLogHandler.bootstrap(level: settings.level.rawValue, format: settings.format.rawValue, ring: ring)
         return Logger(label: "igris")
     }
 

@@ -30,8 +30,12 @@ enum SwarmMetrics {
         MetricDescription("igris_divergence_total", "Times that a peer with the same operations had another state."),
         MetricDescription("igris_membership_suspicions_total", "Times that a host was suspected to be dead."),
         MetricDescription(
-            "igris_partition_recovery_seconds", "From the first link after a partition to equal copies.",
-            buckets: Buckets.seconds),
+            "igris_partition_recovery_seconds",
+            "From the first doubt about a member that a partition cut off to equal copies again.",
+            buckets: Buckets.longSeconds),
+        MetricDescription("igris_peer_forgeries_total", "Frames of peers that no sound host sends."),
+        MetricDescription(
+            "igris_peer_reputation", "How far a peer may be relied on, from 0 to 100, by what this host has seen."),
     ]
 
     static func measure(_ swarm: any SwarmServices) async {
@@ -47,6 +51,9 @@ enum SwarmMetrics {
             let isLinked = host.state == .alive || host.state == .suspect
             Gauge(label: "igris_link_rtt_seconds", dimensions: peer)
                 .record(isLinked ? host.roundTrip.map(seconds) ?? .nan : .nan)
+            if let reputation = host.reputation {
+                Gauge(label: "igris_peer_reputation", dimensions: peer).record(reputation)
+            }
             Gauge(label: "igris_peer_clock_skew_seconds", dimensions: peer)
                 .record(host.clockSkew.map(seconds) ?? .nan)
         }

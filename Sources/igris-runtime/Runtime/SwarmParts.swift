@@ -8,6 +8,7 @@ import ServiceLifecycle
 import Settings
 import Store
 import Swarm
+import Telemetry
 
 /// This host among its peers, from the moment it listens until the shutdown.
 struct SwarmParts: Service {
@@ -74,7 +75,7 @@ extension SwarmSetup {
         let host = settings.server.host
         let ring = storage.ring
         let diagnosis = PeerDiagnosis(
-            subject: DoctorSubject(settings, folder: folder), node: storage.identity.node)
+            subject: DoctorSubject(settings, folder: folder), node: storage.identity.node, ring: ring)
         self.init(
             node: storage.identity.node, instance: InstanceID(instance),
             name: settings.node.name ?? Storage.hostname(), version: IgrisRuntime.version,
@@ -90,5 +91,18 @@ extension SwarmSetup {
             doctor: { await diagnosis.examine($0) },
             consultation: { try await diagnosis.desk.receive($0, from: $1, at: $2, heard: $3) },
             addresses: { ListeningAddresses.current(host: host, port: $0) }, wallClock: wallClock, seed: seed.low)
+        zone = settings.node.zone ?? ""
+        metAnotherMachine = { ring.markShared() }
+        let place = settings.mcp.storagePath.lastIndex(of: "/").map { settings.mcp.storagePath[...$0] } ?? "."
+        let disk = settings.mcp.persist ? String(place) : nil
+        resources = { HealthWatch.Sample(MachineResources.current(diskOf: disk)) }
+    }
+}
+
+extension HealthWatch.Sample {
+    init(_ resources: MachineResources) {
+        self.init(
+            diskFree: resources.diskFree, diskSize: resources.diskSize, memoryFree: resources.memoryFree,
+            memorySize: resources.memorySize)
     }
 }
