@@ -7,6 +7,7 @@ import hmac
 import os
 import ssl
 import subprocess
+import time
 from pathlib import Path
 
 from swarm import Host
@@ -20,6 +21,19 @@ def derived(key: bytes, label: str) -> bytes:
     """HKDF with SHA-256, no salt, 32 bytes."""
     extracted = hmac.digest(b"", key, hashlib.sha256)
     return hmac.digest(extracted, label.encode() + b"\x01", hashlib.sha256)
+
+
+def varint(value: int) -> bytes:
+    """LEB128."""
+    head = b""
+    while value > 0x7F:
+        head += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return head + bytes([value])
+
+
+def text(value: str) -> bytes:
+    return varint(len(value)) + value.encode()
 
 
 def pem(der: bytes) -> str:
@@ -48,7 +62,16 @@ class Impostor:
             subprocess.run(f"openssl {command}", shell=True, check=True, capture_output=True)
         public = subprocess.run(
             ["openssl", "pkey", "-in", str(self.key), "-pubout", "-outform", "DER"], check=True, capture_output=True)
+        self.run, self.started = os.urandom(16), time.time_ns() // 1_000_000
+        self.attempt = self.started
         self.id = hashlib.sha256(public.stdout[-32:]).hexdigest()[:32]
+
+    def greeting(self) -> bytes:
+        """What a host says first: channel, kind, protocol, this run of it, and what it is called."""
+        self.attempt += 1
+        return (
+            b"\x01\x01\x01" + self.run + varint(self.started) + varint(time.time_ns() // 1_000_000) + text("impostor")
+            + text("0.1.0") + b"\x00" + varint(9) + varint(0) + varint(self.attempt) + varint(0))
 
     @contextlib.contextmanager
     def link(self, host: Host):

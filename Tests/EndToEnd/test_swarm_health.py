@@ -221,6 +221,7 @@ def test_who_sends_forged_frames_is_relied_on_less_and_then_excluded(swarm, impo
         """One frame that is no message, on a link that is let in."""
         try:
             with impostor.link(a) as link:
+                link.send(impostor.greeting())
                 # A greeting that breaks off.
                 link.send(b"\x01\x01\xff")
                 # The host ends the link.
@@ -233,11 +234,16 @@ def test_who_sends_forged_frames_is_relied_on_less_and_then_excluded(swarm, impo
     for _ in range(10):
         forge()
     wait_for(lambda: "ten forgeries", lambda: a.count("igris_peer_forgeries_total") - before == 10, HEALED)
+    fallen = row_of(a, impostor.id)
+    assert fallen["reputation"] <= 82 and not fallen["excluded"], fallen
     for _ in range(40):
         forge()
     log = a.fetch("/v1/logs?since=0&limit=1000").json["data"]
     told = [event for event in log if event["message"] == "a peer is excluded"]
     assert [event["peer.id"] for event in told] == [impostor.id], log
+    row = row_of(a, impostor.id)
+    assert row["reputation"] <= 20 and row["excluded"] and row["why_not"].startswith("excluded: it sent"), row
+    assert "excluded" in a.command("status") and "REPUTATION" in a.command("peers")
     # Out means out: what it sends now is not even read.
     counted = a.count("igris_peer_forgeries_total")
     forge()
