@@ -58,6 +58,7 @@ let package = Package(
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CDNSSD", providers: [.apt(["libavahi-compat-libdnssd-dev"])]),
         .target(name: "CRecallModel", cSettings: [.unsafeFlags(["-std=c23"])]),
+        .target(name: "CDocuments", cSettings: [.unsafeFlags(["-std=c23"])]),
 
         // Ground.
         room("Core", []),
@@ -103,7 +104,7 @@ let package = Package(
         room(
             "Gateway",
             [
-                "Core", "Node", "Guardian",
+                "CDocuments", "Core", "Node", "Guardian",
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
@@ -114,8 +115,8 @@ let package = Package(
         .executableTarget(
             name: "igris-runtime",
             dependencies: [
-                "Core", "Cryptography", "Store", "Engine", "BuiltinModel", "Settings", "Telemetry", "Swarm", "Guardian",
-                "Node", "Gateway", "Peering",
+                "Core", "Cryptography", "GGUF", "Store", "Engine", "BuiltinModel", "Settings", "Telemetry", "Swarm",
+                "Guardian", "Node", "Gateway", "Peering",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 lifecycle, log, metrics, signals,
             ] + nio("NIOCore", "NIOHTTP1", "NIOPosix"),

@@ -1,4 +1,3 @@
-import CRecallModel
 import Core
 import GGUF
 import Glibc
@@ -52,9 +51,7 @@ package enum EngineProgram {
         }
         let file: GGUFFile
         switch source {
-        case .embedded:
-            let bytes = UnsafeRawBufferPointer(start: igris_recall_model(), count: igris_recall_model_size())
-            file = try GGUFFile(bytes: bytes)
+        case .embedded: file = try EmbeddedModel.file()
         case .file(let path): file = try GGUFFile(path: path)
         }
         let model = try LlamaModel(file)

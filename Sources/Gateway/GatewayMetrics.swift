@@ -38,8 +38,9 @@ struct GatewayMetrics: Sendable {
 }
 
 extension Duration {
-    fileprivate var nanoseconds: Int64 {
-        let (seconds, attoseconds) = components
+    /// At least 0.
+    var nanoseconds: Int64 {
+        let (seconds, attoseconds) = max(self, .zero).components
         let (product, isTooLong) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
         return isTooLong ? .max : product &+ attoseconds / 1_000_000_000
     }

@@ -13,13 +13,17 @@ package struct LocalNode: NodeServices {
     private let store: any ContextStore
     private let log: Logger
     private let wallClock: @Sendable () -> UInt64
+    private let elsewhere: @Sendable (_ model: String) async -> [String]
     private let answers = OpenAnswers()
     private let joined = JoinedAnswers()
 
-    /// - Parameter wallClock: milliseconds since 1970.
+    /// - Parameters:
+    ///   - wallClock: milliseconds since 1970.
+    ///   - elsewhere: the names of the hosts that have a model which this one has not.
     package init(
         id: NodeID, version: String, models: Models, conversations: Conversations, writer: LogWriter,
-        store: any ContextStore, log: Logger, wallClock: @escaping @Sendable () -> UInt64
+        store: any ContextStore, log: Logger, wallClock: @escaping @Sendable () -> UInt64,
+        elsewhere: @escaping @Sendable (_ model: String) async -> [String] = { _ in [] }
     ) {
         self.id = id
         self.version = version
@@ -29,6 +33,7 @@ package struct LocalNode: NodeServices {
         self.store = store
         self.log = log
         self.wallClock = wallClock
+        self.elsewhere = elsewhere
     }
 
     package func answer(_ request: ChatRequest, caller: Owner) async throws -> ChatAnswer {
@@ -52,7 +57,7 @@ package struct LocalNode: NodeServices {
     }
 
     private func begin(_ request: ChatRequest, _ caller: Owner, mayStand: inout Bool) async throws -> ChatAnswer {
-        let entry = try models.entry(named: request.model)
+        let entry = try await entry(named: request.model)
         let engine = try await entry.engine.describe()
         try EngineFit(engine).check(request)
         let plan = try await plan(request, caller: caller)
@@ -100,7 +105,37 @@ package struct LocalNode: NodeServices {
     /// reader holds on to it is waited for.
     package func settle() async { await answers.none() }
 
+    /// Throws ``RuntimeError`` `.modelNotFound` with what there is here, and where in the swarm it is otherwise.
+    private func entry(named name: String) async throws -> Models.Entry {
+        do {
+            return try models.entry(named: name)
+        } catch {
+            let hosts = await elsewhere(name)
+            guard !hosts.isEmpty else { throw error }
+            var error = error
+            error.message +=
+                "; \(hosts.joined(separator: ", ")) has it: ask there, requests are not passed on yet"
+            throw error
+        }
+    }
+
     package func models() async -> [ModelStatus] { await models.statuses() }
+
+    package func embed(_ texts: [String], model: String) async throws -> Embeddings {
+        try await entry(named: model).engine.embed(texts)
+    }
+
+    package func countTokens(_ request: ChatRequest, caller: Owner) async throws -> TokenCount {
+        let engine = try await entry(named: request.model).engine
+        let description = try await engine.describe()
+        let messages = EngineFit(description).readable(request.messages)
+        if let count = try await engine.countTokens(of: messages, shape: request.shape) {
+            return TokenCount(tokens: count, isExact: true)
+        }
+        let cost = description.tokenCost
+        return TokenCount(
+            tokens: cost.tokens(of: messages) + cost.tokens(ofBytes: request.shape.promptBytes), isExact: cost.isExact)
+    }
 
     package func conversations(of caller: Owner, limit: Int) async throws -> [ConversationHeader] {
         try await conversations.list(of: caller, limit: limit)

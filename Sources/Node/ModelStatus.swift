@@ -9,19 +9,31 @@ package struct ModelStatus: Hashable, Sendable {
     package var state: EngineState
     /// Nil until the engine has started once.
     package var description: EngineDescription?
+    /// Nil where the engine reads none, and until it has been looked at.
+    package var file: ModelFile?
     package var waiting: Int
     package var running: Int
 
     package init(
         name: String, aliases: [String], engine: String, state: EngineState, description: EngineDescription?,
-        waiting: Int, running: Int
+        file: ModelFile? = nil, waiting: Int, running: Int
     ) {
         self.name = name
         self.aliases = aliases
         self.engine = engine
         self.state = state
         self.description = description
+        self.file = file
         self.waiting = waiting
         self.running = running
+    }
+}
+
+extension ModelStatus {
+    /// What the swarm is told of it. Loads are left out: they change all the time.
+    package var hosted: HostedModel {
+        HostedModel(
+            name: name, aliases: aliases, engine: engine, state: state.word, contextLength: description?.contextLength,
+            capabilities: (description?.capabilities ?? []).map(\.rawValue).sorted(), file: file)
     }
 }

@@ -7,12 +7,18 @@ package struct Models: Sendable {
         package var aliases: [String]
         package var kind: String
         package var engine: any InferenceEngine
+        /// What is known by now of the model's file.
+        package var file: @Sendable () -> ModelFile?
 
-        package init(name: String, aliases: [String], kind: String, engine: any InferenceEngine) {
+        package init(
+            name: String, aliases: [String], kind: String, engine: any InferenceEngine,
+            file: @escaping @Sendable () -> ModelFile? = { nil }
+        ) {
             self.name = name
             self.aliases = aliases
             self.kind = kind
             self.engine = engine
+            self.file = file
         }
     }
 
@@ -39,7 +45,7 @@ package struct Models: Sendable {
             statuses.append(
                 ModelStatus(
                     name: entry.name, aliases: entry.aliases, engine: entry.kind, state: state,
-                    description: description, waiting: load.waiting, running: load.running))
+                    description: description, file: entry.file(), waiting: load.waiting, running: load.running))
         }
         return statuses
     }

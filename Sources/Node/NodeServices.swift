@@ -14,6 +14,13 @@ package protocol NodeServices: Sendable {
 
     func models() async -> [ModelStatus]
 
+    /// One vector for each text. Throws ``RuntimeError`` `.modelNotFound`, `.invalidRequest` where the model's engine
+    /// makes none, and what ``InferenceEngine/embed(_:)`` throws.
+    func embed(_ texts: [String], model: String) async throws -> Embeddings
+
+    /// The tokens of the prompt that a request would make, whatever its length. Nothing is kept.
+    func countTokens(_ request: ChatRequest, caller: Owner) async throws -> TokenCount
+
     /// The caller's conversations, the latest first.
     func conversations(of caller: Owner, limit: Int) async throws -> [ConversationHeader]
 
@@ -23,4 +30,16 @@ package protocol NodeServices: Sendable {
     func storeStatistics() async throws -> StoreStatistics
 
     func readiness() async -> Readiness
+}
+
+/// How long a prompt is.
+package struct TokenCount: Hashable, Sendable {
+    package var tokens: Int
+    /// False for an estimate.
+    package var isExact: Bool
+
+    package init(tokens: Int, isExact: Bool) {
+        self.tokens = tokens
+        self.isExact = isExact
+    }
 }

@@ -7,12 +7,12 @@ package struct MemberFacts: Hashable, Sendable {
     package var role: String
     /// Where it stands, for spreading copies; empty: not told.
     package var zone: String
-    package var models: [String]
+    package var models: [HostedModel]
     /// Where it accepts links, the best first.
     package var addresses: [NetworkAddress]
 
     package init(
-        name: String, version: String, role: String = "worker", zone: String = "", models: [String] = [],
+        name: String, version: String, role: String = "worker", zone: String = "", models: [HostedModel] = [],
         addresses: [NetworkAddress] = []
     ) {
         self.name = name

@@ -230,9 +230,9 @@ extension MemberFacts {
 
     fileprivate func encode(into writer: inout ByteWriter) {
         for text in [name, version, role, zone] { writer.put(text: text, atMost: Self.nameBytes) }
-        let told = models.prefix(Limits.memberModels)
+        let told = models.told
         writer.put(varint: UInt64(told.count))
-        for model in told { writer.put(text: model, atMost: Self.nameBytes) }
+        for model in told { writer.put(model) }
         writer.put(addresses)
     }
 
@@ -241,7 +241,7 @@ extension MemberFacts {
             name: try reader.text(atMost: Self.nameBytes), version: try reader.text(atMost: Self.nameBytes),
             role: try reader.text(atMost: Self.nameBytes), zone: try reader.text(atMost: Self.nameBytes))
         for _ in 0..<(try reader.count(atMost: Limits.memberModels)) {
-            models.append(try reader.text(atMost: Self.nameBytes))
+            models.append(try reader.hostedModel())
         }
         addresses = try reader.addresses()
     }

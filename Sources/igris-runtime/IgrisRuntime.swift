@@ -19,7 +19,7 @@ struct IgrisRuntime: AsyncParsableCommand {
         version: version,
         subcommands: [
             Serve.self, Check.self, Chat.self, Status.self, Peers.self, Doctor.self, Logs.self, SwarmVerbs.self,
-            ConversationVerbs.self, ModelList.self, RunEngine.self,
+            ConversationVerbs.self, ModelVerbs.self, Connect.self, RunEngine.self,
         ],
         defaultSubcommand: Serve.self)
 }

@@ -53,6 +53,19 @@ struct GGUFFileTests {
         #expect(inner.strings == ["x"])
     }
 
+    @Test("What the swarm is told of a model's file")
+    func modelFile() throws {
+        var writer = sample()
+        let unnamed = try GGUFFile(bytes: writer.bytes).modelFile
+        #expect(
+            unnamed
+                == ModelFile(
+                    bytes: writer.bytes.count, architecture: "llama", parameters: 3 + 64, quantization: "Q8_0",
+                    trainedContext: 2_048))
+        writer.metadata.append(("general.file_type", .uint32(15)))
+        #expect(try GGUFFile(bytes: writer.bytes).modelFile.quantization == "Q4_K_M")
+    }
+
     @Test("An accessor of another type gives nothing")
     func otherTypes() throws {
         let file = try GGUFFile(bytes: sample().bytes)

@@ -18,6 +18,15 @@ final class ScriptedNode: NodeServices {
 
     func answer(_ request: ChatRequest, caller: Owner) async throws -> ChatAnswer { try await script(request, caller) }
 
+    func embed(_ texts: [String], model: String) async throws -> Embeddings {
+        guard model == "igris-recall" else { throw RuntimeError(.modelNotFound, "no such model") }
+        return Embeddings(vectors: texts.map { [Float($0.utf8.count), 0.5] }, promptTokens: texts.count)
+    }
+
+    func countTokens(_ request: ChatRequest, caller: Owner) async throws -> TokenCount {
+        TokenCount(tokens: request.messages.reduce(0) { $0 + $1.promptBytes }, isExact: true)
+    }
+
     func models() async -> [ModelStatus] {
         let description = EngineDescription(
             kind: "builtin", fingerprint: "recall-q8", contextLength: 512,
@@ -25,7 +34,9 @@ final class ScriptedNode: NodeServices {
         return [
             ModelStatus(
                 name: "igris-recall", aliases: ["phi3"], engine: "builtin", state: .ready, description: description,
-                waiting: 0, running: 1),
+                file: ModelFile(
+                    digest: String(repeating: "ab", count: 32), bytes: 950_000, architecture: "llama",
+                    parameters: 917_504, quantization: "Q8_0", trainedContext: 2_048), waiting: 0, running: 1),
             ModelStatus(
                 name: "vendor/big:4b", aliases: [], engine: "stdio",
                 state: .quarantined(reason: "it crashed 3 times", retryAt: 1_700_000_000), description: nil, waiting: 2,

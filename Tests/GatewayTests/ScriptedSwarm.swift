@@ -51,15 +51,23 @@ final class ScriptedSwarm: SwarmServices {
         self.state = Mutex(state)
     }
 
+    private static let otherModels = [
+        HostedModel(
+            name: "phi3", aliases: ["phi"], engine: "stdio", state: "ready", contextLength: 4_096,
+            file: ModelFile(bytes: 2_390_000_000, quantization: "Q4_K_M")),
+        HostedModel(name: "big", engine: "stdio", state: "starting"),
+    ]
+
     private static let threeHosts = [
         HostReport(
             id: ownID, isSelf: true, name: "attic", address: NetworkAddress(host: "192.168.1.10", port: 8_080),
-            state: .alive, lastSeen: 1_705_314_605_000, version: "0.0.0-test", models: ["igris-recall"],
+            state: .alive, lastSeen: 1_705_314_605_000, version: "0.0.0-test",
+            models: [HostedModel(name: "igris-recall", engine: "builtin", state: "ready", contextLength: 512)],
             swarm: swarmID),
         HostReport(
             id: otherID, name: "kitchen", address: NetworkAddress(host: "192.168.1.11", port: 8_081), state: .alive,
             lastSeen: 1_705_314_600_000, roundTrip: .microseconds(1_234), behind: 3, ahead: 1, version: "0.0.0-test",
-            models: ["phi3"], channels: [.mdns, .multicast], swarm: swarmID, clockSkew: .seconds(-2)),
+            models: otherModels, channels: [.mdns, .multicast], swarm: swarmID, clockSkew: .seconds(-2)),
         HostReport(
             id: strangerID, name: "office", address: NetworkAddress(host: "192.168.1.12", port: 8_080),
             state: .foreign, whyNot: "it holds another swarm key: run igris-runtime swarm join there",

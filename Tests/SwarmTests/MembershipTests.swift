@@ -366,7 +366,9 @@ import Testing
     func codec(seed: UInt64) throws {
         var random = Seeded(seed)
         var own = Self.claim(Self.other, random.next() >> 12, instance: random.next(), isLeaving: seed % 2 == 0)
-        own.facts.models = (0..<random.below(4)).map { "model-\($0)" }
+        own.facts.models = (0..<random.below(4)).map {
+            HostedModel(name: "model-\($0)", aliases: ["m"], engine: "stdio", state: "ready")
+        }
         own.facts.addresses = [
             NetworkAddress(host: "fe80::1%eth0", port: 8080), NetworkAddress(host: "10.1.2.3", port: 1),
         ]

@@ -46,7 +46,7 @@ package struct HostReport: Hashable, Sendable {
     package var role: String
     /// Where it stands, by its own word; empty where it does not say.
     package var zone: String
-    package var models: [String]
+    package var models: [HostedModel]
     package var channels: [DiscoveryChannel]
     package var swarm: SwarmID?
     /// Its clock minus ours.
@@ -59,7 +59,7 @@ package struct HostReport: Hashable, Sendable {
     package init(
         id: NodeID?, isSelf: Bool = false, name: String = "", address: NetworkAddress, state: State,
         whyNot: String? = nil, lastSeen: UInt64, roundTrip: Duration? = nil, behind: Int = 0, ahead: Int = 0,
-        version: String = "", role: String = "worker", zone: String = "", models: [String] = [],
+        version: String = "", role: String = "worker", zone: String = "", models: [HostedModel] = [],
         channels: [DiscoveryChannel] = [], swarm: SwarmID? = nil, clockSkew: Duration? = nil, reputation: Int? = nil,
         isExcluded: Bool = false
     ) {

@@ -149,6 +149,7 @@ extension HTTPField.Name {
 
     static let accelBuffering = known("X-Accel-Buffering")
     static let requestID = known("x-request-id")
+    static let anthropicRequestID = known("request-id")
     static let conversationID = known("X-Conversation-Id")
     static let servedBy = known("X-Igris-Served-By")
     static let replicas = known("X-Igris-Replicas")

@@ -1,40 +1,122 @@
 import Core
 import Node
 
-/// `GET /v1/models` and `/v1/models/{id}` (wire.md §5.5).
+/// `GET /v1/models` and `/v1/models/{id}` (wire.md §5.5), in the shape of OpenAI's and of Anthropic's lists at once.
+///
+/// The swarm's models are all listed, this host's own first. Those that only others have say so (`igris.here`): requests
+/// are not passed on yet.
 struct ModelList {
     let models: [ModelStatus]
+    /// Everyone in the swarm; empty where this host shares nothing.
+    var hosts: [HostReport] = []
     /// Seconds since 1970: models have no birthday that anybody needs; they exist since this host started.
     let created: Int64
 
     /// Every model, each followed by its aliases, so that a client that picks from the list can pick those too.
     var reply: Reply {
-        let entries = models.flatMap { model in ([model.name] + model.aliases).map { entry(model, as: $0) } }
-        return Reply(["object": "list", "data": .array(entries)])
+        let own = models.flatMap { model in names(of: model).map { entry(model, as: $0) } }
+        let entries = own + elsewhere.map { entry($0.model, as: $0.name) }
+        return Reply([
+            "object": "list", "data": .array(entries), "has_more": false,
+            "first_id": entries.first?["id"] ?? .null, "last_id": entries.last?["id"] ?? .null,
+        ])
     }
 
     func reply(for id: String) throws(RuntimeError) -> Reply {
-        guard let model = models.first(where: { $0.name == id || $0.aliases.contains(id) }) else {
-            let names = models.map(\.name).joined(separator: ", ")
-            throw RuntimeError(
-                .modelNotFound,
-                names.isEmpty
-                    ? "there is no such model; this host has none" : "there is no such model; there are: \(names)")
-        }
-        return Reply(entry(model, as: id))
+        if let model = models.first(where: { names(of: $0).contains(id) }) { return Reply(entry(model, as: id)) }
+        if let model = elsewhere.first(where: { $0.name == id })?.model { return Reply(entry(model, as: id)) }
+        let known = models.map(\.name).joined(separator: ", ")
+        throw RuntimeError(
+            .modelNotFound,
+            known.isEmpty
+                ? "there is no such model; this host has none" : "there is no such model; there are: \(known)")
     }
 
+    private func names(of model: ModelStatus) -> [String] { [model.name] + model.aliases }
+
+    /// What members have and this host has not, by each of its names.
+    private var elsewhere: [(name: String, model: HostedModel)] {
+        var taken = Set(models.flatMap(names))
+        var found: [(name: String, model: HostedModel)] = []
+        for host in hosts where !host.isSelf && host.state == .alive {
+            for model in host.models {
+                for name in [model.name] + model.aliases where taken.insert(name).inserted {
+                    found.append((name, model))
+                }
+            }
+        }
+        return found
+    }
+
+    // MARK: Entries
+
     private func entry(_ model: ModelStatus, as id: String) -> JSON {
+        var igris = model.statusFields
+        igris["here"] = true
+        if id != model.name { igris["alias_of"] = .string(model.name) }
+        return entry(id, model.hosted, igris)
+    }
+
+    private func entry(_ model: HostedModel, as id: String) -> JSON {
+        var igris = JSON.Object()
+        igris["here"] = false
+        if id != model.name { igris["alias_of"] = .string(model.name) }
+        return entry(id, model, igris)
+    }
+
+    private func entry(_ id: String, _ model: HostedModel, _ igris: JSON.Object) -> JSON {
         var object = JSON.Object()
         object["id"] = .string(id)
         object["object"] = "model"
         object["created"] = .integer(created)
         object["owned_by"] = "igris-runtime"
-        if let length = model.description?.contextLength { object["meta"] = ["n_ctx": .integer(Int64(length))] }
-        var igris = model.statusFields
-        if id != model.name { igris["alias_of"] = .string(model.name) }
+        object["type"] = "model"
+        object["display_name"] = .string(id)
+        object["created_at"] = .string(Timestamp(milliseconds: created * 1_000).description)
+        let meta = Self.meta(model)
+        if !meta.members.isEmpty { object["meta"] = .object(meta) }
+        var igris = igris
+        for member in model.file?.fields.members ?? [] { igris[member.key] = member.value }
+        let having = hosts.filter { host in host.state == .alive && host.models.contains { $0.isCalled(id) } }
+        if !having.isEmpty { igris["hosts"] = .array(having.map { Self.host($0, id) }) }
         object["igris"] = .object(igris)
         return .object(object)
+    }
+
+    /// As llama-server names it.
+    private static func meta(_ model: HostedModel) -> JSON.Object {
+        var meta = JSON.Object()
+        if let length = model.contextLength { meta["n_ctx"] = .integer(Int64(length)) }
+        if let length = model.file?.trainedContext { meta["n_ctx_train"] = .integer(Int64(length)) }
+        if let count = model.file?.parameters { meta["n_params"] = .integer(Int64(count)) }
+        if let file = model.file { meta["size"] = .integer(Int64(file.bytes)) }
+        return meta
+    }
+
+    private static func host(_ host: HostReport, _ id: String) -> JSON {
+        var object = JSON.Object()
+        object["id"] = .string(host.id?.description)
+        object["name"] = .string(host.name)
+        object["address"] = .string("\(host.address)")
+        object["self"] = .bool(host.isSelf)
+        if let model = host.models.first(where: { $0.isCalled(id) }) {
+            object["engine"] = .string(model.engine)
+            object["state"] = .string(model.state)
+            object["digest"] = .string(model.file?.digest)
+        }
+        return .object(object)
+    }
+}
+
+extension ModelFile {
+    fileprivate var fields: JSON.Object {
+        var object = JSON.Object()
+        object["digest"] = .string(digest)
+        object["bytes"] = .integer(Int64(bytes))
+        object["architecture"] = .string(architecture)
+        object["parameters"] = parameters.map { .integer(Int64($0)) } ?? .null
+        object["quantization"] = .string(quantization)
+        return object
     }
 }
 
@@ -54,6 +136,7 @@ extension ModelStatus {
         if let description {
             object["context_length"] = .integer(Int64(description.contextLength))
             object["fingerprint"] = .string(description.fingerprint)
+            object["capabilities"] = .array(hosted.capabilities.map { .string($0) })
         }
         object["waiting"] = .integer(Int64(waiting))
         object["running"] = .integer(Int64(running))

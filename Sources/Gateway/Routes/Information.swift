@@ -15,19 +15,25 @@ struct Information: Sendable {
     func reply(to route: Route, _ exchange: Exchange, caller: Owner) async throws -> Reply {
         switch route {
         case .banner: Reply(type: ContentType.text, body: Array("igris-runtime \(node.version) is running\n".utf8))
+        case .document: Reply(type: "application/yaml", body: Documents.openAPI)
         case .live: Reply(["status": "ok"])
         case .health: await health()
         case .ready: await readiness()
-        case .models: ModelList(models: await node.models(), created: lifecycle.startedAt).reply
-        case .model(let id): try ModelList(models: await node.models(), created: lifecycle.startedAt).reply(for: id)
+        case .models: await modelList().reply
+        case .model(let id): try await modelList().reply(for: id)
         case .contexts: try await contexts(exchange, caller)
         case .context(let id) where exchange.head.method == .delete: try await delete(id, exchange, caller)
         case .context(let id): try await context(id, caller)
         case .status: await status()
         case .metrics: Reply(type: "text/plain; version=0.0.4; charset=utf-8", body: Array(await metricsPage().utf8))
         case .logs: try logs.page(exchange)
-        case .chatCompletions, .swarm: throw RuntimeError(.internal, "this route has a handler of its own")
+        case .chatCompletions, .anthropic, .ollama, .swarm:
+            throw RuntimeError(.internal, "this route has a handler of its own")
         }
+    }
+
+    private func modelList() async -> ModelList {
+        ModelList(models: await node.models(), hosts: await swarm?.hosts() ?? [], created: lifecycle.startedAt)
     }
 
     // MARK: Health

@@ -12,6 +12,8 @@ struct Responder: Sendable {
 
     let admission: Admission
     let chat: ChatCompletions
+    let anthropic: AnthropicResponder
+    let ollama: OllamaResponder
     let information: Information
     /// Nil where this host shares nothing.
     let swarm: SwarmResponder?
@@ -23,11 +25,14 @@ struct Responder: Sendable {
     private let clock = HTTPDate()
 
     init(
-        admission: Admission, chat: ChatCompletions, information: Information, swarm: SwarmResponder?, link: SwarmLink,
-        metrics: GatewayMetrics, lifecycle: GatewayLifecycle, nodeID: NodeID, log: Logger
+        admission: Admission, chat: ChatCompletions, anthropic: AnthropicResponder, ollama: OllamaResponder,
+        information: Information, swarm: SwarmResponder?, link: SwarmLink, metrics: GatewayMetrics,
+        lifecycle: GatewayLifecycle, nodeID: NodeID, log: Logger
     ) {
         self.admission = admission
         self.chat = chat
+        self.anthropic = anthropic
+        self.ollama = ollama
         self.information = information
         self.swarm = swarm
         self.link = link
@@ -76,11 +81,15 @@ struct Responder: Sendable {
             }
             let owner = try admission.admit(exchange, to: route?.access ?? Access(ofUnknown: exchange.path))
             let route = try supported(route, exchange)
-            if route == .chatCompletions, lifecycle.draining.isOpen { throw APIError.draining }
+            if route.isInference, lifecycle.draining.isOpen { throw APIError.draining }
             let content = try await collect(&body, exchange, limit: route.bodyLimit, outbound)
             isBodyRead = true
             switch route {
             case .chatCompletions: try await chat.respond(to: exchange, caller: owner, body: content, writer)
+            case .anthropic(let route):
+                try await anthropic.respond(to: route, exchange, caller: owner, body: content, writer)
+            case .ollama(let route):
+                try await ollama.respond(to: route, exchange, caller: owner, body: content, writer)
             case .swarm(.link): try await link.open(exchange, writer)
             case .swarm(let route):
                 guard let swarm else { throw Self.noSwarm }
@@ -88,7 +97,7 @@ struct Responder: Sendable {
             default: try await writer.send(try await information.reply(to: route, exchange, caller: owner))
             }
         } catch let error where writer.begun == nil && !(error is CancellationError) && !client.isGone {
-            var reply = Reply(failure(error, exchange))
+            var reply = Dialect(path: exchange.path).reply(failure(error, exchange), requestID: exchange.id)
             if !isBodyRead {
                 // A body would have to be read to its end before the next request; a connection is cheaper.
                 if exchange.hasBody {
@@ -160,6 +169,7 @@ struct Responder: Sendable {
     private func commonHeaders(_ exchange: Exchange) -> HTTPFields {
         var headers = HTTPFields()
         headers[.requestID] = exchange.id
+        if Dialect(path: exchange.path) == .anthropic { headers[.anthropicRequestID] = exchange.id }
         headers[.date] = clock.now
         headers[.servedBy] = nodeID.description
         return headers

@@ -4,6 +4,7 @@ import HTTPTypes
 /// What a request is for.
 enum Route: Hashable {
     case banner
+    case document
     case chatCompletions
     case models
     case model(String)
@@ -15,6 +16,8 @@ enum Route: Hashable {
     case status
     case metrics
     case logs
+    case anthropic(AnthropicRoute)
+    case ollama(OllamaRoute)
     case swarm(SwarmRoute)
 
     /// The route of a path, whatever the method. Nil for a path that leads nowhere.
@@ -25,6 +28,7 @@ enum Route: Hashable {
         }
         switch path.hasSuffix("/") ? path.dropLast() : path {
         case "/v1/chat/completions": self = .chatCompletions
+        case "/openapi.yaml": self = .document
         case "/v1/models": self = .models
         case "/health", "/v1/health": self = .health
         case "/livez", "/v1/health/live": self = .live
@@ -41,8 +45,14 @@ enum Route: Hashable {
             guard let id = Self.decoded(path.dropFirst("/v1/mcp/contexts/".count)) else { return nil }
             self = .context(id)
         case let path:
-            guard let route = SwarmRoute(path: path) else { return nil }
-            self = .swarm(route)
+            if let route = AnthropicRoute(rawValue: String(path)) {
+                self = .anthropic(route)
+            } else if let route = OllamaRoute(path: path) {
+                self = .ollama(route)
+            } else {
+                guard let route = SwarmRoute(path: path) else { return nil }
+                self = .swarm(route)
+            }
         }
     }
 
@@ -55,19 +65,29 @@ enum Route: Hashable {
         switch self {
         case .chatCompletions: [.post]
         case .context: [.get, .head, .delete]
+        case .anthropic(let route): route.methods
+        case .ollama(let route): route.methods
         case .swarm(let route): route.methods
         default: [.get, .head]
         }
     }
 
-    var bodyLimit: Int {
-        self == .chatCompletions ? Limits.inferenceBodyBytes : Limits.bodyBytes
+    /// Engines work for it: the body may be long, and none is begun while the host drains.
+    var isInference: Bool {
+        switch self {
+        case .chatCompletions, .anthropic: true
+        case .ollama(let route): route.isInference
+        default: false
+        }
     }
+
+    var bodyLimit: Int { isInference ? Limits.inferenceBodyBytes : Limits.bodyBytes }
 
     /// The path as metrics name it: without ids, so that there are few.
     var pattern: String {
         switch self {
         case .banner: "/"
+        case .document: "/openapi.yaml"
         case .chatCompletions: "/v1/chat/completions"
         case .models: "/v1/models"
         case .model: "/v1/models/{id}"
@@ -79,6 +99,8 @@ enum Route: Hashable {
         case .status: "/v1/status"
         case .metrics: "/metrics"
         case .logs: "/v1/logs"
+        case .anthropic(let route): route.pattern
+        case .ollama(let route): route.pattern
         case .swarm(let route): route.pattern
         }
     }

@@ -19,6 +19,13 @@ extension SwarmNode {
         return reports
     }
 
+    /// The names of the other hosts that have a model and answer at present.
+    package func hosts(of model: String) async -> [String] {
+        await hosts().filter { host in
+            !host.isSelf && host.state == .alive && host.models.contains { $0.isReady && $0.isCalled(model) }
+        }.map { "\($0.name) (\($0.address))" }
+    }
+
     private func own() -> HostReport {
         HostReport(
             id: setup.node, isSelf: true, name: setup.name,

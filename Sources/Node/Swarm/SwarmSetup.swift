@@ -25,8 +25,8 @@ package struct SwarmSetup: Sendable {
     /// Keeps what ``KeyRotation`` wants for the next start.
     package var keepRing: @Sendable ([UInt8]) async throws -> Void
     package var snapshots: any SnapshotSource
-    /// Names of the models that are ready.
-    package var models: @Sendable () async -> [String]
+    /// What this host tells the others of its models.
+    package var models: @Sendable () async -> [HostedModel]
     /// Looks at everything that may keep hosts apart.
     package var doctor: Doctor
     package var consultation: Consultation
@@ -46,7 +46,7 @@ package struct SwarmSetup: Sendable {
         transport: any PeerTransport, discovery: any Discovery, seals: SealScheme,
         rotation: KeyRotation, acceptedKeys: AcceptedKeys, keepRing: @escaping @Sendable ([UInt8]) async throws -> Void,
         snapshots: any SnapshotSource,
-        models: @escaping @Sendable () async -> [String],
+        models: @escaping @Sendable () async -> [HostedModel],
         doctor: @escaping Doctor,
         consultation: @escaping Consultation,
         addresses: @escaping @Sendable (_ port: Int) -> [NetworkAddress], wallClock: @escaping @Sendable () -> UInt64,

@@ -26,7 +26,7 @@ struct Status: AsyncParsableCommand {
             lines.append("store  " + sizes.joined(separator: "  "))
         }
         for model in status["models"]?.array ?? [] {
-            lines.append("model  " + ModelList.line(model))
+            lines.append("model  " + ModelsAtWork.line(model))
         }
         return lines.map { $0.shownOnTerminal + "\n" }.joined()
     }

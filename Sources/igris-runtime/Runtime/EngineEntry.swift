@@ -8,11 +8,14 @@ import Settings
 /// One configured model and the engine that answers for it.
 enum EngineEntry {
     /// Throws ``RuntimeError`` `.configuration` when the engine cannot be set up.
-    static func make(_ model: Settings.Model, log: Logger) throws -> Models.Entry {
+    static func make(
+        _ model: Settings.Model, file: WatchedModelFile?, log: Logger
+    ) throws -> Models.Entry {
         var log = log
         log[metadataKey: "model"] = "\(model.name)"
         return Models.Entry(
-            name: model.name, aliases: model.aliases, kind: model.engine.rawValue, engine: try engine(model, log))
+            name: model.name, aliases: model.aliases, kind: model.engine.rawValue, engine: try engine(model, log),
+            file: { file?.file })
     }
 
     private static func engine(_ model: Settings.Model, _ log: Logger) throws -> any InferenceEngine {

@@ -38,7 +38,9 @@ struct Runtime {
         try ListeningAddress(host: settings.server.host, port: settings.server.port).requireFree()
         let folder = try StateFolder(environment: environment)
         let storage = try await Storage.open(settings: settings, folder: folder, log: log)
-        let models = Models(try settings.models.map { try EngineEntry.make($0, log: log) })
+        let files = settings.models.map { (name: $0.name, file: WatchedModelFile($0)) }
+        let models = Models(
+            try zip(settings.models, files).map { try EngineEntry.make($0, file: $1.file, log: log) })
         let writer = LogWriter(
             store: storage.store, seals: .ed25519(storage.identity.key), durability: Self.durability(settings.context),
             log: log,
@@ -49,12 +51,13 @@ struct Runtime {
         }
         let conversations = Conversations(
             store: storage.store, writer: writer, prefixKey: storage.prefixKey, policy: Self.policy(settings.mcp))
-        let node = LocalNode(
-            id: storage.identity.node, version: IgrisRuntime.version, models: models, conversations: conversations,
-            writer: writer, store: storage.store, log: log, wallClock: Self.wallClock)
         let swarm = try SwarmParts.make(
             settings: settings, storage: storage, models: models, writer: writer, conversations: conversations,
             folder: folder, wallClock: Self.wallClock, log: log)
+        let node = LocalNode(
+            id: storage.identity.node, version: IgrisRuntime.version, models: models, conversations: conversations,
+            writer: writer, store: storage.store, log: log, wallClock: Self.wallClock,
+            elsewhere: { await swarm?.node.hosts(of: $0) ?? [] })
 
         let gateway = Gateway(
             configuration: GatewayConfiguration(settings), node: node, swarm: swarm?.node, door: swarm?.door,
@@ -71,6 +74,8 @@ struct Runtime {
             })
         // Engines start while the gateway already answers health checks.
         var members: [ServiceGroupConfiguration.ServiceConfiguration] = [.init(service: EngineService(models: models))]
+        let watched = files.compactMap { entry in entry.file.map { (name: entry.name, file: $0) } }
+        members.append(.init(service: ModelFiles(files: watched, log: log)))
         if let swarm { members.append(.init(service: swarm)) }
         members.append(.init(service: gateway, successTerminationBehavior: .gracefullyShutdownGroup))
         let services = ServiceGroup(

@@ -87,7 +87,7 @@ extension SwarmSetup {
                 macKey: { accepted.discoveryKey(of: $0) }),
             seals: .ed25519(storage.identity.key), rotation: rotation, acceptedKeys: accepted,
             keepRing: { try ring.save($0, merge: KeyRotation.merge) }, snapshots: storage.store,
-            models: { await models.statuses().filter { $0.state == .ready }.map(\.name) },
+            models: { await models.statuses().map(\.hosted) },
             doctor: { await diagnosis.examine($0) },
             consultation: { try await diagnosis.desk.receive($0, from: $1, at: $2, heard: $3) },
             addresses: { ListeningAddresses.current(host: host, port: $0) }, wallClock: wallClock, seed: seed.low)

@@ -1,0 +1,27 @@
+import Core
+
+/// Whose words a path speaks: it decides how an error looks there.
+enum Dialect: Hashable {
+    case openAI
+    case anthropic
+    case ollama
+
+    /// Of any path, also one that leads nowhere.
+    init(path: some StringProtocol) {
+        if path == "/v1/messages" || path.hasPrefix("/v1/messages/") {
+            self = .anthropic
+        } else {
+            self = path.hasPrefix("/api/") ? .ollama : .openAI
+        }
+    }
+
+    func reply(_ error: APIError, requestID: String) -> Reply {
+        var reply = Reply(error)
+        switch self {
+        case .openAI: break
+        case .anthropic: reply.body = AnthropicError.body(error, requestID: requestID)
+        case .ollama: reply.body = OllamaError.body(error)
+        }
+        return reply
+    }
+}

@@ -1,0 +1,58 @@
+"""LangChain's ChatOpenAI, as people have it."""
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_openai import ChatOpenAI
+
+from daemon import ECHO, Daemon, recall
+
+ANSWER = "I will remember that your name is Alice"
+TELL = "Remember: my name is Alice"
+
+
+@pytest.fixture(scope="module")
+def shared(binary, tmp_path_factory):
+    one = Daemon(binary, tmp_path_factory.mktemp("langchain"), {"models": [recall(), ECHO]}, [], {}).start()
+    yield one
+    one.close()
+
+
+def model(shared, conversation, name="phi3", **options):
+    return ChatOpenAI(
+        model=name, base_url=f"{shared.url}/v1", api_key="unused", max_retries=0, timeout=30,
+        default_headers={"X-Conversation-Id": conversation}, **options,
+    )
+
+
+def test_a_message_is_answered(shared):
+    reply = model(shared, "invoked").invoke(TELL)
+    assert isinstance(reply, AIMessage) and reply.content == ANSWER
+    assert reply.usage_metadata["total_tokens"] > 0
+    assert reply.response_metadata["finish_reason"] == "stop"
+
+
+def test_a_stream_adds_up(shared):
+    chunks = list(model(shared, "streamed", stream_usage=True).stream(TELL))
+    whole = chunks[0]
+    for chunk in chunks[1:]:
+        whole += chunk
+    assert len(chunks) > 2 and whole.content == ANSWER and whole.usage_metadata["output_tokens"] > 0
+
+
+def test_a_history_of_messages_reaches_the_model(shared):
+    history = [SystemMessage("be brief"), HumanMessage("one"), AIMessage("1: one"), HumanMessage("two")]
+    assert model(shared, "history", "echo").invoke(history).content == "4: one | two"
+
+
+def test_a_batch_is_answered_in_order(shared):
+    chain = ChatOpenAI(
+        model="echo", base_url=f"{shared.url}/v1", api_key="unused", max_retries=0, extra_body={"store": False}
+    )
+    assert [reply.content for reply in chain.batch(["a", "b", "c"])] == ["1: a", "1: b", "1: c"]
+
+
+def test_a_schema_that_the_engine_cannot_keep_is_refused_by_name(shared):
+    schema = {"title": "city", "type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    structured = model(shared, "schema").with_structured_output(schema, method="json_schema")
+    with pytest.raises(Exception, match="response_format"):
+        structured.invoke("Rome")

@@ -1,0 +1,45 @@
+"""Simon Willison's `llm`, with the lines of its own configuration."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from daemon import ECHO, Daemon, recall
+
+
+@pytest.fixture(scope="module")
+def shared(binary, tmp_path_factory):
+    one = Daemon(binary, tmp_path_factory.mktemp("llm"), {"models": [recall(), ECHO]}, [], {}).start()
+    folder = one.home / "llm"
+    folder.mkdir()
+    (folder / "extra-openai-models.yaml").write_text(
+        "".join(
+            f"- model_id: {name}\n  model_name: {name}\n  api_base: {one.url}/v1\n" for name in ("phi3", "echo")
+        )
+    )
+    yield one
+    one.close()
+
+
+def llm(shared, *arguments):
+    environment = {**os.environ, "LLM_USER_PATH": str(shared.home / "llm"), "OPENAI_API_KEY": "unused"}
+    program = Path(sys.executable).parent / "llm"
+    done = subprocess.run(
+        [str(program), *arguments], env=environment, capture_output=True, text=True, timeout=60,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_llm_asks_streamed_and_whole(shared):
+    assert llm(shared, "-m", "phi3", "Remember: my name is Alice") == "I will remember that your name is Alice"
+    assert llm(shared, "-m", "phi3", "--no-stream", "What is my name?") == "Your name is Alice"
+
+
+def test_llm_continues_with_its_own_history(shared):
+    llm(shared, "-m", "echo", "-s", "be brief", "one")
+    assert llm(shared, "-c", "two").endswith("| two")
