@@ -66,11 +66,14 @@ def test_the_configuration_wins_over_the_key_file(daemon):
     assert not (host.home / "state/igris/swarm.key").exists()
 
 
-@pytest.mark.parametrize("key", ["", "short", "elevenchars"])
-def test_what_is_no_key_is_refused(idle, key):
+@pytest.mark.parametrize(
+    "key, words",
+    [("", "holds no key"), ("\n", "holds no key"), ("short", "too short"), ("elevenchars", "too short")],
+)
+def test_what_is_no_key_is_refused(idle, key, words):
     before = run(idle, "swarm", "key", "--reveal").stdout
     refused = run(idle, "swarm", "join", "-", input=key)
-    assert refused.returncode == 78 and "too short" in refused.stderr
+    assert refused.returncode == 78 and words in refused.stderr
     assert run(idle, "swarm", "key", "--reveal").stdout == before
 
 

@@ -72,8 +72,8 @@ extension SwarmNode {
             "\(name(of: node)) answers more slowly: in \(to.inMilliseconds) ms instead of \(from.inMilliseconds) ms; look "
                 + "at its load and at the network between"
         case .clockSkew(let node, let skew):
-            "the clock of \(name(of: node)) is \(skew.magnitudeInSeconds) s \(skew > .zero ? "ahead" : "behind"): set it "
-                + "(timedatectl set-ntp true); turns may be shown out of order"
+            "the clock of \(name(of: node)) is \(skew.magnitudeInSeconds) s \(skew > .zero ? "ahead of" : "behind") this "
+                + "host's: set the one that is wrong (timedatectl set-ntp true); turns may be shown out of order"
         case .ownClock(let skew):
             "this host's clock is about \(skew.magnitudeInSeconds) s \(skew > .zero ? "ahead of" : "behind") all others: "
                 + "set it (timedatectl set-ntp true); turns may be shown out of order"

@@ -42,6 +42,12 @@ struct SwarmJoin: ParsableCommand {
         }
         if key == "-", Terminal.isInteractive { Terminal.complain("paste the key, then press Enter and Ctrl-D") }
         let text = key == "-" ? String(decoding: Terminal.readAll(limit: 4_096), as: UTF8.self) : key
+        guard text.contains(where: { !$0.isWhitespace }) else {
+            throw RuntimeError(
+                .configuration,
+                "\(key == "-" ? "standard input holds no key" : "the key is empty"); on a host of the swarm, "
+                    + "igris-runtime swarm key --reveal prints it")
+        }
         let parsed = try SwarmKeyText.parse(text)
         let folder = try StateFolder(environment: Environment.variables)
         let keys: SwarmKeys
