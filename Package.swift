@@ -152,7 +152,7 @@ let package = Package(
             ] + nio("NIOCore", "NIOEmbedded", "NIOPosix", "NIOWebSocket")),
         tests(of: "Settings", ["Core"]),
         tests(of: "Telemetry", ["Core", log, metricsCore]),
-        tests(of: "Swarm", ["Core", "Cryptography"]),
+        tests(of: "Swarm", ["Core", "Cryptography", "Simulation"]),
         tests(of: "Simulation", ["Core", "Swarm"]),
         tests(of: "Guardian", ["Core"]),
         tests(of: "Node", ["Core", "Swarm", "Store", "Cryptography", log]),

@@ -41,6 +41,7 @@ package enum Limits {
     package static let discoveryFarewell = Duration.seconds(1)
     package static let memberAddresses = 8
     package static let memberModels = 64
+    package static let memberNeighbours = 1_100
     package static let claimsPerMessage = 64
     package static let overlayIdentifiers = 1_024
     package static let linkMessageBytes = 8 * 1024 * 1024

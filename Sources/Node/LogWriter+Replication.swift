@@ -26,10 +26,33 @@ extension LogWriter {
 
     /// A whole message of ``LinkChannel/replication``. Returns once there is room for the next: a reader that waits for
     /// it slows the peer down, not this host.
-    package func received(_ message: [UInt8], from peer: NodeID) async {
+    ///
+    /// - Returns: false for what cannot be understood: the link should be closed.
+    package func received(_ message: [UInt8], from peer: NodeID) async -> Bool {
         metrics.bytesReceived.increment(by: message.count)
+        let malformed = tally.malformed
         step(.received(message, from: peer))
+        guard tally.malformed == malformed else { return false }
         await waitForRoom()
+        return true
+    }
+
+    /// Another host's batch, which `peer` brought through the tree.
+    package func received(_ batch: OperationBatch, from peer: NodeID) async {
+        step(.broadcast(batch, from: peer))
+        await waitForRoom()
+    }
+
+    /// Whether what is fresh goes through the tree from now on: then it is told by ``broadcasts()``.
+    package func spreads(throughTree: Bool) { step(.spreading(throughTree: throughTree)) }
+
+    /// Batches for the tree. One listener; what it does not take in time others ask for.
+    package func broadcasts() -> AsyncStream<OperationBatch> {
+        let (stream, continuation) = AsyncStream<OperationBatch>.makeStream(
+            bufferingPolicy: .bufferingNewest(Limits.batchOperations))
+        broadcastListener?.finish()
+        broadcastListener = continuation
+        return stream
     }
 
     /// Ticks until the task is cancelled.
@@ -121,6 +144,7 @@ extension LogWriter {
             case .send(let bytes, let peer):
                 metrics.bytesSent.increment(by: bytes.count)
                 links[peer]?.send(bytes)
+            case .broadcast(let batch): broadcastListener?.yield(batch)
             case .commit(let write):
                 if write.isOwn { isWriting(write) }
                 accept(write)

@@ -54,6 +54,7 @@ package actor LogWriter {
     var news = LogNews()
     var listeners: [Int: AsyncStream<LogNotice>.Continuation] = [:]
     var listenerNumbers = 0
+    var broadcastListener: AsyncStream<OperationBatch>.Continuation?
     var backlogged: [CheckedContinuation<Void, Never>] = []
     private var unavailable: RuntimeError?
     private var pending: [Int: Pending] = [:]

@@ -62,6 +62,10 @@ extension Settings.MCP {
         multicastPort = reader.value(
             "multicast_port", .integer(1...65_535), default: 5_354,
             "UDP port of the multicast; the same on all hosts.")
+        meshLimit = reader.value(
+            "mesh_limit", .integer(2...1_024), default: 64,
+            "Up to so many hosts each is linked with each. Of more, each keeps at most so many links, and a tree carries "
+                + "what is fresh; the same on all hosts.")
         seeds = reader.value(
             "seeds", .list(of: .peerAddress, count: 0...1_000), default: [],
             "Hosts to dial beside those that are found; one that is reachable is enough, its members follow.")

@@ -85,6 +85,7 @@ package struct Settings: Sendable {
         package var mdns: Bool
         package var multicast: Bool
         package var multicastPort: Int
+        package var meshLimit: Int
         /// Hosts to dial beside those that are found.
         package var seeds: [NetworkAddress]
         /// Everyone on this LAN may join, without a key.

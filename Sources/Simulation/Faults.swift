@@ -43,13 +43,21 @@ package struct Faults: OptionSet, Sendable, CustomStringConvertible {
 
     /// One host changes what it sends on of others' operations; never drawn.
     package static let forgery = Faults(rawValue: 1 << 18)
+    /// More hosts than are linked with one another: the tree carries what is fresh.
+    package static let smallMesh = Faults(rawValue: 1 << 19)
+    /// The swarm's key is changed, with hosts away; one host may be evicted.
+    package static let rotations = Faults(rawValue: 1 << 20)
+
+    /// Drawn beside the others, so that these stay what they are for each seed; forgery never.
+    private static let drawnApart: Faults = [.forgery, .smallMesh, .rotations]
 
     private static let names: [(Faults, String)] = [
         (.partitions, "partitions"), (.oneWay, "one-way"), (.swizzle, "swizzle"), (.resets, "resets"),
         (.pauses, "pauses"), (.kills, "kills"), (.powerCuts, "power-cuts"), (.rollbacks, "rollbacks"),
         (.clones, "clones"), (.slowDisks, "slow-disks"), (.fullDisks, "full-disks"), (.clocks, "clocks"),
         (.foreign, "foreign"), (.latecomer, "latecomer"), (.deletions, "deletions"), (.slowPeers, "slow-peers"),
-        (.starvation, "starvation"), (.deafness, "deafness"), (.forgery, "forgery"),
+        (.starvation, "starvation"), (.deafness, "deafness"), (.forgery, "forgery"), (.smallMesh, "small-mesh"),
+        (.rotations, "rotations"),
     ]
 
     package static let all = names.reduce(into: Faults()) { if $1.0 != .forgery { $0.insert($1.0) } }
@@ -78,7 +86,9 @@ package struct Faults: OptionSet, Sendable, CustomStringConvertible {
     static func draw(_ chance: inout Chance) -> Faults {
         let isQuiet = chance.hits(1, of: 10)
         var faults: Faults = []
-        for (fault, _) in names where fault != .forgery && chance.hits(1, of: 3) && !isQuiet { faults.insert(fault) }
+        for (fault, _) in names where !drawnApart.contains(fault) && chance.hits(1, of: 3) && !isQuiet {
+            faults.insert(fault)
+        }
         return faults
     }
 }

@@ -1,4 +1,5 @@
 import Core
+import Cryptography
 import Swarm
 
 /// One machine of the world: its clock, its disk, and the process on it while one runs.
@@ -16,12 +17,18 @@ struct Host {
     let index: Int
     let node: NodeID
     let publicKey: [UInt8]
-    let swarm: SwarmID
+    /// The key that it was given.
+    let root: SwarmKeys
+    /// What it has kept of rotations.
+    var ring: [UInt8]?
     let address: NetworkAddress
     /// Not one whose data the others should have.
     let isForeign: Bool
     /// Started from a copy of another's disk, identity included.
     let isClone: Bool
+
+    /// By an operator, whether it knows or not.
+    var isEvicted = false
 
     var power = Power.idle
     var disk: Disk
@@ -38,7 +45,7 @@ struct Host {
 
     var end: Network.End { Network.End(host: index, run: run) }
     /// Its data must be as the others' in the end.
-    var isMember: Bool { !isForeign && !isClone }
+    var isMember: Bool { !isForeign && !isClone && !isEvicted }
     /// What it holds is one of a turn's copies.
     var isUp: Bool { power == .running || power == .frozen }
 }

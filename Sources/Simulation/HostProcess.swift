@@ -1,4 +1,5 @@
 import Core
+import Cryptography
 import Swarm
 
 /// What dies with a process: the machines, and what their shell keeps beside them. A class, so that a machine's step
@@ -12,6 +13,15 @@ final class HostProcess {
     var mesh: Mesh
     var membership: Membership
     var replication: Replication
+    var overlay: Overlay
+    /// Batches go through the tree.
+    var isTree = false
+    /// Nil where no key is ever changed.
+    var trust: KeyRotation?
+    /// The swarm whose certificate it shows, and those that it takes beside.
+    var shown: SwarmID
+    var accepted: Set<SwarmID> = []
+    var denied: Set<NodeID> = []
     /// The link that carries the channels with each peer.
     var adopted: [NodeID: LinkNumber] = [:]
     /// When the next tick is in the queue.
@@ -19,6 +29,8 @@ final class HostProcess {
     // When the machines want their next tick, since the start.
     private(set) var meshWake: Duration = .zero
     private(set) var membershipWake: Duration = .zero
+    private(set) var overlayWake: Duration = .seconds(3600)
+    var trustWake: Duration = .zero
     /// When replication's tick is due, every 20 ms, since the start.
     var replicationWake: Duration = .zero
     /// Writes on their way to the disk.
@@ -42,7 +54,7 @@ final class HostProcess {
 
     init(
         _ host: Host, _ recovered: RecoveredLog, at now: Duration, wallClock: UInt64, seed: UInt64,
-        isTrusting: Bool
+        meshLimit: Int, isTrusting: Bool, rotates: Bool
     ) {
         var random = SplitMix64(seed: seed)
         started = now
@@ -54,19 +66,35 @@ final class HostProcess {
             Mesh.Identity(
                 node: host.node, instance: instance, security: .key, name: facts.name, version: "1",
                 port: host.address.port, addresses: [host.address], started: wallClock),
-            swarms: [host.swarm], seed: random.next())
+            swarms: [host.root.swarm], limit: meshLimit, seed: random.next())
+        var tuning = Membership.Tuning()
+        tuning.meshHosts = meshLimit
         membership = Membership(
             node: host.node, instance: instance, facts: facts, seals: .cheap(host.publicKey),
-            wallClock: wallClock, seed: random.next())
+            wallClock: wallClock, seed: random.next(), tuning: tuning)
         replication = Replication(recovered, seals: .cheap(host.publicKey, isTrusting: isTrusting), seed: random.next())
+        overlay = Overlay(node: host.node, limit: meshLimit, seed: random.next())
+        shown = host.root.swarm
+        // A ring that cannot be read is a fault of ours, which the check of the keys finds.
+        trust = rotates ? try? KeyRotation(node: host.node, root: host.root, saved: host.ring) : nil
     }
 
     /// When anything is due, since the start.
-    var wake: Duration { min(meshWake, membershipWake, replicationWake) }
+    var wake: Duration {
+        min(meshWake, membershipWake, replicationWake, overlayWake, trust == nil ? overlayWake : trustWake)
+    }
+
+    /// Whether a certificate of that swarm is good here.
+    func takes(_ swarm: SwarmID) -> Bool { swarm == shown || accepted.contains(swarm) }
 
     func step(_ event: Mesh.Event, now: Duration, wallClock: UInt64) -> [Mesh.Effect] {
         defer { meshWake = mesh.wake }
         return mesh.step(event, now: now, wallClock: wallClock)
+    }
+
+    func step(_ event: Overlay.Event, now: Duration) -> [Overlay.Effect] {
+        defer { overlayWake = overlay.wake }
+        return overlay.step(event, now: now)
     }
 
     func step(_ event: Membership.Event, now: Duration) -> [Membership.Effect] {

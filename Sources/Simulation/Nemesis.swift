@@ -20,6 +20,8 @@ enum Nemesis {
     case jumpClock(Int, milliseconds: Int64)
     case slowReader(Int, bytesPerSecond: Int?)
     case starve(Int, Bool)
+    case rotate(Int)
+    case evict(Int, by: Int)
     /// Everything is repaired, and from here on the swarm must recover.
     case heal
 }
@@ -145,6 +147,20 @@ extension Nemesis {
         }
         if faults.contains(.starvation) {
             add(.starve(chance.below(hosts), true), at: moment(&chance))
+        }
+        if faults.contains(.rotations) {
+            for _ in 0...chance.below(3) {
+                let begin = moment(&chance)
+                add(.rotate(chance.below(hosts)), at: begin)
+                guard chance.hits(1, of: 2) else { continue }
+                let away = chance.below(hosts)
+                add(.kill(away), at: begin - chance.between(.zero, .seconds(2)))
+                add(.start(away), at: begin + chance.between(.seconds(1), .seconds(20)))
+            }
+            if hosts > 3, chance.hits(1, of: 2) {
+                let victim = chance.below(hosts)
+                add(.evict(victim, by: (victim + 1 + chance.below(hosts - 1)) % hosts), at: moment(&chance))
+            }
         }
         plan.append((end, .heal))
         return plan

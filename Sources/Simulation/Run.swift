@@ -5,11 +5,13 @@ package struct RunOptions: Sendable {
     package var seed: UInt64
     /// Virtual time; the last quarter of it, at least 12 s, is for the recovery.
     package var length: Duration = .seconds(60)
-    /// Nil draws 2 to 8.
+    /// Nil draws 2 to 8, and 8 more where the mesh is to be small.
     package var hosts: Int?
     /// Nil draws them.
     package var faults: Faults?
     package var bug: Bug?
+    /// Up to so many hosts each is linked with each; 4 where the mesh is to be small.
+    package var meshLimit: Int?
 
     package init(seed: UInt64) { self.seed = seed }
 
@@ -18,6 +20,7 @@ package struct RunOptions: Sendable {
         var flags = "--seeds 1 --start \(seed) --seconds \(length.components.seconds)"
         if let hosts { flags += " --hosts \(hosts)" }
         if let faults { flags += " --faults \(faults)" }
+        if let meshLimit { flags += " --mesh-limit \(meshLimit)" }
         if let bug { flags += " --bug \(bug.rawValue)" }
         return flags
     }

@@ -13,6 +13,7 @@ extension World {
 
     mutating func check() {
         compare()
+        checkEviction()
         guard healed != nil else { return }
         if isRecovered { checker.recovered(at: now) } else { checker.unrecovered() }
     }
@@ -46,6 +47,10 @@ extension World {
 
     mutating func finish() {
         guard let healed else { return }
+        // Who is shut out keeps what it writes for itself.
+        for host in hosts where host.isEvicted {
+            checker.forgave(host.disk.image.operations.values.joined().map(\.dot))
+        }
         compare()
         let isContested = !checker.contested.isEmpty
         if let origin = checker.contested.min(), !mayContest {
@@ -66,7 +71,8 @@ extension World {
         checkDeletions()
         checkAcknowledged()
         checkMembership()
-        checkLinks()
+        if members.count > meshLimit { checkOverlay() } else { checkLinks() }
+        checkRotation()
     }
 
     /// What tells the hosts' logs apart, for a reader.

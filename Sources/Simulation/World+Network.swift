@@ -79,7 +79,7 @@ extension World {
         case .idle: fail(&self, .refused, after: trip)
         case .frozen: fail(&self, .timedOut, after: Self.dialPatience)
         case .running:
-            if hosts[target].swarm != hosts[host].swarm { return fail(&self, .keyMismatch, after: trip * 2) }
+            if let reason = refusal(of: host, by: target) { return fail(&self, reason, after: trip * 2) }
             // Two more round trips and the work of the handshake.
             queue.add(.dialed(host: host, run: run, address), at: now + trip * 3 + .milliseconds(3))
         }
@@ -88,12 +88,14 @@ extension World {
     /// The handshake is over at the dialing side: is the other one still there?
     mutating func finishDial(_ address: NetworkAddress, from host: Int) {
         guard let target = hosts.firstIndex(where: { $0.address == address }), hosts[target].power == .running,
-            !network.isBlocked(host, target), !network.isBlocked(target, host)
+            !network.isBlocked(host, target), !network.isBlocked(target, host),
+            let key = commonKey(of: host, and: target)
         else {
             let failure = LinkFailure(.closed, "closed")
             return happen(.dialFailed(host: host, run: hosts[host].run, address, failure), at: host)
         }
         let id = network.connect(hosts[host].end, hosts[target].end)
+        linkKeys[id] = key
         trace.note(5, UInt64(host), UInt64(target), UInt64(id), at: now, "connection \(id): \(host) to \(target)")
         opened(id, side: 1, at: target)
         opened(id, side: 0, at: host)

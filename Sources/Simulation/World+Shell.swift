@@ -14,13 +14,15 @@ extension World {
         var recovered = hosts[host].disk.recover(node, milliseconds: wall)
         if bug == .keptEpoch { recovered.origin = Origin(node: node, epoch: 1) }
         let process = HostProcess(
-            hosts[host], recovered, at: now, wallClock: wall, seed: seeds.seed(), isTrusting: bug == .trustedRelay)
+            hosts[host], recovered, at: now, wallClock: wall, seed: seeds.seed(), meshLimit: meshLimit,
+            isTrusting: bug == .trustedRelay, rotates: faults.contains(.rotations))
         hosts[host].process = process
         trace.note(6, UInt64(host), UInt64(run), at: now, "host \(host) starts as \(recovered.origin.epoch)")
         queue.add(.beacon(host: host, run: run, number: 0), at: now + seeds.between(.zero, .milliseconds(100)))
         queue.add(.synced(host: host, run: run), at: now + .seconds(1))
         if run == 1 { queue.add(.client(host: host), at: now + workload.pause(&clients)) }
-        perform(process.step(.swarms([hosts[host].swarm]), now: .zero, wallClock: wall), at: host)
+        perform(process.step(.swarms([process.shown]), now: .zero, wallClock: wall), at: host)
+        tell(KeyRotation.Event.started, at: host)
         rearm(host)
     }
 
@@ -57,6 +59,7 @@ extension World {
         case .read(_, _, let read): self.read(read, at: host)
         case .reread(_, _, let write): reread(write, at: host)
         case .snapshotPart: snapshotPart(at: host)
+        case .ringKept(_, _, let ring, let revision): ringKept(ring, revision, at: host)
         case .answered(_, _, let question): answer(question, at: host)
         default: break
         }
@@ -82,9 +85,14 @@ extension World {
         if now - armed > .milliseconds(100) {
             perform(process.step(.lagged(now - armed), now: time), at: host)
         }
-        if process.meshWake <= time { tell(.ticked, at: host) }
+        if process.meshWake <= time { tell(Mesh.Event.ticked, at: host) }
         if process.membershipWake <= time {
             perform(process.step(.ticked, now: time), at: host)
+        }
+        if process.overlayWake <= time { tell(Overlay.Event.ticked, at: host) }
+        if process.trust != nil, process.trustWake <= time {
+            process.trustWake = time + Self.trustTick
+            tell(KeyRotation.Event.ticked, at: host)
         }
         if process.replicationWake <= time {
             process.replicationWake = time + .milliseconds(20)
@@ -103,12 +111,13 @@ extension World {
     mutating func opened(_ connection: Int, side: Int, at host: Int) {
         guard let ends = network.connections[connection]?.ends else { return }
         let peer = hosts[ends[1 - side].host]
+        guard let key = linkKeys[connection] else { return }
         // Of an accepted link the port is not the one that it listens on.
         let address =
             side == 0 ? peer.address : NetworkAddress(host: peer.address.host, port: 40_000 + connection % 20_000)
         tell(
             .opened(
-                LinkNumber(UInt64(connection)), node: peer.node, swarm: peer.swarm, address: address,
+                LinkNumber(UInt64(connection)), node: peer.node, swarm: key, address: address,
                 isDialed: side == 0),
             at: host)
         rearm(host)
@@ -151,7 +160,11 @@ extension World {
         case .replication:
             perform(process.step(.heard(peer.node), now: time), at: host)
             replicate(.received(bytes, from: peer.node), at: host)
-        default: break
+        case .overlay:
+            perform(process.step(.heard(peer.node), now: time), at: host)
+            receivedBroadcast(Array(bytes.dropFirst()), from: peer.node, at: host)
+        case .trust: tell(KeyRotation.Event.received(bytes, from: peer.node), at: host)
+        case .mesh, .diagnosis: break
         }
     }
 
@@ -212,11 +225,17 @@ extension World {
                 process.adopted[node] = link
                 perform(process.step(.linked(node), now: time), at: host)
                 replicate(.linked(node), at: host)
-            case .lost(let link, let node):
+                tell(Overlay.Event.linked(node), at: host)
+                tell(KeyRotation.Event.linked(node), at: host)
+            case .lost(let link, let node, let isParting):
                 trace.note(11, UInt64(host), link.rawValue, at: now, "host \(host) loses \(link) with \(node)")
                 if process.adopted[node] == link { process.adopted[node] = nil }
-                perform(process.step(.unlinked(node), now: time), at: host)
+                perform(process.step(isParting ? .parted(node) : .unlinked(node), now: time), at: host)
                 replicate(.unlinked(node), at: host)
+                tell(Overlay.Event.unlinked(node), at: host)
+                tell(KeyRotation.Event.unlinked(node), at: host)
+            case .full(let node): tell(Overlay.Event.full(node), at: host)
+            case .evicted: break
             case .refused(let node):
                 perform(process.step(.refused(node), now: time), at: host)
             case .reachable(let addresses):
@@ -250,10 +269,16 @@ extension World {
                     checker.falselyDead()
                 }
                 tell(.member(member.node, member.state, addresses: member.facts.addresses), at: host)
-            case .forgot: break
+                tellOverlay(member, at: host)
+            case .forgot(let node): tell(Overlay.Event.gone(node), at: host)
             case .cloned: checker.clonesNamed += 1
             }
         }
+    }
+
+    mutating func evict(_ node: NodeID, at host: Int) {
+        guard let process = hosts[host].process else { return }
+        perform(process.step(.evicted(node), now: time(of: process, host)), at: host)
     }
 
     // MARK: - Discovery
@@ -263,7 +288,7 @@ extension World {
         guard let process = hosts[host].process else { return }
         let sighting = Sighting(
             channel: .multicast, addresses: [hosts[host].address], node: hosts[host].node,
-            instance: process.instance, swarm: hosts[host].swarm, security: .key, version: "1")
+            instance: process.instance, swarm: process.shown, security: .key, version: "1")
         for other in hosts.indices where other != host && hosts[other].isUp {
             let isLost = faults.contains(.deafness) ? seeds.hits(4, of: 5) : seeds.hits(1, of: 100)
             guard !network.isBlocked(host, other), !isLost else { continue }

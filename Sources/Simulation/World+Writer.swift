@@ -6,7 +6,7 @@ extension World {
     // MARK: - Clients
 
     mutating func clientActs(_ host: Int) {
-        guard healed == nil, !hosts[host].isForeign else { return }
+        guard healed == nil, !hosts[host].isForeign, !hosts[host].isEvicted else { return }
         let drafts = drafts(of: workload.wish(&clients, at: now), at: host)
         guard !drafts.isEmpty else { return }
         append(drafts, isQuestion: true, at: host)
@@ -112,6 +112,7 @@ extension World {
             case .send(let bytes, let node):
                 guard let link = process.adopted[node], !isLost(bytes, to: node, process) else { continue }
                 send(bytes, over: link, from: host)
+            case .broadcast(let batch): tell(.published(OperationBatchCodec.encode(batch)), at: host)
             case .commit(let write): commit(write, at: host)
             case .read(let read):
                 queue.add(.read(host: host, run: hosts[host].run, read), at: now + .microseconds(200))

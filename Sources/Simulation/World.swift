@@ -1,4 +1,5 @@
 import Core
+import Cryptography
 import Swarm
 
 /// The world of one seed: hosts with the shipped machines on them, wires, disks, clients, and everything that may go
@@ -21,6 +22,8 @@ package struct World {
         /// After a refusal: where the store stands.
         case reread(host: Int, run: Int, Replication.Write)
         case snapshotPart(host: Int, run: Int)
+        /// The ring of keys has come to the disk.
+        case ringKept(host: Int, run: Int, ring: [UInt8], revision: UInt64)
         /// The disk's own background sync.
         case synced(host: Int, run: Int)
         case beacon(host: Int, run: Int, number: Int)
@@ -46,12 +49,17 @@ package struct World {
     var now: Duration = .zero
     var queue = EventQueue<Event>()
     var network: Network
+    /// Under which key each connection was opened.
+    var linkKeys: [Int: SwarmID] = [:]
     var hosts: [Host] = []
     var checker = Checker()
     var workload: Workload
     var trace: Trace
     /// When everything was repaired.
     var healed: Duration?
+    /// When every member had kept that a host was evicted.
+    var evictionKnown: Duration?
+    var meshLimit: Int { options.meshLimit ?? (faults.contains(.smallMesh) ? 4 : Limits.meshHosts) }
 
     // A stream of chance for each part of the world.
     var seeds: Chance
@@ -75,8 +83,8 @@ package struct World {
         var fate = Chance(seed: options.seed, stream: 5)
         // Drawn also where they are given: what follows stays the same.
         let (drawnFaults, drawnCount) = (Faults.draw(&fate), 2 + fate.below(7))
-        let count = options.hosts ?? drawnCount
         faults = options.faults ?? drawnFaults
+        let count = options.hosts ?? (faults.contains(.smallMesh) ? drawnCount + 8 : drawnCount)
         network = Network(latency: .microseconds([150, 400, 2_000, 10_000][fate.below(4)]))
         workload = Workload(&fate, deletes: faults.contains(.deletions))
         self.fate = fate
@@ -99,6 +107,17 @@ package struct World {
     /// From here on nothing is broken any more.
     private var faultsEnd: Duration { options.length - max(options.length / 4, .seconds(12)) }
 
+    private static let keys = keys(1)
+    private static let foreignKeys = keys(2)
+
+    private static func keys(_ number: UInt8) -> SwarmKeys {
+        do {
+            return try SwarmKeys(SymmetricKey([UInt8](repeating: number, count: 32)))
+        } catch {
+            fatalError("32 bytes are a key: \(error)")
+        }
+    }
+
     private mutating func addHost(isForeign: Bool, copying original: Int?, index: Int) {
         let number = UInt64(original ?? index) + 1
         // Far apart and not in the order of the indices, as hashes of keys are.
@@ -112,7 +131,7 @@ package struct World {
         hosts.append(
             Host(
                 index: index, node: NodeID(id), publicKey: id.bytes + id.bytes,
-                swarm: SwarmID(Bytes16(high: 1, low: isForeign ? 2 : 1)),
+                root: isForeign ? Self.foreignKeys : Self.keys,
                 address: NetworkAddress(host: "10.0.0.\(index + 1)", port: 8080), isForeign: isForeign,
                 isClone: original != nil, disk: original.map { Disk(copying: hosts[$0].disk) } ?? Disk(), clock: clock))
     }
@@ -153,7 +172,7 @@ package struct World {
             .beacon(let host, let run, _), .sighted(let host, let run, _), .answered(let host, let run, _):
             deliver(event, to: host, run: run)
         case .committed(let host, let run, _), .synced(let host, let run), .read(let host, let run, _),
-            .snapshotPart(let host, let run),
+            .snapshotPart(let host, let run), .ringKept(let host, let run, _, _),
             .reread(let host, let run, _):
             deliver(event, to: host, run: run)
         }
@@ -229,6 +248,8 @@ package struct World {
         case .starve(let host, let isOn):
             hosts[host].isStarved = isOn
             if isOn { queue.add(.doze(host: host), at: now) }
+        case .rotate(let host): rotate(at: host)
+        case .evict(let victim, let host): evict(victim, by: host)
         case .heal: heal()
         }
     }
@@ -242,7 +263,7 @@ package struct World {
             hosts[host].diskDelay = .milliseconds(4)
             hosts[host].isDiskFull = false
             hosts[host].isStarved = false
-            if hosts[host].isMember || hosts[host].isForeign {
+            if hosts[host].isMember || hosts[host].isForeign || hosts[host].isEvicted {
                 thaw(host)
                 if !hosts[host].isUp { start(host) }
             }

@@ -123,6 +123,7 @@ package struct KeyRotation: Sendable {
             effects += inForce(isFirst: true)
             // A step that was on disk before the last stop is confirmed again.
             confirm()
+            effects += toldOfEviction()
         case .linked(let peer):
             guard !ring.denied.contains(peer) else { break }
             links.insert(peer)
@@ -276,11 +277,13 @@ package struct KeyRotation: Sendable {
             isNews = true
             effects.append(persist(now))
         }
-        if ring.denied.contains(node), !isEvictionTold {
-            isEvictionTold = true
-            effects.append(.evicted)
-        }
-        return effects
+        return effects + toldOfEviction()
+    }
+
+    private mutating func toldOfEviction() -> [Effect] {
+        guard ring.denied.contains(node), !isEvictionTold else { return [] }
+        isEvictionTold = true
+        return [.evicted]
     }
 
     /// A peer's view of the key that is the newest here too.

@@ -196,10 +196,4 @@ extension ByteReader {
         for _ in 0..<(try count(atMost: Limits.knownHosts)) { nodes.insert(NodeID(try bytes16())) }
         return nodes
     }
-
-    mutating func count(atMost limit: Int) throws(RuntimeError) -> UInt64 {
-        let count = try varint()
-        guard count <= UInt64(limit) else { throw RuntimeError(.corrupt, "a list of \(count) is longer than \(limit)") }
-        return count
-    }
 }

@@ -10,6 +10,8 @@ package struct MemberFacts: Hashable, Sendable {
     package var models: [HostedModel]
     /// Where it accepts links, the best first.
     package var addresses: [NetworkAddress]
+    /// Whom it is linked with, by the beginnings of their ids, ascending: ``Topology``.
+    package var neighbours: [UInt32] = []
 
     package init(
         name: String, version: String, role: String = "worker", zone: String = "", models: [HostedModel] = [],

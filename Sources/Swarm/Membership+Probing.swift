@@ -8,12 +8,44 @@ extension Membership {
         isTroubled = false
         for node in suspects.sorted().prefix(8) { probe(node, time) }
         if let node = nextInRing(time) { probe(node, time) }
+        tellNeighbours(time)
+        if !isMesh { suspectUnreached(time) }
     }
 
-    /// The next member, in an order shuffled at each round, that no keepalive vouches for. Above
-    /// ``Limits/meshHosts`` members the neighbours of each watch it, and nobody else.
+    /// Whom this host is linked with, for everyone.
+    private mutating func tellNeighbours(_ time: Duration) {
+        let neighbours = linked.map(\.beginning).sorted()
+        guard neighbours != own.facts.neighbours, time >= nextNeighbours else { return }
+        nextNeighbours = time + tuning.neighboursInterval
+        own.facts.neighbours = neighbours
+        renew()
+    }
+
+    /// Who was linked only with those who are gone, or cut off with them, is watched by nobody.
+    private mutating func suspectUnreached(_ time: Duration) {
+        let reached = topology.reached(from: own.node)
+        for node in records.keys.sorted() where records[node]?.state == .alive {
+            guard !linked.contains(node), !reached.contains(node) else {
+                records[node]?.unreached = nil
+                continue
+            }
+            guard let since = records[node]?.unreached else {
+                records[node]?.unreached = time
+                continue
+            }
+            if time - since >= tuning.isolation { suspect(node, by: own.node, from: nil, time) }
+        }
+    }
+
+    /// As those who are there tell it.
+    package var topology: Topology {
+        let others = records.values.filter(\.isThere).map { ($0.claim.node, $0.claim.facts.neighbours) }
+        return Topology([(own.node, linked.map(\.beginning))] + others)
+    }
+
+    /// The next member, in an order shuffled at each round, that no keepalive vouches for. Where not everyone is linked
+    /// with everyone the neighbours of each watch it.
     private mutating func nextInRing(_ time: Duration) -> NodeID? {
-        let isMesh = size <= Limits.meshHosts
         for _ in 0...records.count {
             if ring.isEmpty { ring = records.keys.sorted().shuffled(using: &random) }
             guard let node = ring.popLast(), let record = records[node], record.state == .alive else { continue }
@@ -52,8 +84,7 @@ extension Membership {
     }
 
     private mutating func askOthers(about node: NodeID, _ probe: inout Probe, _ time: Duration) {
-        let candidates = linked.sorted().filter { $0 != node && records[$0]?.state == .alive }
-        probe.relays = Set(candidates.shuffled(using: &random).prefix(tuning.relays))
+        probe.relays = Set(relays(to: node).shuffled(using: &random).prefix(tuning.relays))
         guard !probe.relays.isEmpty else {
             probes[node] = nil
             failed(node, time)
@@ -63,6 +94,14 @@ extension Membership {
         probes[node] = probe
         for relay in probe.relays.sorted() {
             effects.append(.send(.indirectPing(probe.token, node, claims(for: relay)), to: relay))
+        }
+    }
+
+    /// Who may be linked with `node`; in a mesh everyone.
+    func relays(to node: NodeID) -> [NodeID] {
+        linked.sorted().filter { peer in
+            guard peer != node, let record = records[peer], record.state == .alive else { return false }
+            return isMesh || record.claim.facts.neighbours.contains(node.beginning)
         }
     }
 

@@ -4,6 +4,12 @@ internal import Glibc
 extension Membership {
     /// The figures of swarm.md §6.
     package struct Tuning: Hashable, Sendable {
+        /// Up to so many members everyone is linked with everyone.
+        package var meshHosts = Limits.meshHosts
+        /// Between two words of this host about its links.
+        package var neighboursInterval = Duration.seconds(2)
+        /// How long no path of links may lead to a member.
+        package var isolation = Duration.seconds(6)
         package var pingTimeout = Duration.milliseconds(150)
         package var relays = 3
         /// A linked member that was not heard from for so long is probed. Above the longest keepalive interval, 1.2 s.
@@ -38,6 +44,8 @@ extension Membership {
         var isRefused = false
         /// Members, perhaps this host, whose probe failed since the last sign of life.
         var witnesses: Set<NodeID> = []
+        /// No path of links led to it, since then.
+        var unreached: Duration?
         /// When it was last told what is said of it.
         var told: Duration?
         /// The instance before this one: one that comes back is a clone.
@@ -83,8 +91,11 @@ extension Membership {
         var count: Int
     }
 
-    /// 500 ms up to ``Limits/meshHosts`` members, then a second.
-    var period: Duration { size <= Limits.meshHosts ? tuning.period : tuning.longPeriod }
+    /// Whether everyone is to be linked with everyone.
+    var isMesh: Bool { size <= tuning.meshHosts }
+
+    /// 500 ms in a mesh, then a second.
+    var period: Duration { isMesh ? tuning.period : tuning.longPeriod }
 
     var silence: Duration { tuning.silence * multiplier }
 

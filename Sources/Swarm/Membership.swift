@@ -10,6 +10,9 @@
 //   incarnation whose signed claim is held, so nobody can bury a future one.
 // - An indirect probe has failed as soon as all relays said so.
 // - Who hears a member itself does not believe that it is dead; it passes the claim on to the member, who refutes.
+// - Above `tuning.meshHosts` members not everyone is linked with everyone. A probe of a member without a link goes
+//   through those who say that they are its neighbours; a member to whom no path of links leads, as all tell theirs, is
+//   suspected: all who watched it may be gone with it.
 // - Machine time stands still while ticks are late (`lost`): a host that was stopped, or starved, accuses nobody.
 //
 // Bounds: Limits.knownHosts members, Limits.claimsPerMessage; claims wait at most once per member and accuser.
@@ -21,6 +24,8 @@ package struct Membership: Sendable {
         /// ``Mesh`` adopted a link with it.
         case linked(NodeID)
         case unlinked(NodeID)
+        /// The link with it ended because one side had too many: says nothing of its life.
+        case parted(NodeID)
         /// Nobody listens any more where it did.
         case refused(NodeID)
         /// Anything came from it over its link: counts as an answered probe.
@@ -78,6 +83,8 @@ package struct Membership: Sendable {
     var nextPeriod: Duration = .zero
     var nextSync: Duration = .zero
     var nextResurrection: Duration = .zero
+    /// When this host may tell of other neighbours than it did.
+    var nextNeighbours: Duration = .zero
 
     /// Time during which this host did not run, which is not counted.
     var lost: Duration = .zero
@@ -119,11 +126,14 @@ package struct Membership: Sendable {
             if effects.isEmpty { return [] }
         case .linked(let node): link(node, time)
         case .unlinked(let node): unlink(node, time)
+        case .parted(let node): part(node)
         case .refused(let node): refuse(node, time)
         case .received(let message, let peer): receive(message, from: peer, time)
         case .sendFailed: worsen(by: 1)
         case .lagged(let duration): if duration > tuning.tolerance { worsen(by: 1) }
         case .changed(let facts):
+            var facts = facts
+            facts.neighbours = own.facts.neighbours
             if facts != own.facts {
                 own.facts = facts
                 renew()
@@ -239,13 +249,19 @@ package struct Membership: Sendable {
     }
 
     private mutating func unlink(_ node: NodeID, _ time: Duration) {
+        guard linked.contains(node) else { return }
+        part(node)
+        guard records[node]?.isThere == true, tuning.isLifeguard else { return }
+        // Where nobody can tell, whether somebody listens there does: ``refuse(_:_:)``.
+        if isMesh || !relays(to: node).isEmpty { probe(node, time) }
+    }
+
+    private mutating func part(_ node: NodeID) {
         guard linked.remove(node) != nil else { return }
         probes[node] = nil
         errands.removeAll { $0.requester == node }
         for errand in errands where errand.target == node { answer(errand, isAlive: false) }
         errands.removeAll { $0.target == node }
-        guard records[node]?.isThere == true, tuning.isLifeguard else { return }
-        probe(node, time)
     }
 
     private mutating func refuse(_ node: NodeID, _ time: Duration) {

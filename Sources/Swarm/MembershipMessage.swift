@@ -234,6 +234,9 @@ extension MemberFacts {
         writer.put(varint: UInt64(told.count))
         for model in told { writer.put(model) }
         writer.put(addresses)
+        let linked = neighbours.prefix(Limits.memberNeighbours)
+        writer.put(varint: UInt64(linked.count))
+        for neighbour in linked { writer.put(bigEndian: neighbour) }
     }
 
     fileprivate init(decoding reader: inout ByteReader) throws(RuntimeError) {
@@ -244,6 +247,9 @@ extension MemberFacts {
             models.append(try reader.hostedModel())
         }
         addresses = try reader.addresses()
+        for _ in 0..<(try reader.count(atMost: Limits.memberNeighbours)) {
+            neighbours.append(try reader.bigEndian32())
+        }
     }
 }
 

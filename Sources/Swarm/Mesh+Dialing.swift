@@ -105,21 +105,50 @@ extension Mesh {
         "It has another swarm key. To join them, run `igris-runtime swarm join KEY` on one with the key of the other, "
         + "or set the same mcp.encryption_key on both."
 
+    /// The others have shut this host out, and never take that back: it knocks no more.
+    mutating func evicted() {
+        guard !isEvicted else { return }
+        isEvicted = true
+        nextDials = [:]
+        effects.append(.evicted)
+    }
+
     /// Whether it is to be dialed when its time comes.
     func isWanted(_ entry: Entry) -> Bool {
-        guard entry.host.link == nil, entry.dialing == 0 || !entry.untried.isEmpty else { return false }
+        guard !isEvicted, entry.host.link == nil, entry.dialing == 0 || !entry.untried.isEmpty else { return false }
         if let node = entry.host.node {
             if denied.contains(node) { return false }
-            if let neighbours, entry.isMember, !neighbours.contains(node) { return false }
+            if isLeftToOthers(entry) { return false }
             if !entry.isDouble, links.values.contains(where: { $0.node == node && $0.isDialed }) { return false }
         }
-        return linkCount < Limits.meshHosts
+        return hasRoom(for: entry.host.node)
+    }
+
+    /// A living member that others are linked with.
+    private func isLeftToOthers(_ entry: Entry) -> Bool {
+        guard let neighbours, let node = entry.host.node, entry.isMember, !entry.isCold, !entry.isBroken else {
+            return false
+        }
+        return !neighbours.chosen.contains(node)
+    }
+
+    /// Up to the limit. Beyond it the ring must close, and newcomers and those who were away must learn who else there
+    /// is; the overlay releases others then.
+    func hasRoom(for node: NodeID?) -> Bool {
+        if linkCount < limit { return true }
+        guard let node, let neighbours else { return false }
+        let entry = byNode[node].flatMap { entries[$0] }
+        if neighbours.ring.contains(node) || neighbours.chosen.contains(node) {
+            return linkCount < limit + Self.doorLinks + 2
+        }
+        return (entry?.isMember != true || entry?.isCold == true) && linkCount < limit + Self.doorLinks
     }
 
     mutating func dialDue(_ now: Duration) {
         for id in nextDials.filter({ $0.value <= now }).keys.sorted() {
             guard dials.count < Self.dialsAtOnce else { return }
-            if let entry = entries[id], isWanted(entry) { dial(id, now) }
+            guard let entry = entries[id] else { continue }
+            if isWanted(entry) { dial(id, now) } else if isLeftToOthers(entry) { nextDials[id] = nil }
         }
     }
 
@@ -174,6 +203,7 @@ extension Mesh {
     mutating func giveUpRound(_ id: Int, _ failure: LinkFailure, _ now: Duration) {
         guard var entry = entries[id] else { return }
         entry.failures += 1
+        entry.isBroken = false
         if entry.isDouble, entry.failures >= 3 {
             // An announcement that outlived its host.
             return remove(id)
@@ -182,7 +212,10 @@ extension Mesh {
         entries[id] = entry
         switch failure.reason {
         case .keyMismatch: stand(id, .foreign, failure.message.isEmpty ? Self.foreignAdvice : failure.message)
-        case .evicted: stand(id, .evicted, failure.message)
+        case .denied: stand(id, .evicted, failure.message)
+        case .evicted:
+            stand(id, .evicted, failure.message)
+            evicted()
         case .refused, .unreachable, .timedOut, .notIgris, .closed: stand(id, .unreachable, failure.message)
         }
     }
@@ -211,6 +244,16 @@ extension Mesh {
         } else if entry.host.link == nil, wasAway || hasNews {
             if wasAway { entries[id]?.failures = 0 }
             if !denied.contains(node) { stand(id, .connecting, nil) }
+            schedule(id, after: courtesy(node), now)
+        }
+    }
+
+    mutating func settle(_ nodes: Overlay.Neighbours?, _ now: Duration) {
+        neighbours = nodes.map { (Set($0.chosen), Set($0.ring)) }
+        for id in entries.keys.sorted() {
+            guard let entry = entries[id], let node = entry.host.node, entry.host.link == nil, entry.isMember,
+                !entry.isCold, nextDials[id] == nil, neighbours?.chosen.contains(node) ?? true
+            else { continue }
             schedule(id, after: courtesy(node), now)
         }
     }
@@ -272,7 +315,8 @@ extension LinkFailure.Reason {
     /// How much it tells of why there is no link: of several addresses the most telling failure is shown.
     fileprivate var weight: Int {
         switch self {
-        case .evicted: 6
+        case .evicted: 7
+        case .denied: 6
         case .keyMismatch: 5
         case .notIgris: 4
         case .refused: 3

@@ -85,6 +85,10 @@ extension Mesh {
             }
         case .refusal(let refusal):
             if link.isDialed, link.stage == .greeting { refused(number, refusal, now) }
+            if link.stage == .used, refusal == .full {
+                part(number, now)
+                effects.append(.full(link.node))
+            }
             close(number, now)
         case .ping(let token): if link.stage == .used { effects.append(.send(number, .pong(token))) }
         case .pong(let token):
@@ -117,7 +121,7 @@ extension Mesh {
             }
             let isLater = old.isDialed ? greeting.taken >= old.attempt : greeting.attempt > old.attempt
             guard isLater else { return refuse(number, .redundant, now) }
-        } else if linkCount >= Limits.meshHosts {
+        } else if !hasRoom(for: link.node) {
             return refuse(number, .full, now)
         }
         let own = links.keys.sorted().first { other in
@@ -169,7 +173,12 @@ extension Mesh {
         effects.append(.close(number))
         guard let id = byNode[link.node], entries[id]?.host.link == nil else { return }
         entries[id]?.failures += 1
-        let pause = refusal == .redundant ? backoff(entries[id]?.failures ?? 1) : Self.backoff.last
+        let pause =
+            switch refusal {
+            case .redundant: backoff(entries[id]?.failures ?? 1)
+            case .full: max(Self.leastPause, backoff(entries[id]?.failures ?? 1))
+            case .cloned, .evicted, .version: Self.backoff.last
+            }
         let isCold = entries[id]?.isCold == true
         nextDials[id] = isCold ? nil : now + pause
         switch refusal {
@@ -179,9 +188,13 @@ extension Mesh {
                 id, .cloned,
                 "It is linked with another living host that has this host's identity. Was this one's state directory "
                     + "copied? Stop one of the two, delete node.key in its state directory and start it again.")
-        case .evicted: stand(id, .evicted, "It refuses this host: it was evicted from the swarm. Ask who runs it.")
+        case .evicted:
+            stand(id, .evicted, "It refuses this host: it was evicted from the swarm. Ask who runs it.")
+            evicted()
         case .version: stand(id, .incompatible, "It speaks another protocol: install the same version on both.")
-        case .full: stand(id, .unreachable, "It has as many links as it keeps; others pass on what it says.")
+        case .full:
+            stand(id, .connecting, "It has as many links as it keeps; others pass on what it says.")
+            effects.append(.full(link.node))
         }
     }
 
@@ -198,7 +211,7 @@ extension Mesh {
             link.isDialed ? link.address : NetworkAddress(host: link.address.host, port: greeting.port)
         guard let id = bind(address, to: link.node, now: now) else { return close(number, now) }
         if let former = entries[id]?.host.link, former != number {
-            effects.append(.lost(former, link.node))
+            effects.append(.lost(former, link.node, isParting: false))
             drop(former)
         }
         if !link.isDialed { greet(number, wallClock) }
@@ -211,6 +224,7 @@ extension Mesh {
         nextDials[id] = nil
         entry.untried = []
         entry.isCold = false
+        entry.isBroken = false
         entry.host.link = number
         entry.host.instance = greeting.instance
         entry.host.swarm = link.swarm
@@ -354,13 +368,35 @@ extension Mesh {
         giveUpRound(id, LinkFailure(.closed, "It closed the connection before it said who it is."), now)
     }
 
-    private mutating func ended(_ number: LinkNumber, _ link: Link, _ now: Duration) {
-        guard let id = byNode[link.node], entries[id]?.host.link == number else { return }
-        effects.append(.lost(number, link.node))
+    /// The overlay has chosen which of too many links ends.
+    mutating func release(_ node: NodeID, _ now: Duration) {
+        guard let number = usedLink(node) else { return }
+        effects.append(.send(number, .refusal(.full)))
+        part(number, now)
+    }
+
+    /// Ends a link in use without a doubt of the other's life.
+    private mutating func part(_ number: LinkNumber, _ now: Duration) {
+        guard let link = links[number], let id = unlink(number, link, isParting: true) else { return }
+        drop(number)
+        nextDials[id] = nil
+        // Where the ring needs it all the same.
+        schedule(id, after: Self.leastPause, now)
+    }
+
+    private mutating func unlink(_ number: LinkNumber, _ link: Link, isParting: Bool) -> Int? {
+        guard let id = byNode[link.node], entries[id]?.host.link == number else { return nil }
+        effects.append(.lost(number, link.node, isParting: isParting))
         entries[id]?.host.link = nil
         entries[id]?.host.roundTrip = nil
         if !denied.contains(link.node) { stand(id, .connecting, nil) }
+        return id
+    }
+
+    private mutating func ended(_ number: LinkNumber, _ link: Link, _ now: Duration) {
+        guard let id = unlink(number, link, isParting: false) else { return }
         guard entries[id]?.isCold == false, !denied.contains(link.node) else { return }
+        entries[id]?.isBroken = true
         if now - link.opened >= Self.stability {
             entries[id]?.failures = 0
             // At once: whether somebody listens there tells if it died.

@@ -13,6 +13,8 @@ extension Mesh {
     static let resurrectionInterval = Duration.seconds(10)
     /// A link that lived shorter did not end the trouble.
     static let stability = Duration.seconds(5)
+    /// Links beyond the limit with newcomers and those taken for dead, until they know who else there is.
+    static let doorLinks = 16
     /// A clone that was not met again for so long is gone.
     static let doubleExpiry = Duration.seconds(120)
 
@@ -27,6 +29,8 @@ extension Mesh {
         var isCold = false
         /// May be a second run of a host that is linked.
         var isDouble = false
+        /// Its link broke, and it was not dialed since.
+        var isBroken = false
         /// Rounds through all addresses that came to nothing.
         var failures = 0
         var lastDial: Duration?

@@ -1,5 +1,6 @@
-// Whom to dial, and which link to keep (swarm.md §5, §11). Everyone dials everyone up to Limits.meshHosts; above, the
-// neighbours that Overlay chose.
+// Whom to dial, and which link to keep (swarm.md §5, §11). Everyone dials everyone up to `limit` hosts; above, the
+// neighbours that Overlay chose, whoever is taken for dead now and then, and whoever a link was lost with, once: whether
+// somebody listens there tells if it died.
 //
 // Both sides may dial at once, and dial again when only one of them knows that a link is gone. Exactly one link
 // survives, the same on both sides, by these rules:
@@ -12,8 +13,8 @@
 // - Another instance with an id that is linked is let in only when the old one does not answer a ping within a second:
 //   else it is a clone, refused and named.
 //
-// Bounds: Limits.knownHosts, Limits.meshHosts links, Limits.memberAddresses a host, 16 dials at once; a host that
-// cannot be linked with is tried after 0.1 s, then ever later up to 30 s.
+// Bounds: Limits.knownHosts, `limit` links and for moments a few more (``hasRoom(for:)``), Limits.memberAddresses a host,
+// 16 dials at once; a host that cannot be linked with is tried after 0.1 s, then ever later up to 30 s.
 
 package import Core
 
@@ -58,10 +59,14 @@ package struct Mesh: Sendable {
         /// The swarm tags this host accepts now: two during a rotation.
         case swarms([SwarmID])
         case denied(Set<NodeID>)
+        /// The others deny this host.
+        case evicted
         /// This host's own addresses changed; those at which others reached it besides stay.
         case moved([NetworkAddress])
         /// Whom the overlay wants as neighbours; nil: everyone.
-        case neighbours([NodeID]?)
+        case neighbours(Overlay.Neighbours?)
+        /// The overlay wants one link less.
+        case release(NodeID)
         case ticked
     }
 
@@ -73,10 +78,14 @@ package struct Mesh: Sendable {
         case close(LinkNumber)
         /// From now on this link, and no other, carries all channels with `node`. Any earlier one was `lost`.
         case adopted(LinkNumber, NodeID, Greeting)
-        /// The link in use with `node` is gone.
-        case lost(LinkNumber, NodeID)
+        /// The link in use with `node` is gone; where one side had too many, that says nothing of its life.
+        case lost(LinkNumber, NodeID, isParting: Bool)
+        /// `node` keeps no more links: for ``Overlay``.
+        case full(NodeID)
         /// Nobody listens any more where `node` did: for ``Membership``.
         case refused(NodeID)
+        /// Others refuse this host: it was evicted.
+        case evicted
         /// All addresses at which this host is reached, for ``MemberFacts``: a new one became known.
         case reachable([NetworkAddress])
         /// Something an operator should know changed with this host: it is foreign, cloned, …
@@ -86,7 +95,9 @@ package struct Mesh: Sendable {
     var identity: Identity
     var swarms: Set<SwarmID>
     var denied: Set<NodeID> = []
-    var neighbours: Set<NodeID>?
+    var isEvicted = false
+    let limit: Int
+    var neighbours: (chosen: Set<NodeID>, ring: Set<NodeID>)?
     var random: SplitMix64
 
     /// By a number of their own: hosts are known before their ids are.
@@ -112,8 +123,10 @@ package struct Mesh: Sendable {
     var effects: [Effect] = []
     package private(set) var wake: Duration = .zero
 
-    package init(_ identity: Identity, swarms: [SwarmID], seed: UInt64) {
+    /// - Parameter limit: of links.
+    package init(_ identity: Identity, swarms: [SwarmID], limit: Int = Limits.meshHosts, seed: UInt64) {
         self.identity = identity
+        self.limit = limit
         self.swarms = Set(swarms)
         random = SplitMix64(seed: seed)
         // Above those of every earlier run.
@@ -142,10 +155,12 @@ package struct Mesh: Sendable {
         case .member(let node, let state, let addresses): member(node, state, addresses, now)
         case .swarms(let accepted): accept(Set(accepted), now)
         case .denied(let nodes): deny(nodes, now)
+        case .evicted: evicted()
         case .moved(let addresses):
             identity.addresses = addresses
             reachedAddresses.removeAll { addresses.contains($0) }
-        case .neighbours(let nodes): neighbours = nodes.map { Set($0) }
+        case .neighbours(let nodes): settle(nodes, now)
+        case .release(let node): release(node, now)
         case .ticked: break
         }
         checkLinks(now, wallClock)

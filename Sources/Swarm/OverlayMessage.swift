@@ -1,8 +1,9 @@
 package import Core
+internal import Cryptography
 
 /// What hosts say on ``LinkChannel/overlay``.
 package enum OverlayMessage: Hashable, Sendable {
-    /// A message on its way through the tree, and how many hosts it passed.
+    /// A message on its way through the tree, and how many hosts it passed. Its id is not sent: ``id(of:)``.
     case gossip(id: Bytes16, hops: Int, payload: [UInt8])
     /// The sender has these; the receiver asks when nobody else brings them, or only later.
     case iHave([Notice])
@@ -24,6 +25,12 @@ package enum OverlayMessage: Hashable, Sendable {
 }
 
 extension OverlayMessage {
+    /// The beginning of the content's SHA-256.
+    package static func id(of payload: [UInt8]) -> Bytes16 {
+        // A hash is longer than that.
+        Bytes16(SHA256.hash(payload)) ?? Bytes16(high: 0, low: 0)
+    }
+
     private enum Kind: UInt8 {
         case gossip = 1
         case iHave = 2
@@ -34,9 +41,8 @@ extension OverlayMessage {
     package var encoded: [UInt8] {
         var writer = ByteWriter()
         switch self {
-        case .gossip(let id, let hops, let payload):
+        case .gossip(_, let hops, let payload):
             writer.put(Kind.gossip.rawValue)
-            writer.put(id)
             writer.put(varint: UInt64(clamping: hops))
             writer.put(raw: payload)
         case .iHave(let notices):
@@ -61,8 +67,9 @@ extension OverlayMessage {
         guard let kind = Kind(rawValue: try reader.byte()) else { return nil }
         switch kind {
         case .gossip:
-            let id = try reader.bytes16()
-            return .gossip(id: id, hops: try reader.count(atMost: Int(UInt16.max)), payload: reader.rest())
+            let hops = try reader.count(atMost: Int(UInt16.max))
+            let payload = reader.rest()
+            return .gossip(id: id(of: payload), hops: hops, payload: payload)
         case .iHave:
             var notices: [Notice] = []
             for _ in 0..<(try reader.count(atMost: Limits.overlayIdentifiers)) {

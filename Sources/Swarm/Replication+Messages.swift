@@ -38,6 +38,10 @@ extension Replication {
             pursue(&turn)
         case .neighbours(let nodes): peers[peer]?.neighbours = Set(nodes)
         case .heads(let heads): contradict(heads, from: peer, &turn)
+        case .holdings(let holdings):
+            for holding in holdings {
+                for mark in holding.marks { hold(mark, by: holding.node, &turn) }
+            }
         }
     }
 
@@ -92,18 +96,14 @@ extension Replication {
     private mutating func confirm(_ mark: ReplicationMessage.Mark, by peer: NodeID, _ turn: inout Turn) {
         peers[peer]?.stored.raise(mark.origin, to: mark.sequence)
         peers[peer]?.held.raise(mark.origin, to: mark.sequence)
-        if members[peer] == nil { remember(peer, peers[peer]?.stored ?? VersionVector(), turn.wallClock) }
-        members[peer]?.stored.raise(mark.origin, to: mark.sequence)
+        hold(mark, by: peer, &turn)
         // What this host's disk refused, it has.
         if mark.sequence > log.reach(of: mark.origin) {
             want(mark.origin, upTo: mark.sequence, at: turn.now + Timing.refusal)
         }
-        if mark.origin.node == log.origin.node {
-            turn.notice(.acknowledged(mark.origin, upTo: mark.sequence, by: peer))
-        }
     }
 
-    private mutating func remember(_ peer: NodeID, _ stored: VersionVector, _ wallClock: UInt64) {
+    mutating func remember(_ peer: NodeID, _ stored: VersionVector, _ wallClock: UInt64) {
         if members.count >= Limits.knownHosts, members[peer] == nil,
             let oldest = members.min(by: { ($0.value.seen, $0.key) < ($1.value.seen, $1.key) })
         {

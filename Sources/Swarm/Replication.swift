@@ -12,6 +12,8 @@
 //   bridges an operation needs one hop more, and in a full mesh nothing is ever sent twice. Only what came as its
 //   author sealed it goes on: what a store has joined may have to be taken in part. Digests heal what this misses,
 //   within two keepalives.
+// - Above the mesh's limit batches go through ``Overlay``'s tree instead, each as its author sealed it; what comes
+//   another way than through the tree is handed to it, where it is known by its content: `Replication+Tree`.
 // - A batch is joined with the one before it only where it depends on nobody else: see `OperationLog`.
 // - A peer whose queue is full is sent nothing until it has drained; it is told the vector then, and asks.
 //
@@ -33,6 +35,10 @@ package struct Replication: Sendable {
         case linked(NodeID)
         case unlinked(NodeID)
         case received([UInt8], from: NodeID)
+        /// Batches go through the tree from now on, or no longer.
+        case spreading(throughTree: Bool)
+        /// Another host's batch, which `from` brought through the tree.
+        case broadcast(OperationBatch, from: NodeID)
         /// The store has it, by the number of the ``Write``.
         case stored(UInt64)
         /// The store refused it. `heads` is where its origins stand in the store, read afresh: some refused writes
@@ -49,6 +55,8 @@ package struct Replication: Sendable {
 
     package enum Effect: Sendable {
         case send([UInt8], to: NodeID)
+        /// For ``Overlay``: all should have it.
+        case broadcast(OperationBatch)
         /// Write this to the store, with the rows of the views that follow. At most one own and one other write are on
         /// their way at a time; the store must do them in the order of the effects.
         case commit(Write)
@@ -152,6 +160,12 @@ package struct Replication: Sendable {
     var snapshotAllowedAt = Duration.zero
     var challenged: [Origin: Duration] = [:]
     var neighboursDueAt: Duration?
+    /// Not everyone is linked with everyone: the tree carries what is fresh.
+    var isTree = false
+    var hasCaughtUp = false
+    var newsDueAt: Duration?
+    /// Who has what, for the next hop on the way to the author.
+    var forwarded: [NodeID: [NodeID: VersionVector]] = [:]
     var random: SplitMix64
 
     // What the store has, and what is on its way there.
@@ -166,7 +180,7 @@ package struct Replication: Sendable {
     /// Of ``ownWrite`` and ``ownNext``, as they travel.
     private var unsettled: [OperationBatch] = []
     /// Who brought the latest of an origin that is not linked itself.
-    private var bringers: [Origin: NodeID] = [:]
+    var bringers: [Origin: NodeID] = [:]
 
     /// - Parameter seed: for the jitter of keepalives and the choice among peers.
     package init(_ recovered: RecoveredLog, seals: SealScheme, seed: UInt64) {
@@ -192,6 +206,11 @@ package struct Replication: Sendable {
         case .linked(let peer): link(peer, &turn)
         case .unlinked(let peer): unlink(peer, &turn)
         case .received(let bytes, let peer): receive(bytes, from: peer, &turn)
+        case .spreading(let throughTree): isTree = throughTree
+        case .broadcast(let batch, let peer):
+            peers[peer]?.held.raise(batch.origin, to: batch.seal.sequence)
+            deliver([batch], from: peer, isDivisible: false, isBroadcast: true, &turn)
+            pursue(&turn)
         case .stored(let number): stored(number, &turn)
         case .refused(let number, let heads): refused(number, heads, &turn)
         case .read(let read, let batch): serve(read, batch, &turn)
@@ -217,9 +236,13 @@ package struct Replication: Sendable {
         guard !batches.isEmpty else { return ([], []) }
         var turn = Turn(now: now, wallClock: wallClock, queues: queues)
         unsettled += batches
-        for peer in peers.keys.sorted() {
-            for batch in batches { post(batch, to: peer) }
-            flush(peer, &turn)
+        if isTree {
+            spread(batches, &turn)
+        } else {
+            for peer in peers.keys.sorted() {
+                for batch in batches { post(batch, to: peer) }
+                flush(peer, &turn)
+            }
         }
         ownNext.add(advance)
         write(&turn)
@@ -310,6 +333,7 @@ package struct Replication: Sendable {
             unsettled.removeAll { vector[$0.origin] >= $0.seal.sequence }
         } else {
             acknowledge(write.heads, &turn)
+            caughtUp(&turn)
         }
         self.write(&turn)
     }
@@ -366,7 +390,8 @@ package struct Replication: Sendable {
     // MARK: - Operations of others
 
     mutating func deliver(
-        _ batches: [OperationBatch], from peer: NodeID, isDivisible: Bool, _ turn: inout Turn
+        _ batches: [OperationBatch], from peer: NodeID, isDivisible: Bool, isBroadcast: Bool = false,
+        _ turn: inout Turn
     ) {
         let origin = log.origin
         tally.received += batches.reduce(0) { $0 + $1.operations.count }
@@ -377,7 +402,12 @@ package struct Replication: Sendable {
             case .apply(let advance):
                 for head in advance.heads { bringers[head.origin] = peer }
                 otherNext.add(advance)
-                pass(advance.whole, from: peer, &turn)
+                if isTree {
+                    if isDivisible { hasCaughtUp = true }
+                    if !isBroadcast { spread(advance.whole, &turn) }
+                } else {
+                    pass(advance.whole, from: peer, &turn)
+                }
             case .pull(let origin, let after):
                 want(origin, upTo: after &+ 1, at: turn.now + Timing.patience)
             case .dropped: break

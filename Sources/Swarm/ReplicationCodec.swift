@@ -69,6 +69,7 @@ private enum MessageType {
     static let neighbours: UInt8 = 8
     static let heads: UInt8 = 9
     static let fragment: UInt8 = 10
+    static let holdings: UInt8 = 11
 }
 
 private enum OperationBits {
@@ -130,6 +131,13 @@ package struct ReplicationEncoder: Sendable {
             for head in heads {
                 put([head.mark], into: &writer)
                 writer.put(head.chain)
+            }
+        case .holdings(let holdings):
+            writer.put(MessageType.holdings)
+            for holding in holdings {
+                writer.put(holding.node.bytes)
+                writer.put(varint: UInt64(holding.marks.count))
+                put(holding.marks, into: &writer)
             }
         }
         return Self.fragments(writer.bytes)
@@ -265,6 +273,14 @@ package struct ReplicationDecoder: Sendable {
                 heads.append(ReplicationMessage.Head(mark, try reader.bytes16()))
             }
             message = .heads(heads)
+        case MessageType.holdings:
+            var holdings: [ReplicationMessage.Holding] = []
+            while !reader.isAtEnd {
+                var holding = ReplicationMessage.Holding(node: NodeID(try reader.bytes16()), marks: [])
+                for _ in 0..<(try reader.count(atMost: Limits.knownHosts)) { holding.marks.append(try mark(&reader)) }
+                holdings.append(holding)
+            }
+            message = .holdings(holdings)
         case MessageType.fragment:
             return try fragment(&reader)
         default:

@@ -24,6 +24,17 @@ package enum ReplicationMessage: Hashable, Sendable {
         }
     }
 
+    /// What is in one host's store.
+    package struct Holding: Hashable, Sendable {
+        package var node: NodeID
+        package var marks: [Mark]
+
+        package init(node: NodeID, marks: [Mark]) {
+            self.node = node
+            self.marks = marks
+        }
+    }
+
     /// Fresh operations, as their author sealed them.
     case push([OperationBatch])
     /// What a store had, in answer to a pull.
@@ -43,4 +54,6 @@ package enum ReplicationMessage: Hashable, Sendable {
     case neighbours([NodeID])
     /// Equal vectors had different digests: where each origin stands, to find the one that differs.
     case heads([Head])
+    /// These hosts' stores have these operations, by their own word: on its way to the author.
+    case holdings([Holding])
 }

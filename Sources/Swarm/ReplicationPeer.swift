@@ -117,6 +117,8 @@ extension Replication {
             let nodes = peers.keys.sorted()
             for peer in nodes { send(.neighbours(nodes), to: peer, &turn) }
         }
+        tellNews(&turn)
+        forwardHoldings(&turn)
         for peer in peers.keys.sorted() {
             flush(peer, &turn)
             serve(peer, &turn)

@@ -25,6 +25,8 @@ package enum Buckets {
         0.0005, 0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.25, 0.5,
         1, 2.5, 5, 10, 30, 60,
     ]
+    /// Small numbers.
+    package static let counts: [Double] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32]
     /// Counts and sizes, as OpenTelemetry's for tokens.
     package static let sizes: [Double] = [
         1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216, 67_108_864,

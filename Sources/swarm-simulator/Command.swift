@@ -5,9 +5,12 @@ import Simulation
 /// The command line.
 struct Command: Sendable {
     static let usage = """
-        usage: swarm-simulator [--seeds N] [--start SEED] [--seconds S] [--hosts N] [--faults NAMES] [--bug NAME] [--trace]
+        usage: swarm-simulator [--seeds N] [--start SEED] [--seconds S] [--hosts N] [--faults NAMES] [--mesh-limit N]
+                               [--bug NAME] [--trace]
+               swarm-simulator --broadcasts HOSTS,HOSTS,…
           --faults  names with commas between them, "all" or "none"; each seed draws its own otherwise
           --bug     plants one of: \(Bug.allCases.map(\.rawValue).joined(separator: " "))
+          --broadcasts  what a broadcast takes in swarms of these sizes, with the shipped overlay alone
           --trace   prints what happens; for one seed
 
         """
@@ -16,6 +19,8 @@ struct Command: Sendable {
     private var start: UInt64 = 1
     private var template = RunOptions(seed: 0)
     private var isTraced = false
+    /// Not empty: nothing else is done.
+    private(set) var broadcasts: [Int] = []
 
     /// Nil for anything that is not understood.
     init?(_ arguments: some Sequence<String>) {
@@ -42,6 +47,12 @@ struct Command: Sendable {
             case "--faults":
                 guard let faults = Faults(names: value) else { return nil }
                 template.faults = faults
+            case "--mesh-limit":
+                guard let number = Int(value), (2...128).contains(number) else { return nil }
+                template.meshLimit = number
+            case "--broadcasts":
+                broadcasts = value.split(separator: ",").compactMap { Int($0) }
+                guard !broadcasts.isEmpty, broadcasts.allSatisfy((2...10_000).contains) else { return nil }
             case "--bug":
                 guard let bug = Bug(rawValue: value) else { return nil }
                 template.bug = bug

@@ -12,6 +12,12 @@ enum SwarmSimulator {
             print(Command.usage)
             exit(64)
         }
+        guard command.broadcasts.isEmpty else {
+            for hosts in command.broadcasts {
+                for line in OverlayWorld.figures(hosts: hosts, seed: 1) { print(line) }
+            }
+            return
+        }
         let start = ContinuousClock.now
         let reports = await command.run()
         let seconds = (ContinuousClock.now - start) / .seconds(1)

@@ -54,7 +54,7 @@ extension PeerTests {
                 await server.transport.deny([])
                 await client.deny([try nodeID(1)])
                 let other = await #expect(throws: LinkFailure.self) { try await client.dial(server.address) }
-                #expect(other?.reason == .evicted)
+                #expect(other?.reason == .denied)
                 await client.deny([])
                 _ = try await client.dial(server.address)
             }

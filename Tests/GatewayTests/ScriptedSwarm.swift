@@ -45,7 +45,8 @@ final class ScriptedSwarm: SwarmServices {
         state.hosts = Self.threeHosts
         state.links = [
             LinkReport(
-                from: Self.ownID, to: Self.otherID, roundTrip: .microseconds(250), bytesSent: 10, bytesReceived: 20)
+                from: Self.ownID, to: Self.otherID, roundTrip: .microseconds(250), bytesSent: 10, bytesReceived: 20),
+            LinkReport(from: Self.otherID, to: Self.strangerID),
         ]
         change(&state)
         self.state = Mutex(state)

@@ -233,10 +233,10 @@ struct MeshWorld {
             case .adopted(let number, let node, _):
                 hosts[index].used[node] = number
                 hosts[index].adoptions[node, default: 0] += 1
-            case .lost(_, let node): hosts[index].used[node] = nil
+            case .lost(_, let node, _): hosts[index].used[node] = nil
             case .refused(let node): hosts[index].refusals.append(node)
             case .noticed(let host): hosts[index].noticed.append(host)
-            case .reachable: break
+            case .reachable, .full, .evicted: break
             }
         }
     }

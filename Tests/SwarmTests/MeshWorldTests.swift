@@ -192,6 +192,19 @@ import Testing
         #expect(world.hosts[1].mesh.host(MeshWorld.node(0))?.standing == .evicted)
     }
 
+    @Test("An evicted host knocks nowhere any more")
+    func shutOut() {
+        var world = MeshWorld(hosts: 1, seed: 10)
+        world.say(.member(MeshWorld.node(3), .alive, addresses: [MeshWorld.address(3)]), at: 0)
+        world.run(for: .seconds(5))
+        let dials = world.hosts[0].dials.count
+        #expect(dials > 0)
+        world.say(.evicted, at: 0)
+        world.sight(4, at: 0)
+        world.run(for: .seconds(60))
+        #expect(world.hosts[0].dials.count == dials)
+    }
+
     @Test("The dead are dialed one every ten seconds, and at each sighting")
     func dead() {
         var world = MeshWorld(hosts: 1, seed: 11)

@@ -1,4 +1,5 @@
 import Core
+import Simulation
 import Swarm
 import Testing
 
@@ -7,46 +8,46 @@ import Testing
     func thousand() {
         var world = OverlayWorld(hosts: 1000, seed: 1)
         #expect((world.degrees.max() ?? 0) <= Limits.meshHosts)
-        print("measured: links of 1,000 hosts: \(world.degrees.min() ?? 0) to \(world.degrees.max() ?? 0)")
-        var (reach, payloads) = (OverlayWorld.Reach(), 0.0)
+        #expect(world.isConnected)
+        var reach = OverlayWorld.Reach()
         for round in 0..<8 {
-            (reach, payloads) = broadcast(from: round * 77, "\(round + 1)", &world)
+            reach = world.broadcast(from: round * 77)
             #expect(reach.count == 1000)
             #expect(reach.lastHops <= 16)
         }
-        #expect(payloads < 1.4)
+        #expect(reach.payloads < 1.4)
         #expect(reach.lastHops <= 12)
 
         var random = Seeded(5)
         let victims = Array((0..<1000).shuffled(using: &random).prefix(300))
         let author = (0..<1000).first { !victims.contains($0) } ?? 0
         world.kill(victims)
-        for round in 0..<2 {
-            (reach, payloads) = broadcast(from: author, "\(round + 1) after 300 deaths", &world)
-            #expect(reach.count == 700)
-        }
+        for _ in 0..<2 { #expect(world.broadcast(from: author).count == 700) }
         world.bury(victims)
         world.run(for: .milliseconds(100))
         #expect((world.degrees.min() ?? 0) >= world.machines[author].ownChoices)
-        (reach, payloads) = broadcast(from: author, "with new links", &world)
-        #expect(reach.count == 700)
+        #expect(world.broadcast(from: author).count == 700)
     }
 
-    private func broadcast(
-        from author: Int, _ name: String, _ world: inout OverlayWorld
-    ) -> (reach: OverlayWorld.Reach, payloads: Double) {
-        let (payloads, controls, start) = (world.payloads, world.controls, world.now)
-        let id = world.publish(at: author)
-        world.run(for: .seconds(1))
-        let reach = world.reached[id] ?? OverlayWorld.Reach()
-        let others = Double(max(1, reach.count - 1))
-        let sent = (Double(world.payloads - payloads) / others, Double(world.controls - controls) / others)
-        print(
-            """
-            measured: broadcast \(name): \(reach.count) hosts after \(reach.last - start), hops mean \
-            \(Double(reach.sumOfHops) / others), last \(reach.lastHops), \(sent.0) payloads and \(sent.1) notices a host
-            """)
-        return (reach, sent.0)
+    @Test(
+        "Few links: nobody keeps more than allowed, links lead from each to each, also when a third dies",
+        arguments: [(8, 3), (8, 2), (12, 4), (40, 3), (100, 5)] as [(Int, Int)])
+    func fewLinks(hosts: Int, limit: Int) {
+        for seed in 1...5 as ClosedRange<UInt64> {
+            var world = OverlayWorld(hosts: hosts, limit: limit, seed: seed)
+            world.run(for: .seconds(60))
+            #expect((world.degrees.max() ?? 0) <= limit)
+            #expect((world.degrees.min() ?? 0) >= 2)
+            #expect(world.isConnected)
+            for _ in 0..<3 { #expect(world.broadcast(from: 1).count == hosts) }
+            let victims = (0..<hosts).filter { $0 % 3 == 0 }
+            world.kill(victims)
+            world.bury(victims)
+            world.run(for: .seconds(60))
+            #expect((world.degrees.max() ?? 0) <= limit)
+            #expect(world.isConnected)
+            #expect(world.broadcast(from: 1).count == hosts - victims.count)
+        }
     }
 
     @Test("Below 65 hosts it rests; it does not go to and fro at the border")
@@ -57,9 +58,10 @@ import Testing
         #expect(!overlay.isActive)
         let effects = overlay.step(.joined([everyone[64]]), now: .zero)
         #expect(overlay.isActive)
-        guard case .neighbours(let chosen?) = effects.first else { return #expect(Bool(false), "no neighbours") }
-        #expect(chosen.count == overlay.ownChoices)
-        #expect(!chosen.contains(everyone[0]))
+        guard case .neighbours(let place?) = effects.first else { return #expect(Bool(false), "no neighbours") }
+        #expect(place.chosen.count == overlay.ownChoices)
+        #expect(!place.chosen.contains(everyone[0]))
+        #expect(place.ring.count == 2)
         var mesh: [Overlay.Effect] = []
         for node in everyone[1...8] { mesh += overlay.step(.gone(node), now: .zero) }
         #expect(overlay.isActive)
@@ -75,13 +77,13 @@ import Testing
         guard case .neighbours(let first?) = overlay.step(.joined(everyone), now: .zero).first else {
             return #expect(Bool(false), "no neighbours")
         }
-        _ = overlay.step(.linked(first[0]), now: .seconds(1))
+        _ = overlay.step(.linked(first.chosen[0]), now: .seconds(1))
         #expect(overlay.wake == .seconds(10))
         guard case .neighbours(let second?) = overlay.step(.ticked, now: .seconds(10)).first else {
             return #expect(Bool(false), "no other neighbours")
         }
-        #expect(Set(first).intersection(second) == [first[0]])
-        #expect(second.count == first.count)
+        #expect(Set(first.chosen).intersection(second.chosen) == [first.chosen[0]])
+        #expect(second.chosen.count == first.chosen.count)
     }
 
     @Test("Three duplicates prune, two do not; a graft restores and is served from memory")
@@ -89,10 +91,12 @@ import Testing
         let (peer, other, source) = (OverlayWorld.node(1), OverlayWorld.node(2), OverlayWorld.node(3))
         var overlay = Overlay(node: OverlayWorld.node(0), seed: 1)
         for node in [peer, other, source] { _ = overlay.step(.linked(node), now: .zero) }
-        func gossip(_ id: UInt64) -> OverlayMessage { .gossip(id: Bytes16(high: 0, low: id), hops: 1, payload: [7]) }
-        for id in 1...3 as ClosedRange<UInt64> {
+        func gossip(_ content: UInt8, hops: Int = 1) -> OverlayMessage {
+            .gossip(id: OverlayMessage.id(of: [content]), hops: hops, payload: [content])
+        }
+        for id in 1...3 as ClosedRange<UInt8> {
             let effects = overlay.step(.received(gossip(id), from: source), now: .zero)
-            #expect(effects.contains(.send(.gossip(id: Bytes16(high: 0, low: id), hops: 2, payload: [7]), to: peer)))
+            #expect(effects.contains(.send(gossip(id, hops: 2), to: peer)))
             let answer = overlay.step(.received(gossip(id), from: peer), now: .zero)
             #expect(answer == (id == 3 ? [.send(.prune, to: peer)] : []))
         }
@@ -100,10 +104,11 @@ import Testing
         _ = overlay.step(.received(gossip(4), from: source), now: .zero)
         #expect(
             overlay.step(.ticked, now: .milliseconds(20)) == [
-                .send(.iHave([OverlayMessage.Notice(id: Bytes16(high: 0, low: 4), hops: 2)]), to: peer)
+                .send(.iHave([OverlayMessage.Notice(id: OverlayMessage.id(of: [4]), hops: 2)]), to: peer)
             ])
-        let served = overlay.step(.received(.graft([Bytes16(high: 0, low: 4)]), from: peer), now: .milliseconds(80))
-        #expect(served == [.send(.gossip(id: Bytes16(high: 0, low: 4), hops: 2, payload: [7]), to: peer)])
+        let served = overlay.step(
+            .received(.graft([OverlayMessage.id(of: [4])]), from: peer), now: .milliseconds(80))
+        #expect(served == [.send(gossip(4, hops: 2), to: peer)])
         #expect(overlay.isEager(peer))
     }
 
@@ -146,7 +151,7 @@ import Testing
         let ids = (0..<random.below(5)).map { _ in Bytes16(high: random.next(), low: random.next()) }
         let payload = (0..<random.below(50)).map { _ in UInt8(truncatingIfNeeded: random.next()) }
         for message in [
-            OverlayMessage.gossip(id: Bytes16(high: 1, low: seed), hops: random.below(60_000), payload: payload),
+            OverlayMessage.gossip(id: OverlayMessage.id(of: payload), hops: random.below(60_000), payload: payload),
             .iHave(ids.map { OverlayMessage.Notice(id: $0, hops: 300) }), .graft(ids), .prune,
         ] {
             #expect(try OverlayMessage.decode(message.encoded) == message)

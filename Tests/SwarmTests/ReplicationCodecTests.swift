@@ -42,7 +42,7 @@ import Testing
                     Fixture.origin(UInt64(random.below(9))), random.next() >> UInt64(random.below(64)))
             }
         }
-        return switch random.below(9) {
+        return switch random.below(10) {
         case 0: .push((0...random.below(3)).map { _ in batch(&random) })
         case 1: .answer(batch(&random))
         case 2:
@@ -53,6 +53,9 @@ import Testing
         case 5: .pull(marks())
         case 6: .nothing(ReplicationMessage.Mark(Fixture.origin(3), 7))
         case 7: .neighbours((0..<random.below(4)).map { _ in NodeID(bytes16()) })
+        case 8:
+            .holdings(
+                (0..<random.below(4)).map { _ in ReplicationMessage.Holding(node: NodeID(bytes16()), marks: marks()) })
         default: .heads(marks().map { ReplicationMessage.Head($0, bytes16()) })
         }
     }

@@ -127,6 +127,41 @@ import Testing
         #expect(world.isEqual())
     }
 
+    @Test("Through the tree: nothing is pushed, what comes is not sent back, and the author hears of every store")
+    func tree() throws {
+        var world = ReplicationWorld(4)
+        for host in 0..<3 { world.link(host, host + 1) }
+        for host in 0..<4 { world.step(.spreading(throughTree: true), host) }
+        try world.write(0, "one")
+        #expect(world.broadcasts[0].count == 1)
+        #expect(world.vector(1).entries.isEmpty)
+        let batch = try #require(world.broadcasts[0].first)
+        for host in 1..<4 {
+            world.step(.broadcast(batch, from: ReplicationWorld.node(host - 1)), host)
+            world.settle()
+            #expect(world.vector(host)[ReplicationWorld.origin(0)] == 1)
+        }
+        #expect(world.broadcasts.map(\.count) == [1, 0, 0, 0])
+        world.wait(.milliseconds(100))
+        let holders = Set(
+            world.notices[0].compactMap { notice -> NodeID? in
+                if case .acknowledged(_, 1, let holder) = notice { holder } else { nil }
+            })
+        #expect(holders == Set((1..<4).map { ReplicationWorld.node($0) }))
+        let dot = Dot(origin: ReplicationWorld.origin(0), sequence: 1)
+        #expect(world.machines[0].holders(of: dot) == (1..<4).map { ReplicationWorld.node($0) })
+    }
+
+    @Test("In a row without a tree's help what one host fetches the next hears of at once")
+    func catchingUp() throws {
+        var world = ReplicationWorld(4)
+        for host in 0..<4 { world.step(.spreading(throughTree: true), host) }
+        try world.write(0, "one")
+        for host in 0..<3 { world.link(host, host + 1) }
+        world.wait(.milliseconds(600))
+        #expect(world.isEqual())
+    }
+
     @Test("What was lost without a trace is found within two keepalives")
     func digests() throws {
         var world = ReplicationWorld(3)

@@ -52,6 +52,8 @@ struct ReplicationWorld {
     private(set) var snapshotsWanted: [(host: Int, from: NodeID)] = []
     private(set) var bytesSent = 0
     private(set) var order: [String] = []
+    /// What each wants all to have.
+    private(set) var broadcasts: [[OperationBatch]]
     private var network: [Envelope] = []
     private var isRunning = false
 
@@ -60,6 +62,7 @@ struct ReplicationWorld {
             Replication(Fixture.recovered(UInt64($0 + 1)), seals: Fixture.seals(UInt64($0 + 1)), seed: UInt64($0))
         }
         disks = [Disk](repeating: Disk(), count: count)
+        broadcasts = [[OperationBatch]](repeating: [], count: count)
         notices = [[Replication.Notice]](repeating: [], count: count)
     }
 
@@ -146,6 +149,7 @@ struct ReplicationWorld {
                 bytesSent += bytes.count
                 guard !stalled.contains([host, Self.host(peer)]) else { continue }
                 network.append(Envelope(from: host, to: Self.host(peer), bytes: bytes))
+            case .broadcast(let batch): broadcasts[host].append(batch)
             case .commit(let write):
                 order.append("commit")
                 if disks[host].isHeld { disks[host].held.append(write) } else { commit(write, host) }

@@ -47,8 +47,10 @@ package struct LinkFailure: Error, Hashable, Sendable, CustomStringConvertible {
         case timedOut = "timed_out"
         /// It holds another swarm key.
         case keyMismatch = "key_mismatch"
-        /// It denies this host (evicted), or this host denies it.
+        /// It denies this host, which was evicted.
         case evicted
+        /// This host denies it.
+        case denied
         /// What listens there is no igris-runtime.
         case notIgris = "not_igris"
         case closed

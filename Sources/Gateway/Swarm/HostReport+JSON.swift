@@ -36,7 +36,8 @@ extension LinkReport {
     var json: JSON {
         [
             "from": .string(from.description), "to": .string(to.description), "rtt_ms": .milliseconds(roundTrip),
-            "bytes_sent": .integer(Int64(bytesSent)), "bytes_received": .integer(Int64(bytesReceived)),
+            "bytes_sent": bytesSent.map { .integer(Int64($0)) } ?? .null,
+            "bytes_received": bytesReceived.map { .integer(Int64($0)) } ?? .null,
         ]
     }
 }

@@ -11,6 +11,10 @@ extension SwarmReport {
             "members": [
                 "alive": .integer(Int64(alive)), "suspect": .integer(Int64(suspect)), "dead": .integer(Int64(dead)),
             ],
+            "links": [
+                "mode": .string(isTree ? "tree" : "mesh"), "limit": .integer(Int64(meshLimit)),
+                "own": .integer(Int64(linked)),
+            ],
             "digest": .string(digest), "operations": .integer(Int64(operations)),
             "divergences": .integer(Int64(divergences)), "rotation": rotation?.json ?? .null,
             "warnings": .array(warnings.map { .string($0) }), "discovery": .array(channels.map(\.json)),

@@ -26,12 +26,15 @@ extension SwarmNode {
         case .send(let number, let message): send(.mesh, message.encoded, on: number)
         case .close(let number): links[number]?.link.close()
         case .adopted(let number, let node, let greeting): adopt(number, node, greeting)
-        case .lost(let number, let node):
+        case .lost(let number, let node, let isParting):
             guard adopted[node] == number else { return }
             adopted[node] = nil
             tellWriter(of: node) { await $0.unlinked(node) }
-            step(membership: .unlinked(node))
+            step(membership: isParting ? .parted(node) : .unlinked(node))
+            step(overlay: .unlinked(node))
             step(trust: .unlinked(node))
+        case .full(let node): step(overlay: .full(node))
+        case .evicted: shutOut("other hosts refuse it")
         case .refused(let node): step(membership: .refused(node))
         case .reachable(let addresses):
             facts.addresses = addresses
@@ -55,6 +58,7 @@ extension SwarmNode {
         }
         tellWriter(of: node) { await $0.linked(node, send: { link.send($0) }, queued: { link.queuedBytes }) }
         step(membership: .linked(node))
+        step(overlay: .linked(node))
         step(trust: .linked(node))
         updatePhase()
     }
@@ -68,6 +72,7 @@ extension SwarmNode {
             let before = states.updateValue(member.state, forKey: member.node)
             step(mesh: .member(member.node, member.state, addresses: member.facts.addresses))
             partitions.changed(member.node, member.instance, to: member.state, at: now)
+            tellOverlay(member)
             guard before != member.state else { return }
             if member.state == .suspect { metrics.suspicions.increment() }
             if member.state == .suspect || member.state == .dead { judge(member.node, .failed) }
@@ -79,6 +84,7 @@ extension SwarmNode {
         case .forgot(let node):
             states[node] = nil
             partitions.forgot(node)
+            step(overlay: .gone(node))
             tellWriterWhoLives()
         case .cloned(let node, _):
             post("node_cloned", node, "two living instances carry this identity")

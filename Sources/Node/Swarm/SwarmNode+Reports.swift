@@ -29,7 +29,8 @@ extension SwarmNode {
     private func own() -> HostReport {
         HostReport(
             id: setup.node, isSelf: true, name: setup.name,
-            address: facts.addresses.first ?? NetworkAddress(host: "127.0.0.1", port: port), state: .alive,
+            address: facts.addresses.first ?? NetworkAddress(host: "127.0.0.1", port: port),
+            state: isEvicted ? .evicted : .alive, whyNot: isEvicted ? "It was evicted: \(Self.wayBack)." : nil,
             lastSeen: setup.wallClock(), version: setup.version, zone: setup.zone, models: facts.models, swarm: swarm)
     }
 
@@ -98,7 +99,8 @@ extension SwarmNode {
             node: setup.node, name: setup.name, instance: setup.instance, swarm: swarm,
             security: setup.security, phase: phases.last?.phase ?? .starting, phases: phases,
             alive: 1 + states.values.count { $0 == .alive }, suspect: states.values.count { $0 == .suspect },
-            dead: states.values.count { $0 == .dead }, digest: digest,
+            dead: states.values.count { $0 == .dead }, isTree: isTree, meshLimit: overlay.limit,
+            linked: adopted.count, digest: digest,
             operations: vector.entries.reduce(0) { $0 + Int(clamping: $1.sequence) }, divergences: divergences,
             channels: channels, rotation: trust.report(wall: setup.wallClock()), warnings: warnings(divergences))
     }
@@ -111,9 +113,7 @@ extension SwarmNode {
                     + "`igris-runtime swarm key` and mcp.open to false to close it")
         }
         if isEvicted {
-            warnings.append(
-                "this host was evicted from its swarm: remove node.key and join again with `igris-runtime swarm join "
-                    + "KEY` if that is wanted")
+            warnings.append("this host was evicted from its swarm: \(Self.wayBack)")
         }
         if divergences > 0 {
             warnings.append(
@@ -132,12 +132,15 @@ extension SwarmNode {
     package func links() async -> [LinkReport] {
         let trips = Dictionary(
             mesh.hosts.compactMap { host in host.node.map { ($0, host.roundTrip) } }, uniquingKeysWith: { $1 })
-        return adopted.sorted { $0.key < $1.key }.compactMap { node, number in
+        let own = adopted.sorted { $0.key < $1.key }.compactMap { node, number -> LinkReport? in
             guard let link = links[number]?.link else { return nil }
             return LinkReport(
                 from: setup.node, to: node, roundTrip: trips[node] ?? nil, bytesSent: link.bytesSent,
                 bytesReceived: link.bytesReceived)
         }
+        // Those of the others, as they tell it: a second or two old.
+        let others = membership.topology.links.filter { $0.first != setup.node && $0.second != setup.node }
+        return own + others.map { LinkReport(from: $0.first, to: $0.second) }
     }
 
     package func swarmEvents() async -> AsyncStream<SwarmEvent> {

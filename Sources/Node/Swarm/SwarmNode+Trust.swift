@@ -46,11 +46,24 @@ extension SwarmNode {
                     "rotation.waiting": "\(report.waiting.count)",
                 ])
         case .evicted:
-            isEvicted = true
-            post("node_evicted", setup.node, "this host was evicted")
-            log.error("this host was evicted from its swarm; it keeps its store and goes on alone")
+            step(mesh: .evicted)
+            shutOut("a member has said so")
         }
     }
+
+    /// This host was evicted.
+    func shutOut(_ reason: String) {
+        guard !isEvicted else { return }
+        isEvicted = true
+        post("node_evicted", setup.node, "this host was evicted")
+        log.error(
+            "this host was evicted from its swarm; it keeps its store, goes on alone and dials nobody",
+            metadata: ["reason": "\(reason)", "next": "\(Self.wayBack)"])
+    }
+
+    static let wayBack =
+        "stop it, remove node.key in its state directory and join again with `igris-runtime swarm join KEY` if that is "
+        + "wanted"
 
     private func use(_ primary: SwarmKeys, _ accepted: [SwarmKeys]) async {
         let all = ([primary] + accepted).compactMap(\.swarm)

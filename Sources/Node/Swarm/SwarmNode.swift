@@ -3,7 +3,7 @@ package import Logging
 internal import Metrics
 internal import Swarm
 
-/// This host among its peers: the shell of ``Mesh`` and ``Membership``. It owns the links, the timer and the reports;
+/// This host among its peers: the shell of ``Mesh``, ``Membership`` and ``Overlay``. It owns the links, the timer and the reports;
 /// every decision is a machine's. What the links carry of the log goes to ``LogWriter``.
 package actor SwarmNode {
     let setup: SwarmSetup
@@ -13,6 +13,12 @@ package actor SwarmNode {
 
     var mesh: Mesh
     var membership: Membership
+    var overlay: Overlay
+    let overlayMetrics = OverlayMetrics()
+    /// Not everyone is linked with everyone.
+    var isTree = false
+    /// The broadcast that is being taken is new here.
+    var isDelivered = false
     var links: [LinkNumber: OpenLink] = [:]
     /// The link in use with each peer.
     var adopted: [NodeID: LinkNumber] = [:]
@@ -63,6 +69,7 @@ package actor SwarmNode {
         facts = MemberFacts(name: setup.name, version: setup.version, zone: setup.zone)
         mesh = setup.mesh(port: 0)
         membership = setup.membership(facts: facts)
+        overlay = setup.overlay
         trust = setup.rotation
         // A tag has sixteen bytes.
         swarm = setup.rotation.primary.swarm ?? SwarmID(Bytes16(high: 0, low: 0))
@@ -89,6 +96,7 @@ package actor SwarmNode {
             group.addTask { await self.takeSightings() }
             group.addTask { await self.takeLinks() }
             group.addTask { await self.takeNotices() }
+            group.addTask { await self.takeBroadcasts() }
             group.addTask { await self.writer.run() }
             group.addTask { await self.refresh() }
             await group.waitForAll()
@@ -123,6 +131,11 @@ package actor SwarmNode {
             case .replication(let notice): post(notice)
             }
         }
+    }
+
+    /// What the log wants everyone to have.
+    private func takeBroadcasts() async {
+        for await batch in await writer.broadcasts() { step(overlay: .published(OperationBatchCodec.encode(batch))) }
     }
 
     private func post(_ notice: Replication.Notice) {
@@ -209,8 +222,16 @@ package actor SwarmNode {
                     // Waits until the log has taken it: a fast peer is slowed by TCP, not by our memory.
                     guard let linked = await isAdopted(number, of: link.peer.node) else { continue }
                     await linked.value
-                    await writer.received(message, from: link.peer.node)
-                case .some(let channel): await received(message, on: channel, number, link.peer.node)
+                    guard await writer.received(message, from: link.peer.node) else {
+                        await rubbish(on: .replication, number, link.peer.node)
+                        continue
+                    }
+                case .some(let channel):
+                    guard let batch = await received(message, on: channel, number, link.peer.node),
+                        let linked = await isAdopted(number, of: link.peer.node)
+                    else { continue }
+                    await linked.value
+                    await writer.received(batch, from: link.peer.node)
                 case nil: continue
                 }
             }
@@ -235,29 +256,37 @@ package actor SwarmNode {
         }
     }
 
-    private func received(_ message: [UInt8], on channel: LinkChannel, _ number: LinkNumber, _ node: NodeID) {
-        guard links[number] != nil else { return }
+    /// Returns what the writer should have.
+    private func received(
+        _ message: [UInt8], on channel: LinkChannel, _ number: LinkNumber, _ node: NodeID
+    ) -> OperationBatch? {
+        guard links[number] != nil else { return nil }
         let payload = Array(message.dropFirst())
         do {
             switch channel {
             case .mesh:
                 if let message = try MeshMessage.decode(payload) { step(mesh: .received(number, message)) }
             case .membership:
-                guard adopted[node] == number else { return }
+                guard adopted[node] == number else { return nil }
                 if let message = try MembershipMessage.decode(payload) {
                     step(membership: .received(message, from: node))
                 }
             case .trust:
-                guard adopted[node] == number else { return }
+                guard adopted[node] == number else { return nil }
                 step(trust: .received(message, from: node))
             case .diagnosis:
-                guard adopted[node] == number, let link = links[number]?.link else { return }
+                guard adopted[node] == number, let link = links[number]?.link else { return nil }
                 Task { await consult(payload, on: number, node, link.address) }
-            default: break
+            case .overlay:
+                guard adopted[node] == number else { return nil }
+                step(membership: .heard(node))
+                return try receivedBroadcast(payload, from: node)
+            case .replication: break
             }
         } catch {
             rubbish(on: channel, number, node, error)
         }
+        return nil
     }
 
     /// Answering takes seconds: connections are tried.
@@ -273,13 +302,20 @@ package actor SwarmNode {
         }
     }
 
+    /// The writer has said what is wrong.
+    private func rubbish(on channel: LinkChannel, _ number: LinkNumber, _ node: NodeID) {
+        Counter(label: "igris_link_malformed_total", dimensions: [("channel", "\(channel)")]).increment()
+        post("peer_malformed", node, "\(channel)")
+        // Nothing that follows on this link can be trusted to be in order.
+        links[number]?.link.close()
+        judge(node, .forged)
+    }
+
     private func rubbish(on channel: LinkChannel, _ number: LinkNumber, _ node: NodeID, _ error: any Error) {
         log.warning(
             "a peer sent something that is no message",
             metadata: ["peer.id": "\(node)", "link.channel": "\(channel)", "error": "\(error)"])
-        // Nothing that follows on this link can be trusted to be in order.
-        links[number]?.link.close()
-        judge(node, .forged)
+        rubbish(on: channel, number, node)
     }
 
     private func closed(_ number: LinkNumber) {
@@ -295,15 +331,18 @@ package actor SwarmNode {
 
     // MARK: - Machines
 
-    /// For one of the two machines.
+    /// For one of the machines.
     private enum MachineEvent {
         case mesh(Mesh.Event)
         case membership(Membership.Event)
+        case overlay(Overlay.Event)
     }
 
     func step(mesh event: Mesh.Event) { take(.mesh(event)) }
 
     func step(membership event: Membership.Event) { take(.membership(event)) }
+
+    func step(overlay event: Overlay.Event) { take(.overlay(event)) }
 
     /// What one machine's effects tell the other waits until all effects of the event are done: each sees the world
     /// as the machine that decided left it.
@@ -317,6 +356,8 @@ package actor SwarmNode {
                 for effect in mesh.step(event, now: now, wallClock: setup.wallClock()) { perform(effect) }
             case .membership(let event):
                 for effect in membership.step(event, now: now) { perform(effect) }
+            case .overlay(let event):
+                for effect in overlay.step(event, now: now) { perform(effect) }
             }
             events.removeFirst()
         }
@@ -326,7 +367,7 @@ package actor SwarmNode {
     /// Wakes at the machines' next time.
     private func arm() {
         guard !hasLeft, port != 0 else { return }
-        let due = max(min(mesh.wake, membership.wake), now + .milliseconds(1))
+        let due = max(min(mesh.wake, membership.wake, overlay.wake), now + .milliseconds(1))
         if let timer, timer.due <= due { return }
         timer?.task.cancel()
         let task = Task {
@@ -343,6 +384,7 @@ package actor SwarmNode {
         if late > .milliseconds(100) { step(membership: .lagged(late)) }
         if mesh.wake <= now { step(mesh: .ticked) }
         if membership.wake <= now { step(membership: .ticked) }
+        if overlay.wake <= now { step(overlay: .ticked) }
         arm()
     }
 }

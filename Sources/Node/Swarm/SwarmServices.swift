@@ -5,7 +5,7 @@ package protocol SwarmServices: Sendable {
     /// Everyone this host knows of, itself first.
     func hosts() async -> [HostReport]
     func swarmStatus() async -> SwarmReport
-    /// Who is linked with whom, as far as this host has heard.
+    /// Who is linked with whom: this host's own links, then those that the other members tell of.
     func links() async -> [LinkReport]
     /// Events from now on; a slow reader loses the oldest.
     func swarmEvents() async -> AsyncStream<SwarmEvent>
@@ -74,6 +74,11 @@ package struct SwarmReport: Hashable, Sendable {
     package var alive: Int
     package var suspect: Int
     package var dead: Int
+    /// More hosts than ``meshLimit``: not everyone is linked with everyone, and a tree carries what is fresh.
+    package var isTree: Bool
+    package var meshLimit: Int
+    /// Links of this host.
+    package var linked: Int
     /// SHA-256 over what the log holds, chains included: equal on hosts that hold the same. 64 hex digits.
     package var digest: String
     package var operations: Int
@@ -85,8 +90,9 @@ package struct SwarmReport: Hashable, Sendable {
 
     package init(
         node: NodeID, name: String = "", instance: InstanceID, swarm: SwarmID, security: SwarmSecurity, phase: Phase,
-        phases: [PhaseChange] = [], role: String = "worker", alive: Int, suspect: Int, dead: Int, digest: String,
-        operations: Int, divergences: Int, channels: [DiscoveryStatus], rotation: RotationReport?, warnings: [String]
+        phases: [PhaseChange] = [], role: String = "worker", alive: Int, suspect: Int, dead: Int, isTree: Bool = false,
+        meshLimit: Int = Limits.meshHosts, linked: Int = 0, digest: String, operations: Int, divergences: Int,
+        channels: [DiscoveryStatus], rotation: RotationReport?, warnings: [String]
     ) {
         self.node = node
         self.name = name
@@ -99,6 +105,9 @@ package struct SwarmReport: Hashable, Sendable {
         self.alive = alive
         self.suspect = suspect
         self.dead = dead
+        self.isTree = isTree
+        self.meshLimit = meshLimit
+        self.linked = linked
         self.digest = digest
         self.operations = operations
         self.divergences = divergences
@@ -113,10 +122,13 @@ package struct LinkReport: Hashable, Sendable {
     package var from: NodeID
     package var to: NodeID
     package var roundTrip: Duration?
-    package var bytesSent: Int
-    package var bytesReceived: Int
+    /// Of this host's own links; nil of others'.
+    package var bytesSent: Int?
+    package var bytesReceived: Int?
 
-    package init(from: NodeID, to: NodeID, roundTrip: Duration?, bytesSent: Int, bytesReceived: Int) {
+    package init(
+        from: NodeID, to: NodeID, roundTrip: Duration? = nil, bytesSent: Int? = nil, bytesReceived: Int? = nil
+    ) {
         self.from = from
         self.to = to
         self.roundTrip = roundTrip

@@ -40,6 +40,8 @@ package struct SwarmSetup: Sendable {
     package var wallClock: @Sendable () -> UInt64
     /// For the machines' random draws.
     package var seed: UInt64
+    /// Up to so many hosts each is linked with each.
+    package var meshLimit: Int
 
     package init(
         node: NodeID, instance: InstanceID, name: String, version: String, security: SwarmSecurity,
@@ -50,7 +52,7 @@ package struct SwarmSetup: Sendable {
         doctor: @escaping Doctor,
         consultation: @escaping Consultation,
         addresses: @escaping @Sendable (_ port: Int) -> [NetworkAddress], wallClock: @escaping @Sendable () -> UInt64,
-        seed: UInt64
+        seed: UInt64, meshLimit: Int = Limits.meshHosts
     ) {
         self.node = node
         self.instance = instance
@@ -70,6 +72,7 @@ package struct SwarmSetup: Sendable {
         self.addresses = addresses
         self.wallClock = wallClock
         self.seed = seed
+        self.meshLimit = meshLimit
     }
 
     func mesh(port: Int) -> Mesh {
@@ -77,14 +80,18 @@ package struct SwarmSetup: Sendable {
             Mesh.Identity(
                 node: node, instance: instance, security: security, name: name, version: version, port: port,
                 addresses: port == 0 ? [] : addresses(port), started: wallClock()),
-            swarms: [rotation.primary.swarm].compactMap(\.self), seed: seed)
+            swarms: [rotation.primary.swarm].compactMap(\.self), limit: meshLimit, seed: seed)
     }
 
     func membership(facts: MemberFacts) -> Membership {
-        Membership(
+        var tuning = Membership.Tuning()
+        tuning.meshHosts = meshLimit
+        return Membership(
             node: node, instance: instance, facts: facts, seals: seals, wallClock: wallClock(),
-            seed: seed &+ 1)
+            seed: seed &+ 1, tuning: tuning)
     }
+
+    var overlay: Overlay { Overlay(node: node, limit: meshLimit, seed: seed &+ 2) }
 }
 
 /// What the doctor is told of the swarm as it stands.

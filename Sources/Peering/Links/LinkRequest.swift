@@ -20,7 +20,7 @@ final class LinkRequest: PeerConnection.Exchange {
 
     func begin(with peer: PeerCertificate) throws -> HTTPRequestHead {
         guard !transport.isDenied(peer.node) else {
-            throw LinkFailure(.evicted, "host \(peer.node) at \(address) was evicted from this swarm")
+            throw LinkFailure(.denied, "host \(peer.node) at \(address) was evicted from this swarm")
         }
         self.peer = peer
         var headers: HTTPHeaders = ["host": "\(address)", "connection": "upgrade", "upgrade": "websocket"]

@@ -30,7 +30,7 @@ final class PeerRequest: PeerConnection.Exchange {
                 .unreachable, "host \(node) is not at \(address) any more: host \(peer.node) answers there")
         }
         guard !isDenied(node) else {
-            throw LinkFailure(.evicted, "host \(node) at \(address) was evicted from this swarm")
+            throw LinkFailure(.denied, "host \(node) at \(address) was evicted from this swarm")
         }
         var headers: HTTPHeaders = ["host": "\(address)", "connection": "close"]
         if let range { headers.add(name: "range", value: "bytes=\(range.lowerBound)-\(range.upperBound - 1)") }

@@ -10,7 +10,15 @@ enum SwarmMetrics {
         MetricDescription("igris_peers", "Other hosts that this one knows, by state."),
         MetricDescription("igris_link_rtt_seconds", "Time to a peer and back, NaN while there is no link with it."),
         MetricDescription("igris_peer_clock_skew_seconds", "A peer's clock minus ours, NaN where it is not known."),
-        MetricDescription("igris_links", "Links between hosts that are open, as far as this host has heard."),
+        MetricDescription("igris_links", "Links of this host that are open."),
+        MetricDescription("igris_swarm_links", "Links between hosts that are open, as the members tell it."),
+        MetricDescription(
+            "igris_overlay_active", "1 while a tree carries what is fresh, 0 while all are linked with all."),
+        MetricDescription("igris_overlay_hops", "Hosts that a broadcast passed until here.", buckets: Buckets.counts),
+        MetricDescription("igris_overlay_messages_total", "Messages of the tree that were sent."),
+        MetricDescription("igris_overlay_duplicates_total", "Broadcasts that were here already."),
+        MetricDescription(
+            "igris_link_malformed_total", "Messages that made no sense; the link that brought them was closed."),
         MetricDescription(
             "igris_discovery_up", "1 while this way of finding hosts works, 0 while it does not or is off."),
         MetricDescription(
@@ -57,8 +65,11 @@ enum SwarmMetrics {
             Gauge(label: "igris_peer_clock_skew_seconds", dimensions: peer)
                 .record(host.clockSkew.map(seconds) ?? .nan)
         }
-        Gauge(label: "igris_links").record(await swarm.links().count)
-        for status in await swarm.swarmStatus().channels {
+        let status = await swarm.swarmStatus()
+        Gauge(label: "igris_links").record(status.linked)
+        Gauge(label: "igris_swarm_links").record(await swarm.links().count)
+        Gauge(label: "igris_overlay_active").record(status.isTree ? 1 : 0)
+        for status in status.channels {
             Gauge(label: "igris_discovery_up", dimensions: [("channel", status.channel.rawValue)])
                 .record(status.state == .on ? 1 : 0)
         }

@@ -90,7 +90,8 @@ extension SwarmSetup {
             models: { await models.statuses().map(\.hosted) },
             doctor: { await diagnosis.examine($0) },
             consultation: { try await diagnosis.desk.receive($0, from: $1, at: $2, heard: $3) },
-            addresses: { ListeningAddresses.current(host: host, port: $0) }, wallClock: wallClock, seed: seed.low)
+            addresses: { ListeningAddresses.current(host: host, port: $0) }, wallClock: wallClock, seed: seed.low,
+            meshLimit: settings.mcp.meshLimit)
         zone = settings.node.zone ?? ""
         metAnotherMachine = { ring.markShared() }
         let place = settings.mcp.storagePath.lastIndex(of: "/").map { settings.mcp.storagePath[...$0] } ?? "."

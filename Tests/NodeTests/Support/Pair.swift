@@ -39,7 +39,7 @@ final class Pair: Sendable {
     private static func connect(_ from: World, _ to: World, _ cables: Record<AsyncStream<[UInt8]>.Continuation>) async {
         let (stream, cable) = AsyncStream<[UInt8]>.makeStream()
         cables.append(cable)
-        Task { for await message in stream { await to.writer.received(message, from: from.node.id) } }
+        Task { for await message in stream { _ = await to.writer.received(message, from: from.node.id) } }
         await from.writer.linked(to.node.id, send: { cable.yield($0) }, queued: { 0 })
     }
 
