@@ -36,6 +36,7 @@ bench: release setup-tests ## Prints the figures beside their goals.
 
 bench-swarm: release setup-tests ## Prints the swarm's figures beside their goals and beside redis, nats, etcd, serf.
 	@scripts/get-peers .tools/peers || true
+	@swift build $(RELEASE_FLAGS) --product swarm-simulator
 	@exec $(PYTHON) Benchmarks/swarm.py --binary $(BINARY) $(ARGS)
 
 bench-discovery: ## How long hosts take to find each other; needs root.

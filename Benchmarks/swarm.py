@@ -77,6 +77,33 @@ def beside(name: str, program: str, table: Table, measure: Callable[[], float]) 
     return name, measure()
 
 
+# Many hosts
+
+
+def broadcasts(table: Table, binary: Path, home: Path, options: argparse.Namespace) -> None:
+    """The shipped overlay in the simulator: hops grow with the logarithm of the hosts."""
+    simulator = binary.parent / "swarm-simulator"
+    if not simulator.exists():
+        table.note("swarm-simulator is not built (make bench-swarm builds it): skipped")
+        return
+    sizes = "100,250,500,1000"
+    lines = subprocess.run(
+        [str(simulator), "--broadcasts", sizes], capture_output=True, text=True, timeout=600, check=True).stdout
+    hosts: dict[int, dict[str, float]] = {}
+    for line in lines.splitlines():
+        table.note(line)
+        words = line.replace(",", " ").split()
+        assert "reached all" in line, line
+        hosts[int(words[1])] = {
+            name: float(words[words.index(name) + 1]) for name in ("hops_mean", "hops_last", "last_ms", "payloads_per_host")}
+    thousand = hosts[1000]
+    table.add("1,000 simulated hosts: hops to the last", thousand["hops_last"], "hops", 12)
+    table.add("1,000 simulated hosts, links of 0.2-2 ms: until the last has it", thousand["last_ms"], "ms", 20)
+    table.add("1,000 simulated hosts: payloads sent for each host", thousand["payloads_per_host"], "", 1.4)
+    growth = thousand["hops_mean"] / hosts[100]["hops_mean"]
+    table.add("ten times as many hosts: hops x (log 1000 / log 100 = 1.5)", growth, "times", 2)
+
+
 # Discovery
 
 
@@ -415,6 +442,7 @@ def memory(table: Table, binary: Path, home: Path, options: argparse.Namespace) 
 
 
 PARTS = {
+    "broadcasts": broadcasts,
     "discovery": discovery, "visibility": visibility, "wire": wire, "death": death, "joiner": joiner, "memory": memory,
 }
 

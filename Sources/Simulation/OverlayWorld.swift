@@ -182,6 +182,7 @@ extension OverlayWorld {
         return [
             "broadcast \(hosts) hosts: reached \(missed == 0 ? "all" : "not all, \(missed) times"), "
                 + "hops_mean \(rounded(mean)) hops_last \(settled.map(\.lastHops).max() ?? 0) "
+                + "last_ms \(rounded((settled.map(\.last).max() ?? .zero) / .milliseconds(1))) "
                 + "payloads_per_host \(rounded(settled.map(\.payloads).max() ?? 0)) "
                 + "links \(degrees.min() ?? 0)-\(degrees.max() ?? 0)"
         ]

@@ -15,7 +15,7 @@ extension Membership {
     /// Whom this host is linked with, for everyone.
     private mutating func tellNeighbours(_ time: Duration) {
         let neighbours = linked.map(\.beginning).sorted()
-        guard neighbours != own.facts.neighbours, time >= nextNeighbours else { return }
+        guard tuning.isLifeguard, neighbours != own.facts.neighbours, time >= nextNeighbours else { return }
         nextNeighbours = time + tuning.neighboursInterval
         own.facts.neighbours = neighbours
         renew()

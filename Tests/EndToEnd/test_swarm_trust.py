@@ -235,6 +235,7 @@ def test_an_evicted_host_is_kept_out_for_good(swarm):
     for host in (a, b):
         wait_for(lambda: f"C evicted: {host.peers()}", lambda: state_by_id(host, lost) == "evicted", HEALED)
     wait_for(lambda: f"C is alone: {c.peers()}", lambda: c.alive() == 0, HEALED)
+    knows_of_its_eviction(c)
     a.hear("Quintaval", "talk")
     eventually("on B", lambda: len(b.texts("talk")) == 2, within=HEALED)
     # Nor does it come back by being started again, at either side.
@@ -245,6 +246,35 @@ def test_an_evicted_host_is_kept_out_for_good(swarm):
     time.sleep(2)
     assert c.context("talk") is None
     assert state_by_id(b, lost) != "alive" and state_by_id(a, lost) != "alive" and c.alive() == 0
+    knows_of_its_eviction(c)
+
+
+def knows_of_its_eviction(host):
+    def own() -> dict:
+        rows = host.fetch("/v1/swarm/nodes").json["nodes"]
+        return next(row for row in rows if row["self"])
+
+    wait_for(lambda: f"it knows: {own()}", lambda: own()["state"] == "evicted", HEALED)
+    assert "node.key" in own()["why_not"]
+    assert any("evicted" in warning for warning in host.status()["warnings"])
+    assert "evicted" in host.command("status", code=None)
+    assert "this host was evicted" in host.logs()
+    assert host.status()["links"]["own"] == 0
+
+
+def test_a_host_that_was_away_when_it_was_evicted_learns_of_it_at_the_door(swarm):
+    three = swarm(3, key=None, start=False)
+    shared_key(three)
+    a, b, c = three.hosts
+    lost = c.id
+    c.kill9()
+    wait_for(lambda: f"C dead: {a.peers()}", lambda: a.state_of(c) == "dead", 11)
+    # B stands still, so that the old key counts on: C gets as far as the door.
+    b.freeze()
+    a.command("swarm", "evict", lost, code=None)
+    c.start()
+    knows_of_its_eviction(c)
+    b.thaw()
 
 
 def state_by_id(host, node):

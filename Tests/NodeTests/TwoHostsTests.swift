@@ -334,4 +334,16 @@ import Testing
         }
         #expect(Set(updated.map(\.rawValue)) == ["default"])
     }
+
+    @Test("What makes no sense is told to the link's reader, so that it closes the link")
+    func malformed() async throws {
+        let pair = await Pair.make()
+        await pair.link()
+        try await pair.a.ask(World.request("one"))
+        await pair.agree()
+        #expect(await !pair.b.writer.received([LinkChannel.replication.rawValue, 3, 0], from: pair.a.node.id))
+        #expect(await pair.b.writer.tally.malformed == 1)
+        // Nothing more is taken over this link, and that is no new fault.
+        #expect(await pair.b.writer.received([LinkChannel.replication.rawValue, 3, 0], from: pair.a.node.id))
+    }
 }

@@ -23,7 +23,7 @@ import Testing
             ("{log: {colour: true}}", #"1:8: unknown key "colour" in log: the keys here are level, format"#),
             (
                 "{mcp: {zeroconf: true}}",
-                #"1:8: unknown key "zeroconf" in mcp: the keys here are enabled, mdns, multicast, multicast_port, seeds, open, persist, storage_path, encryption_key, default_conversation"#
+                #"1:8: unknown key "zeroconf" in mcp: the keys here are enabled, mdns, multicast, multicast_port, mesh_limit, seeds, open, persist, storage_path, encryption_key, default_conversation"#
             ),
             ("{server: {port: 1,\n  port: 2}}", #"2:3: duplicate key "port"; the first one is on line 1"#),
             ("{log: {}, log: {}}", #"1:11: duplicate key "log"; the first one is on line 1"#),
@@ -122,7 +122,7 @@ import Testing
                 "config.json5:4:19: server.port must be a whole number from 0 to 65,535, not 99999",
                 #"config.json5:4:26: duplicate key "port"; the first one is on line 4"#,
                 "config.json5:5:19: mcp.persist must be true or false, not a number",
-                #"config.json5:5:22: unknown key "x" in mcp: the keys here are enabled, mdns, multicast, multicast_port, seeds, open, persist, storage_path, encryption_key, default_conversation"#,
+                #"config.json5:5:22: unknown key "x" in mcp: the keys here are enabled, mdns, multicast, multicast_port, mesh_limit, seeds, open, persist, storage_path, encryption_key, default_conversation"#,
                 #"IGRIS_AUTH_LAN: auth.lan must be "key" or "open", not "shut""#,
             ])
     }

@@ -194,13 +194,13 @@ import Testing
 
     @Test("An evicted host knocks nowhere any more")
     func shutOut() {
-        var world = MeshWorld(hosts: 1, seed: 10)
+        var world = MeshWorld(hosts: 2, seed: 10)
         world.say(.member(MeshWorld.node(3), .alive, addresses: [MeshWorld.address(3)]), at: 0)
         world.run(for: .seconds(5))
         let dials = world.hosts[0].dials.count
         #expect(dials > 0)
         world.say(.evicted, at: 0)
-        world.sight(4, at: 0)
+        world.sight(1, at: 0)
         world.run(for: .seconds(60))
         #expect(world.hosts[0].dials.count == dials)
     }

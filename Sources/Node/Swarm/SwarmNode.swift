@@ -144,12 +144,11 @@ package actor SwarmNode {
         case .equivocated(let proof): post("node_equivocated", proof.ours.origin.node, "\(proof.ours.origin)")
         case .rejected(let origin, _, let peer):
             post("operations_rejected", peer, "\(origin)")
-            judge(peer, .forged)
-        case .malformed(let peer, _):
-            judge(peer, .forged)
-            // Nothing that follows on this link is understood.
-            if let number = adopted[peer] { links[number]?.link.close() }
+            // In a tree it may have passed on what it could not judge yet.
+            if !isTree { judge(peer, .forged) }
         case .abandonedEpoch(let origin): post("epoch_abandoned", setup.node, "\(origin)")
+        // Whoever read it closes the link.
+        case .malformed: break
         case .acknowledged, .clockAhead: break
         }
     }
