@@ -303,7 +303,7 @@ package actor SwarmNode {
 
     /// The writer has said what is wrong.
     private func rubbish(on channel: LinkChannel, _ number: LinkNumber, _ node: NodeID) {
-        Counter(label: "igris_link_malformed_total", dimensions: [("channel", "\(channel)")]).increment()
+        metrics.malformed[channel]?.increment()
         post("peer_malformed", node, "\(channel)")
         // Nothing that follows on this link can be trusted to be in order.
         links[number]?.link.close()
