@@ -23,6 +23,8 @@ package struct RuntimeError: Error, Sendable, CustomStringConvertible {
         case timedOut = "timed_out"
         /// Data is damaged or not in a form that this version knows.
         case corrupt
+        /// What was asked for is damaged on this host; another one's copy may put it right.
+        case damaged
         /// A key does not open what it should.
         case wrongKey = "wrong_key"
         /// Something on this host is set up wrong.

@@ -13,6 +13,9 @@ struct LogMetrics: Sendable {
     let bytesReceived = Counter(label: "igris_sync_bytes_total", dimensions: [("direction", "in")])
     private let pulls = Counter(label: "igris_sync_pulls_total")
     private let divergences = Counter(label: "igris_divergence_total")
+    let damaged = Gauge(label: "igris_store_damaged_operations")
+    let repaired = Counter(label: "igris_store_repaired_operations_total")
+    let scrubs = Counter(label: "igris_store_scrubs_total")
     let lag = Gauge(label: "igris_sync_lag_operations")
 
     /// What the machine has counted since `before`.

@@ -38,6 +38,13 @@ struct LogNews: Sendable {
         start += UInt64(count)
     }
 
+    /// What was kept in memory may not be what the store holds: it is read again.
+    mutating func forget() {
+        start = end + 1
+        operations = []
+        bytes = 0
+    }
+
     /// Those from `number` on; nil where some of them have gone.
     func since(_ number: UInt64) -> [Operation]? {
         guard number >= start, number <= end else { return nil }

@@ -55,8 +55,15 @@ extension LogWriter {
         return stream
     }
 
-    /// Ticks until the task is cancelled.
+    /// Ticks, and looks through the store, until the task is cancelled.
     package func run() async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await self.scrub() }
+            group.addTask { await self.tick() }
+        }
+    }
+
+    private func tick() async {
         var ticks = 0
         while !Task.isCancelled {
             try? await Task.sleep(for: Replication.Timing.tick)  // cancelled: the loop ends
@@ -124,7 +131,7 @@ extension LogWriter {
 
     // MARK: - The machine
 
-    private func step(_ event: Replication.Event) {
+    func step(_ event: Replication.Event) {
         let before = tally
         let effects = machine?.step(event, now: now, wallClock: wallClock(), queues: queues) ?? []
         metrics.count(tally, since: before)
@@ -150,6 +157,7 @@ extension LogWriter {
                 accept(write)
             case .read(let read):
                 Task { await self.read(read) }
+            case .repair(let batch, let peer): Task { await self.repair(batch, from: peer) }
             case .fetchSnapshot(let peer): tell(.snapshotWanted(from: peer))
             case .notice(let notice): noticed(notice)
             }
@@ -244,12 +252,12 @@ extension LogWriter {
     }
 
     /// Puts rows of conversations right that count what the store refused.
-    private func mend() async {
+    func mend() async {
         guard ledger.mustMend, !isMending else { return }
         isMending = true
         defer { isMending = false }
         do {
-            for stream in ledger.unknown([]) { try await load(stream, withHistory: false) }
+            for stream in ledger.unknown([]) { try await loadIfReadable(stream, withHistory: false) }
             try await store.commit(ledger.mending())
             ledger.settled(0)
         } catch {
@@ -259,7 +267,7 @@ extension LogWriter {
     }
 
     /// How the history that ends with a turn is recognised, whichever host wrote it.
-    private static func prefix(of operation: Operation) -> PrefixMatch? {
+    static func prefix(of operation: Operation) -> PrefixMatch? {
         guard operation.kind == .userTurn || operation.kind == .assistantTurn, !operation.flags.contains(.erased)
         else { return nil }
         // A turn that cannot be read is not recognised.
@@ -268,13 +276,20 @@ extension LogWriter {
         }
     }
 
-    /// The streams of a write that came from others: one that is damaged here keeps its row, and the log goes on.
+    /// The streams of a write that came from others: one that is damaged here keeps its row, and the log goes on. A
+    /// delete takes what can still be read of it.
     private func load(_ stream: StreamID, for write: Replication.Write) async throws {
-        let withHistory = write.operations.contains { $0.stream == stream && $0.kind == .delete }
+        let deletes = write.operations.contains { $0.stream == stream && $0.kind == .delete }
+        try await loadIfReadable(stream, withHistory: deletes)
+    }
+
+    private func loadIfReadable(_ stream: StreamID, withHistory: Bool) async throws {
         do {
             try await load(stream, withHistory: withHistory)
         } catch let error as RuntimeError where error.code == .corrupt {
-            ledger.load(stream, nil)
+            hurryScrub()
+            ledger.load(
+                stream, withHistory ? try await store.remains(of: stream) : nil, withHistory: withHistory)
         }
     }
 

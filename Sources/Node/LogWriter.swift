@@ -34,7 +34,7 @@ package actor LogWriter {
     }
 
     let store: any ContextStore
-    private let seals: SealScheme
+    let seals: SealScheme
     private let durability: Durability
     private let seed: UInt64
     let wallClock: @Sendable () -> UInt64
@@ -50,6 +50,12 @@ package actor LogWriter {
     var accepted: [Replication.Write] = []
     var isPreparing = false
     var isMending = false
+    var damage = StoreDamage()
+    /// Something happened that a look at the store is wanted for.
+    var damageWasTouched = false
+    var resting: Task<Void?, Never>?
+    var isScrubbing = false
+    var waitingForScrub: [CheckedContinuation<Void, Never>] = []
     var links: [NodeID: Link] = [:]
     var news = LogNews()
     var listeners: [Int: AsyncStream<LogNotice>.Continuation] = [:]
@@ -189,7 +195,12 @@ package actor LogWriter {
         for stream in Set(drafts.map(\.stream)).sorted() {
             _ = try await header(of: stream)
             let deletes = drafts.contains { $0.stream == stream && $0.kind == .delete }
-            try await load(stream, withHistory: deletes)
+            do {
+                try await load(stream, withHistory: deletes)
+            } catch let error as RuntimeError where error.code == .corrupt && deletes {
+                // What is damaged can be deleted like everything else.
+                ledger.load(stream, try await store.remains(of: stream), withHistory: true)
+            }
         }
     }
 

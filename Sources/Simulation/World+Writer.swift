@@ -117,6 +117,8 @@ extension World {
             case .read(let read):
                 queue.add(.read(host: host, run: hosts[host].run, read), at: now + .microseconds(200))
             case .fetchSnapshot(let peer): fetchSnapshot(from: peer, at: host)
+            // No row is ever damaged here.
+            case .repair: break
             case .notice(let notice): noticed(notice, at: host)
             }
         }

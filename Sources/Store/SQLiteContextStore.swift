@@ -98,8 +98,18 @@ package final class SQLiteContextStore: ContextStore {
         try await threads.read { reader throws(RuntimeError) in try reader.batch(of: origin, after: sequence) }
     }
 
-    package func damaged(limit: Int) async throws -> [Dot] {
-        try await threads.read { reader throws(RuntimeError) in try reader.damaged(limit: limit) }
+    package func scrub(after place: Dot?, rows: Int) async throws -> ScrubbedRows {
+        try await threads.read { reader throws(RuntimeError) in try reader.scrub(after: place, rows: rows) }
+    }
+
+    package func recount() async throws -> [StreamID] {
+        let miscounted = try await threads.read { reader throws(RuntimeError) in try reader.miscounted() }
+        guard !miscounted.isEmpty else { return [] }
+        return try await threads.write { writer throws(RuntimeError) in try writer.recount() }
+    }
+
+    package func remains(of stream: StreamID) async throws -> [Operation] {
+        try await threads.read { reader throws(RuntimeError) in try reader.remains(of: stream) }
     }
 
     package func repair(_ operations: [Operation]) async throws -> [Dot] {
@@ -125,6 +135,14 @@ package final class SQLiteContextStore: ContextStore {
         return StoreStatistics(
             conversations: Int(clamping: state.conversations), operations: Int(clamping: state.operations),
             bytes: try await threads.bytes())
+    }
+
+    package func oldest(limit: Int) async throws -> [ConversationSize] {
+        try await threads.read { reader throws(RuntimeError) in try reader.oldest(limit: limit) }
+    }
+
+    package func contentBytes() async throws -> Int {
+        try await threads.read { reader throws(RuntimeError) in try reader.contentBytes() }
     }
 
     package func close() async {

@@ -22,6 +22,8 @@ extension StoreWriter {
         guard try lookUp(stream) != nil, streams[stream]?.row.header != nil else { return false }
         state.conversations = state.conversations.subtracting(1)
         streams[stream]?.row.header = nil
+        // Of what is missing nothing can be shown any more: it does not keep the conversation from being begun anew.
+        try recount(stream)
         return true
     }
 

@@ -340,7 +340,7 @@ final class StoreWriter {
         return index
     }
 
-    private func save(_ stream: StreamID) throws(RuntimeError) {
+    func save(_ stream: StreamID) throws(RuntimeError) {
         guard let (index, row) = streams[stream] else { return }
         state.records += 1
         let record = SQLValue.blob(try ring.seal(row.encoded, as: .stream(index)))

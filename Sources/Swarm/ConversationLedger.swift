@@ -112,6 +112,11 @@ package struct ConversationLedger: Sendable {
         let mending = suspects.filter { rows[$0] != nil }
         suspects.subtract(mending)
         mended[write.number] = mending
+        for stream in mending where !touched.contains(stream) {
+            // Rows that came back from a peer's copy may have been deleted while they were away.
+            commit.erasures += rows[stream]?.history?.hidden ?? []
+            if let hidden = rows[stream]?.history?.hidden { rows[stream]?.history?.markErased(hidden) }
+        }
         for stream in touched.union(mending).sorted() {
             guard let row = rows[stream], !row.isUnreadable else { continue }
             if let header = row.header { commit.conversations.append(header) } else { commit.removals.append(stream) }
@@ -126,6 +131,14 @@ package struct ConversationLedger: Sendable {
 
     /// Whether rows in the store must be put right; once ``unknown(_:)`` of no operations is loaded, ``mending()`` does.
     package var mustMend: Bool { !suspects.isEmpty }
+
+    /// Rows in the store may not be what follows from the operations there.
+    package mutating func suspect(_ streams: some Sequence<StreamID>) {
+        for stream in streams {
+            suspects.insert(stream)
+            rows[stream] = nil
+        }
+    }
 
     /// A commit, without operations, that puts rows right. It is settled or refused under the number 0.
     package mutating func mending() -> Commit {

@@ -20,7 +20,8 @@ extension Replication {
             for batch in batches { peers[peer]?.held.raise(batch.origin, to: batch.seal.sequence) }
             deliver(batches, from: peer, isDivisible: false, &turn)
             pursue(&turn)
-        case .answer(let batch): answered(batch, by: peer, &turn)
+        case .answer(let batch):
+            if !mends(batch, by: peer, &turn) { answered(batch, by: peer, &turn) }
         case .vector(let marks, let isWhole, let isQuestion, let digest):
             heard(marks, isWhole: isWhole, digest: digest, from: peer, &turn)
             if isQuestion { tell(peer, isWhole: false, isQuestion: false, &turn) }
@@ -32,6 +33,7 @@ extension Replication {
             for mark in marks { ask(mark, by: peer) }
             serve(peer, &turn)
         case .nothing(let mark):
+            hasNoCopy(mark, peer, &turn)
             guard wants[mark.origin]?.asked?.peer == peer else { return }
             wants[mark.origin]?.asked = nil
             wants[mark.origin]?.tried.insert(peer)

@@ -50,6 +50,9 @@ package struct Replication: Sendable {
         case snapshot([OperationBatch], from: NodeID)
         /// All of it is here, or it could not be had.
         case snapshotEnded(from: NodeID, isWhole: Bool)
+        /// The operation after this place is damaged in the store: a copy of it is wanted. Those in `except` have given
+        /// one that is not what its author signed.
+        case damaged(Origin, after: UInt64, except: Set<NodeID>)
         case ticked
     }
 
@@ -64,6 +67,8 @@ package struct Replication: Sendable {
         case read(Read)
         /// This host is too far behind to ask for operations one batch after the other.
         case fetchSnapshot(from: NodeID)
+        /// A peer's copy of what ``Event/damaged(_:after:except:)`` asked for: prove it by the chain, and put it in place.
+        case repair(OperationBatch, from: NodeID)
         case notice(Notice)
     }
 
@@ -156,6 +161,7 @@ package struct Replication: Sendable {
     /// Also those not linked now.
     var members: [NodeID: Member] = [:]
     var wants: [Origin: Want] = [:]
+    var repairs: [Origin: Repair] = [:]
     var snapshot: (peer: NodeID, since: Duration)?
     var snapshotAllowedAt = Duration.zero
     var challenged: [Origin: Duration] = [:]
@@ -221,6 +227,7 @@ package struct Replication: Sendable {
             if snapshot?.peer == peer { snapshot = nil }
             if !isWhole { snapshotAllowedAt = now + Timing.snapshotRetry }
             pursue(&turn)
+        case .damaged(let origin, let after, let except): damaged(origin, after: after, except: except, &turn)
         case .ticked: tick(&turn)
         }
         return turn.effects

@@ -130,6 +130,7 @@ extension Replication {
         }
         if let fetch = snapshot, turn.now - fetch.since > Timing.snapshotIdle { snapshot = nil }
         pursue(&turn)
+        if !repairs.isEmpty { pursueRepairs(&turn) }
     }
 
     /// 1 s ± 20 %.

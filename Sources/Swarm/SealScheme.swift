@@ -45,7 +45,7 @@ package struct SealScheme: Sendable {
     }
 
     /// Whether the author, who must be the origin's host, vouches for the stream that ends in `chain`.
-    func vouches(_ seal: BatchSeal, for chain: ChainHash) -> Bool {
+    package func vouches(_ seal: BatchSeal, for chain: ChainHash) -> Bool {
         node(seal.author) == seal.origin.node
             && verify(
                 seal.signature,

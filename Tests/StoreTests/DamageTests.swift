@@ -3,6 +3,23 @@ import Testing
 
 @testable import Store
 
+extension SQLiteContextStore {
+    /// All of it, in the order of the log.
+    func damaged(limit: Int) async throws -> [Dot] {
+        var damaged: [Dot] = []
+        var place: Dot?
+        repeat {
+            // Few at a time: where one part ends the next begins.
+            let rows = try await scrub(after: place, rows: 7)
+            let count = rows.sound.count + rows.damaged.count
+            #expect(count <= 7)
+            damaged += rows.damaged.map(\.dot)
+            place = rows.next
+        } while place != nil
+        return Array(damaged.prefix(limit))
+    }
+}
+
 @Suite struct DamageTests {
     /// A closed store of 40 turns in 6 conversations: its bytes, and what it holds.
     static func sample() async throws -> (bytes: [UInt8], model: LogModel) {
@@ -181,6 +198,55 @@ import Testing
                     dot: Dot(origin: origin, sequence: 41), kind: .userTurn, timestamp: HybridTimestamp(rawValue: 1),
                     stream: Fixture.stream(1), body: [])
             ]) == [])
+        await store.close()
+    }
+
+    @Test(
+        "A conversation's own row is put in place again with its operations, once all of them are there",
+        arguments: [
+            "DELETE FROM streams WHERE id = 3", "UPDATE streams SET sealed = x'010203' WHERE id = 3",
+            "DELETE FROM streams WHERE id = (SELECT max(id) FROM streams)",
+        ])
+    func repairStream(statement: String) async throws {
+        let (sandbox, model) = try await Self.damaged(
+            statement + "; DELETE FROM operations WHERE id = \(1 << Limits.sequenceBits + 9)")
+        let store = try await SQLiteContextStore.opened(sandbox)
+        let origin = try #require(model.heads.keys.first)
+        let damaged = try await store.damaged(limit: 100)
+        #expect(damaged.count > 5)
+        let copies = model.operations(of: origin, after: 0)
+        let first = try await store.repair(Array(copies.prefix(20)))
+        let second = try await store.repair(copies)
+        #expect(Set(first + second).isSuperset(of: [Dot(origin: origin, sequence: 9)]))
+        #expect(try await store.damaged(limit: 100) == [])
+        let lost = try await store.recount()
+        #expect(lost.count == 1)
+        #expect(try await store.recount() == [])
+        for stream in model.streams {
+            #expect(try await store.operations(of: stream) == model.operations(of: stream))
+        }
+        await store.close()
+    }
+
+    @Test("What is left of a damaged conversation can be deleted, and the conversation begun anew")
+    func deleteRemains() async throws {
+        let base = 1 << Limits.sequenceBits
+        let (sandbox, made) = try await Self.damaged(
+            "UPDATE operations SET sealed = x'010203' WHERE id = \(base + 3); DELETE FROM operations WHERE id = \(base + 9)"
+        )
+        var model = made
+        let store = try await SQLiteContextStore.opened(sandbox)
+        let origin = try #require(model.heads.keys.first)
+        let stream = try #require(model.operations[Dot(origin: origin, sequence: 3)]?.stream)
+        #expect(model.operations[Dot(origin: origin, sequence: 9)]?.stream == stream)
+        let remains = try await store.remains(of: stream)
+        #expect(remains.map(\.dot) == model.operations(of: stream).map(\.dot).filter { $0.sequence != 9 })
+        #expect(remains.filter { $0.body.isEmpty }.map(\.dot.sequence) == [3])
+        let deletion = model.deletion(of: stream)
+        try await store.commit(deletion)
+        model.apply(deletion)
+        #expect(try await store.operations(of: stream).allSatisfy { $0.flags.contains(.erased) })
+        #expect(try await store.conversation(stream) == nil)
         await store.close()
     }
 

@@ -50,6 +50,8 @@ struct ReplicationWorld {
     var queues: [Int: [NodeID: Int]] = [:]
     private(set) var notices: [[Replication.Notice]]
     private(set) var snapshotsWanted: [(host: Int, from: NodeID)] = []
+    /// Copies of operations that a test has called damaged.
+    private(set) var repairs: [(host: Int, batch: OperationBatch, from: Int)] = []
     private(set) var bytesSent = 0
     private(set) var order: [String] = []
     /// What each wants all to have.
@@ -155,6 +157,7 @@ struct ReplicationWorld {
                 if disks[host].isHeld { disks[host].held.append(write) } else { commit(write, host) }
             case .read(let read): step(.read(read, disks[host].batch(read)), host)
             case .fetchSnapshot(let peer): snapshotsWanted.append((host, peer))
+            case .repair(let batch, let peer): repairs.append((host, batch, Self.host(peer)))
             case .notice(let notice): notices[host].append(notice)
             }
         }

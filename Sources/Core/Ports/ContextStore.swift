@@ -66,6 +66,17 @@ package struct ConversationHeader: Hashable, Sendable {
     }
 }
 
+/// A conversation and what its turns take in the store.
+package struct ConversationSize: Hashable, Sendable {
+    package var header: ConversationHeader
+    package var bytes: Int
+
+    package init(header: ConversationHeader, bytes: Int) {
+        self.header = header
+        self.bytes = bytes
+    }
+}
+
 /// A keyed hash of an owner and the first n messages of a chain: how a client's resent history is recognised.
 package struct PrefixHash: Hashable, Sendable {
     package let rawValue: UInt64
@@ -92,12 +103,50 @@ package struct StoreStatistics: Hashable, Sendable {
     package var operations: Int
     /// Bytes on disk, write-ahead log included; 0 in memory.
     package var bytes: Int
+    /// Conversations that this host has let expire since its start; nil where none ever do.
+    package var expired: Int?
 
     package init(conversations: Int, operations: Int, bytes: Int) {
         self.conversations = conversations
         self.operations = operations
         self.bytes = bytes
     }
+}
+
+/// What a look at some rows of the log has found.
+package struct ScrubbedRows: Sendable {
+    /// An operation that is as it was written.
+    package struct Sound: Sendable {
+        package var dot: Dot
+        package var stream: StreamID
+        /// SHA-256 of the operation as its author wrote it, also where its content is gone.
+        package var hash: [UInt8]
+
+        package init(dot: Dot, stream: StreamID, hash: [UInt8]) {
+            self.dot = dot
+            self.stream = stream
+            self.hash = hash
+        }
+    }
+
+    /// One whose row is gone or no longer opens.
+    package struct Damaged: Hashable, Sendable {
+        package var dot: Dot
+        /// Nil where that cannot be told any more.
+        package var stream: StreamID?
+
+        package init(dot: Dot, stream: StreamID?) {
+            self.dot = dot
+            self.stream = stream
+        }
+    }
+
+    package var sound: [Sound] = []
+    package var damaged: [Damaged] = []
+    /// The place of the last one; nil at the end of the log.
+    package var next: Dot?
+
+    package init() {}
 }
 
 /// Where operations and their views are kept. Every call may throw ``RuntimeError``: `.wrongKey` while the store is
@@ -116,17 +165,28 @@ package protocol ContextStore: Sendable {
     /// ``Limits/batchOperations`` and ``Limits/batchBytes`` allow, or those up to the first seal where even they are
     /// more. Nil where no seal stands above `sequence`.
     func batch(of origin: Origin, after sequence: UInt64) async throws -> OperationBatch?
-    /// The operations whose rows no longer open, at most `limit`: what a peer may send again. Reads all of the log.
-    func damaged(limit: Int) async throws -> [Dot]
+    /// Looks at about `rows` rows of the log, origin by origin, from the one after `place` on: which still open as they
+    /// were written, and which are damaged or gone.
+    func scrub(after place: Dot?, rows: Int) async throws -> ScrubbedRows
     /// Puts those of `operations` in place whose rows are damaged, and leaves all others alone. The caller has proven
     /// them by their origin's chain. Returns which were put in place.
     func repair(_ operations: [Operation]) async throws -> [Dot]
+    /// Once every operation is there again: the conversations that count another number of them count afresh, and the
+    /// rows of the view that no longer open are taken from the operations' by the caller, who gets their streams.
+    func recount() async throws -> [StreamID]
+    /// What can still be read of a conversation; of a row that no longer opens its place in the log alone, without a
+    /// body. For deleting what is damaged.
+    func remains(of stream: StreamID) async throws -> [Operation]
     func conversation(_ stream: StreamID) async throws -> ConversationHeader?
     /// The conversations of one owner, the latest first.
     func conversations(of owner: Owner, limit: Int) async throws -> [ConversationHeader]
     /// The one of `prefixes` (longest history first) that is known.
     func firstMatch(of prefixes: [PrefixHash]) async throws -> PrefixMatch?
     func statistics() async throws -> StoreStatistics
+    /// The conversations, of all owners, that were last used the longest ago, the oldest first.
+    func oldest(limit: Int) async throws -> [ConversationSize]
+    /// What all conversations take, deleted ones left out. Reads all of the log.
+    func contentBytes() async throws -> Int
     /// Checkpoints and closes; every later call throws.
     func close() async
 }

@@ -51,7 +51,9 @@ struct AnswerFlow: Sendable {
         } catch let error where !(error is CancellationError) {
             // The question is on disk by now. A library that sends it again by itself would only make more work.
             var failure = APIError(error)
-            failure.headers.append(("x-should-retry", "false"))
+            if !failure.headers.contains(where: { $0.name == "x-should-retry" }) {
+                failure.headers.append(("x-should-retry", "false"))
+            }
             if let id = answer.conversation { failure.headers.append(("x-conversation-id", id.rawValue)) }
             throw failure
         }

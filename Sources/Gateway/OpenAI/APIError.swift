@@ -71,6 +71,7 @@ extension APIError {
         case .overloaded: (429, "rate_limit_error", "overloaded")
         case .unavailable: (503, "server_error", "unavailable")
         case .wrongKey: (503, "server_error", "store_locked")
+        case .damaged: (503, "server_error", "conversation_damaged")
         case .timedOut: (504, "server_error", "timed_out")
         case .engineFailed: (500, "server_error", "engine_failed")
         case .storageFull: (507, "server_error", "insufficient_storage")
@@ -81,7 +82,7 @@ extension APIError {
     private static func usualWait(after code: RuntimeError.Code) -> Duration? {
         switch code {
         case .overloaded: .seconds(1)
-        case .unavailable: .seconds(2)
+        case .unavailable, .damaged: .seconds(2)
         default: nil
         }
     }

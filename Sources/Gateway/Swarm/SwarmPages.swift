@@ -19,6 +19,11 @@ struct SwarmPages: Sendable {
         case .rotate: Reply(try await swarm.rotateKey(force: try SwarmRequest(body).flag("force")).json)
         case .evict: try await evict(SwarmRequest(body))
         case .vector: Reply(await swarm.vector().json)
+        case .streams: Reply(type: ContentType.bytes, body: try await swarm.streamDigests())
+        case .verify:
+            try await exchange.client.whilePresent {
+                Reply(try await swarm.verify(withPeers: try SwarmRequest(body).flag("peers")).json)
+            }
         case .link, .events, .snapshots, .snapshot: throw RuntimeError(.internal, "this route has a handler of its own")
         }
     }

@@ -16,6 +16,8 @@ enum SwarmRoute: Hashable {
     case vector
     case snapshots
     case snapshot(String)
+    case verify
+    case streams
 
     init?(path: Substring) {
         switch path {
@@ -31,6 +33,8 @@ enum SwarmRoute: Hashable {
         case "/v1/swarm/ws": self = .link
         case "/v1/sync/vector": self = .vector
         case "/v1/sync/snapshot": self = .snapshots
+        case "/v1/sync/streams": self = .streams
+        case "/v1/swarm/verify": self = .verify
         case let path where path.hasPrefix("/v1/sync/snapshot/"):
             self = .snapshot(String(path.dropFirst("/v1/sync/snapshot/".count)))
         default: return nil
@@ -40,14 +44,14 @@ enum SwarmRoute: Hashable {
     var access: Access {
         switch self {
         case .peers, .diagnostics, .status, .nodes, .topology, .events: .client
-        case .join, .rotate, .evict: .admin
-        case .link, .vector, .snapshots, .snapshot: .peer
+        case .join, .rotate, .evict, .verify: .admin
+        case .link, .vector, .snapshots, .snapshot, .streams: .peer
         }
     }
 
     var methods: [HTTPRequest.Method] {
         switch self {
-        case .join, .rotate, .evict: [.post]
+        case .join, .rotate, .evict, .verify: [.post]
         case .events, .link: [.get]
         default: [.get, .head]
         }
@@ -68,6 +72,8 @@ enum SwarmRoute: Hashable {
         case .vector: "/v1/sync/vector"
         case .snapshots: "/v1/sync/snapshot"
         case .snapshot: "/v1/sync/snapshot/{id}"
+        case .streams: "/v1/sync/streams"
+        case .verify: "/v1/swarm/verify"
         }
     }
 }

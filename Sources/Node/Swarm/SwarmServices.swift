@@ -31,6 +31,11 @@ package protocol SwarmServices: Sendable {
     func snapshotBytes(_ id: Bytes16, _ range: Range<Int>) async throws -> [UInt8]
     /// How far this host's log reaches.
     func vector() async -> VersionVector
+    /// Looks at every row of the store, gives peers some seconds to bring what is damaged, and compares each
+    /// conversation with what the peers hold. Throws ``RuntimeError`` where the store cannot be read.
+    func verify(withPeers: Bool) async throws -> VerificationReport
+    /// The digests of all conversations (``StreamDigestCodec``), for a peer that compares.
+    func streamDigests() async throws -> [UInt8]
 }
 
 /// `GET /v1/swarm/status`.

@@ -130,8 +130,10 @@ actor MemoryStore: ContextStore {
     }
 
     /// Rows in memory are never damaged.
-    func damaged(limit: Int) -> [Dot] { [] }
+    func scrub(after place: Dot?, rows: Int) -> ScrubbedRows { ScrubbedRows() }
     func repair(_ operations: [Operation]) -> [Dot] { [] }
+    func recount() -> [StreamID] { [] }
+    func remains(of stream: StreamID) throws -> [Operation] { try everything.filter { $0.stream == stream } }
 
     func operations(of stream: StreamID) async throws -> [Operation] {
         if let failure { throw failure }
@@ -167,6 +169,18 @@ actor MemoryStore: ContextStore {
     func statistics() throws -> StoreStatistics {
         StoreStatistics(conversations: headers.count, operations: log.values.reduce(0) { $0 + $1.count }, bytes: 0)
     }
+
+    /// A conversation's bytes are those of its operations.
+    func oldest(limit: Int) throws -> [ConversationSize] {
+        let all = try everything
+        return headers.values.sorted { $0.updated < $1.updated }.prefix(limit).map { header in
+            ConversationSize(
+                header: header,
+                bytes: all.filter { $0.stream == header.stream }.reduce(0) { $0 + $1.body.count })
+        }
+    }
+
+    func contentBytes() throws -> Int { try oldest(limit: .max).reduce(0) { $0 + $1.bytes } }
 
     func close() {}
 }

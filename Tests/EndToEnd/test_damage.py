@@ -1,0 +1,136 @@
+"""Rows of the store that are taken away or changed behind the daemon's back: noticed, named, and put right."""
+
+import json
+import sqlite3
+from contextlib import closing
+
+import httpx
+import pytest
+
+from daemon import samples
+from swarm import KEY, MODEL, wait_for
+
+# Kinds of operations: 1 is a client's turn, 2 a model's.
+DAMAGE = {
+    "a row deleted": "DELETE FROM operations WHERE id = (SELECT min(id) FROM operations WHERE kind = 2)",
+    "the last row deleted": "DELETE FROM operations WHERE id = (SELECT max(id) FROM operations)",
+    "a row overwritten":
+        "UPDATE operations SET sealed = zeroblob(80) WHERE id = (SELECT min(id) FROM operations WHERE kind = 1)",
+    "a conversation's row deleted": "DELETE FROM streams WHERE id = (SELECT min(id) FROM streams)",
+    "a conversation's row overwritten":
+        "UPDATE streams SET sealed = zeroblob(80) WHERE id = (SELECT min(id) FROM streams)",
+}
+
+
+def harm(host, statement):
+    with closing(sqlite3.connect(host.database, timeout=30)) as database, database:
+        assert database.execute(statement).rowcount >= 1, statement
+
+
+def metric(host, name):
+    return sum(value for sample, value in samples(host.fetch("/metrics").text) if sample.split("{")[0] == name)
+
+
+def filled(pair):
+    for host in pair.hosts:
+        for talk in ("talk", "other"):
+            host.hear(f"from {host.home.name}", talk)
+        pair.equal()
+    return {talk: pair.hosts[0].texts(talk) for talk in ("talk", "other")}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_what_was_damaged_while_a_host_was_down_comes_back_from_a_peer(swarm, damage):
+    pair = swarm(2)
+    a, b = pair.hosts
+    said = filled(pair)
+    assert b.stop() == 0
+    harm(b, DAMAGE[damage])
+    b.start()
+    pair.together()
+    wait_for(
+        lambda: f"the conversations whole again: {b.logs()[-3000:]}",
+        lambda: all(b.fetch(f"/v1/mcp/contexts/{talk}").status == 200 and b.texts(talk) == said[talk] for talk in said),
+        20)
+    assert "damaged or taken away" in b.logs() and "put right from a peer's copy" in b.logs()
+    assert metric(b, "igris_store_repaired_operations_total") >= 1
+    wait_for(lambda: "no damage left", lambda: metric(b, "igris_store_damaged_operations") == 0, 10)
+    # All of it is really on the disk: it is there after another start, alone.
+    a.stop()
+    b.restart()
+    assert {talk: b.texts(talk) for talk in said} == said
+    assert b.fetch("/v1/mcp/contexts").json["data"][0]["turns"] > 0
+    assert len(b.fetch("/v1/mcp/contexts").json["data"]) == len(said)
+    b.hear("and on", "talk")
+    a.start()
+    pair.together()
+    pair.equal()
+    assert a.texts("talk") == b.texts("talk")
+
+
+def test_what_is_damaged_while_a_host_is_up_is_named_by_verify_and_comes_back(swarm):
+    pair = swarm(2)
+    a, b = pair.hosts
+    said = filled(pair)
+    assert "all as they were written" in b.command("verify", "--peers")
+    assert f"{a.home.name} {a.id[:12]}: equal" in b.command("verify", "--peers")
+    harm(b, DAMAGE["a row overwritten"])
+    harm(b, "DELETE FROM operations WHERE id = (SELECT max(id) FROM operations WHERE kind = 2)")
+    report = json.loads(b.command("verify", "--peers", "--json", code=1))
+    assert report["verdict"] == "repaired", json.dumps(report) + b.logs()[-3000:]
+    assert len(report["damaged"]) == 2 and all(one["repaired"] for one in report["damaged"]), report
+    assert {one["conversation"] for one in report["damaged"]} <= {"talk", "other"}, report
+    assert [peer["state"] for peer in report["peers"]] == ["equal"], report
+    assert b.command("verify", "--peers", code=0).startswith("ok: ")
+    b.restart()
+    pair.together()
+    assert {talk: b.texts(talk) for talk in said} == said
+
+
+def test_damage_is_noticed_by_itself(swarm):
+    pair = swarm(2)
+    _, b = pair.hosts
+    filled(pair)
+    # The look after the start is over.
+    wait_for(lambda: "the first look", lambda: metric(b, "igris_store_scrubs_total") >= 1, 20)
+    harm(b, DAMAGE["a row overwritten"])
+    wait_for(
+        lambda: f"the damage put right: {b.logs()[-2000:]}",
+        lambda: metric(b, "igris_store_repaired_operations_total") >= 1, 60)
+
+
+def test_without_a_peer_a_damaged_conversation_says_so_and_shows_no_hole(daemon):
+    one = daemon(models=[MODEL], env={"MCP_ENCRYPTION_KEY": KEY})
+    one.ask("first", conversation="talk")
+    one.ask("second", conversation="talk")
+    one.ask("else", conversation="other")
+    one.stop()
+    harm(one, DAMAGE["a row deleted"])
+    one.start()
+    for reply in (one.get("/v1/mcp/contexts/talk"), one.post("third", conversation="talk")):
+        assert reply.status_code == 503, reply.text
+        error = reply.json()["error"]
+        assert error["code"] == "conversation_damaged" and "verify" in error["message"], error
+    assert "else" in one.texts("other")
+    wait_for(
+        lambda: f"status names it: {one.get('/v1/status').text}",
+        lambda: any("damaged" in reason for reason in one.get("/v1/status").json()["reasons"]), 20)
+    assert one.get("/readyz").status_code == 200
+    # Deleted, it can be begun anew.
+    assert httpx.delete(f"{one.url}/v1/mcp/contexts/talk", timeout=30).status_code == 200
+    one.ask("anew", conversation="talk")
+    assert [text for text in one.texts("talk") if text in ("first", "second", "anew")] == ["anew"]
+
+
+def test_verify_tells_what_a_peer_lacks(swarm):
+    pair = swarm(2)
+    a, b = pair.hosts
+    filled(pair)
+    b.freeze()
+    a.hear("while it was frozen", "talk")
+    b.thaw()
+    pair.equal(within=20)
+    assert a.command("verify", "--peers", code=0)
+    b.stop()
+    report = a.command("verify", "--peers", code=None)
+    assert "ok: " in report
