@@ -14,13 +14,21 @@ package actor Conversations {
         case never
     }
 
-    private let store: any ContextStore
-    private let writer: LogWriter
+    let store: any ContextStore
+    let writer: LogWriter
+    package let retention: Retention
     private let prefixKey: SymmetricKey
     private let policy: Policy
     private var cache = ConversationCache()
     private var reads: [StreamID: Read] = [:]
     private var unwritten = UnwrittenRequests()
+    /// How many answers are on their way.
+    private(set) var open: [StreamID: Int] = [:]
+    /// Being deleted because their time is over.
+    var expiring: Set<StreamID> = []
+    var waitingForExpiry: [CheckedContinuation<Void, Never>] = []
+    /// Since the start, by this host.
+    package internal(set) var expired = 0
     /// What the store took is known up to here.
     private var newsNumber: UInt64 = 0
     /// Rises when some of it was missed.
@@ -35,9 +43,14 @@ package actor Conversations {
     /// - Parameters:
     ///   - prefixKey: secret of this store, for ``PrefixChain``.
     ///   - policy: what is recalled and kept at all.
+    ///   - retention: what is kept for how long.
     package init(
-        store: any ContextStore, writer: LogWriter, prefixKey: SymmetricKey, policy: Policy
+        store: any ContextStore, writer: LogWriter, prefixKey: SymmetricKey, policy: Policy,
+        retention: Retention = Retention()
     ) {
+        // Shown from the start, though nothing may ever expire.
+        for reason in Retention.Reason.allCases { _ = Self.counter(reason) }
+        self.retention = retention
         self.store = store
         self.writer = writer
         self.prefixKey = prefixKey
@@ -98,6 +111,24 @@ package actor Conversations {
     package func recordQuestion(
         _ destination: ConversationPlan.Destination
     ) async throws -> (question: Dot, replicas: Int) {
+        open[destination.stream, default: 0] += 1
+        do {
+            return try await writeQuestion(destination)
+        } catch {
+            close(destination.stream)
+            throw error
+        }
+    }
+
+    /// Its answer is kept, or never will be.
+    private func close(_ stream: StreamID) {
+        guard let count = open[stream] else { return }
+        open[stream] = count > 1 ? count - 1 : nil
+    }
+
+    private func writeQuestion(
+        _ destination: ConversationPlan.Destination
+    ) async throws -> (question: Dot, replicas: Int) {
         if let question = destination.question { return (question, 0) }
         var drafts: [OperationLog.Draft] = []
         if destination.isNew {
@@ -126,6 +157,7 @@ package actor Conversations {
     package func recordAnswer(
         _ message: Message, outcome: Turn.Outcome, to question: Dot, of destination: ConversationPlan.Destination
     ) async throws -> Int {
+        defer { close(destination.stream) }
         var chain = destination.chain
         let turn = Turn(message: message, outcome: outcome, history: chain.advance(over: message))
         let draft = OperationLog.Draft(
@@ -141,7 +173,13 @@ package actor Conversations {
         try requireKeeping()
         let stream = Self.stream(of: id, owner: owner)
         guard try await writer.header(of: stream) != nil else { throw Self.unknownConversation }
-        let heads = try await state(of: stream).nextDependencies
+        let heads: [Dot]
+        do {
+            heads = try await state(of: stream).nextDependencies
+        } catch let error as RuntimeError where error.code == .damaged {
+            // A delete takes all that does not follow it, whatever it names itself.
+            heads = []
+        }
         let draft = OperationLog.Draft(kind: .delete, stream: stream, dependencies: heads, body: [])
         guard let delete = try await write(LogWriter.Entry(drafts: [draft]), to: stream).operations.last else {
             throw RuntimeError(.internal, "a delete was not written")
@@ -156,7 +194,7 @@ package actor Conversations {
     package func view(_ id: ConversationID, of owner: Owner) async throws -> ConversationView {
         try requireKeeping()
         let stream = Self.stream(of: id, owner: owner)
-        guard let header = try await writer.header(of: stream) else { throw Self.unknownConversation }
+        guard let header = try await header(of: stream) else { throw Self.unknownConversation }
         let state = try await state(of: stream)
         let turns = state.dots.compactMap { dot in
             state.turn(dot).map { ConversationTurn(dot: dot, timestamp: $0.timestamp, turn: $0.turn) }
@@ -190,7 +228,8 @@ package actor Conversations {
         _ id: ConversationID, _ request: ChatRequest, _ instructions: [Message], _ dialogue: [Message], _ caller: Owner
     ) async throws -> ConversationPlan {
         let stream = Self.stream(of: id, owner: caller)
-        let isNew = try await writer.header(of: stream) == nil
+        await expiryOver(of: stream)
+        let isNew = try await header(of: stream) == nil
         let state = try await state(of: stream)
         let transcript = state.transcript
         // Instructions stay with a conversation that was named. The default one is shared by whatever talks bare: there
@@ -254,6 +293,7 @@ package actor Conversations {
         let key = requestKey(request, caller)
 
         var plan = Self.unkept(instructions, dialogue, dialogue[dialogue.count - 1])
+        if let match { await expiryOver(of: match.stream) }
         guard let match, known > 0, let header = try await writer.header(of: match.stream) else {
             let id = ConversationID("conv_", hexOf: try SecureRandom.bytes(12))
             var destination = ConversationPlan.Destination(
@@ -338,7 +378,15 @@ package actor Conversations {
         }
     }
 
-    private func state(of stream: StreamID) async throws -> ConversationState {
+    private func header(of stream: StreamID) async throws -> ConversationHeader? {
+        do {
+            return try await writer.header(of: stream)
+        } catch {
+            throw await damaged(stream, error)
+        }
+    }
+
+    func state(of stream: StreamID) async throws -> ConversationState {
         while true {
             await catchUp()
             if let state = cache.state(of: stream) { return state }
@@ -349,7 +397,7 @@ package actor Conversations {
                 stored = try await store.operations(of: stream)
             } catch {
                 _ = endRead(of: stream)
-                throw error
+                throw await damaged(stream, error)
             }
             await catchUp()
             let written = endRead(of: stream)
@@ -362,6 +410,17 @@ package actor Conversations {
             cache.keep(state, for: stream)
             return state
         }
+    }
+
+    /// A conversation with a hole is not shown, and not continued: what it is about might be in the hole.
+    private func damaged(_ stream: StreamID, _ error: any Error) async -> any Error {
+        guard (error as? RuntimeError)?.code == .corrupt else { return error }
+        await writer.hurryScrub()
+        return RuntimeError(
+            .damaged,
+            "this conversation is damaged in this host's store and is not shown with a hole: it is put right from "
+                + "another host's copy as soon as one is linked; igris-runtime verify tells more, and other "
+                + "conversations go on", cause: error)
     }
 
     /// Takes what was written since the last look, here or elsewhere.
@@ -389,7 +448,7 @@ package actor Conversations {
         return read.written
     }
 
-    private func write(_ entry: LogWriter.Entry, to stream: StreamID) async throws -> LogWriter.Appended {
+    func write(_ entry: LogWriter.Entry, to stream: StreamID) async throws -> LogWriter.Appended {
         do {
             let written = try await writer.append(entry)
             reads[stream]?.written += written.operations

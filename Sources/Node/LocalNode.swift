@@ -145,7 +145,11 @@ package struct LocalNode: NodeServices {
         try await conversations.view(id, of: caller)
     }
 
-    package func storeStatistics() async throws -> StoreStatistics { try await store.statistics() }
+    package func storeStatistics() async throws -> StoreStatistics {
+        var statistics = try await store.statistics()
+        if !conversations.retention.isOff { statistics.expired = await conversations.expired }
+        return statistics
+    }
 
     package func readiness() async -> Readiness {
         var reasons: [String] = []
@@ -156,6 +160,12 @@ package struct LocalNode: NodeServices {
         } else if let refusal = await writer.lastRefusal {
             isReady = false
             reasons.append("turns could not be written: \(refusal.message)")
+        }
+        let damage = await writer.damageReport
+        if damage.operations > 0 {
+            reasons.append(
+                "\(damage.operations) operations of this host's store are damaged: they are put right as soon as a "
+                    + "host that has them is linked; igris-runtime verify names them")
         }
         var serving = 0
         for model in await models.statuses() {

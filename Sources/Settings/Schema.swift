@@ -17,7 +17,9 @@ extension Settings {
         models = Self.models(reading: &reader)
         mcp = reader.section("mcp", "Shared context: how conversations are kept and shared.") { MCP(reading: &$0) }
         node = reader.section("node", "What this host is called.") { Node(reading: &$0) }
-        context = reader.section("context", "When a turn counts as kept.") { Context(reading: &$0) }
+        context = reader.section("context", "When a turn counts as kept, and how long conversations are.") {
+            Context(reading: &$0)
+        }
         auth = reader.section("auth", "Who may ask. Requests from this machine itself need no key.") {
             Auth(reading: &$0)
         }
@@ -95,8 +97,12 @@ extension Settings.Context {
             "When a turn is acknowledged: `first`, at its first safe copy, on this disk or on a peer; `fsync`, on this "
                 + "disk; `quorum`, on more than half of the hosts. One host alone: on this disk.")
         retention = reader.value(
-            "retention", .duration(.seconds(3_600)...(.seconds(365 * 86_400))), default: .seconds(7 * 86_400),
-            "How long a host may be away and still be sent what it missed turn by turn; after that it gets a snapshot.")
+            "retention", .off(or: .duration(.seconds(1)...(.seconds(3_650 * 86_400)))), default: nil,
+            "How long after its last turn a conversation is kept; then it is deleted on every host. off: for good.")
+        maxBytes = reader.value(
+            "max_bytes", .off(or: .size), default: nil,
+            "What all conversations together may take in the store; where it is more, those last used the longest "
+                + "ago are deleted on every host. off: as much as the disk has room for.")
     }
 }
 

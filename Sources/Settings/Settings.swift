@@ -117,8 +117,10 @@ package struct Settings: Sendable {
         }
 
         package var durability: Durability
-        /// How long a member that is away counts: until then the log keeps what it may still need.
-        package var retention: Duration
+        /// So long after its last turn a conversation is kept; nil: for good.
+        package var retention: Duration?
+        /// What all conversations together may take in the store; nil: as much as there is room.
+        package var maxBytes: Int?
     }
 
     /// Who may ask.

@@ -18,7 +18,8 @@ import Testing
             (.unavailable, 503, "server_error", "unavailable"), (.wrongKey, 503, "server_error", "store_locked"),
             (.timedOut, 504, "server_error", "timed_out"), (.engineFailed, 500, "server_error", "engine_failed"),
             (.corrupt, 500, "server_error", "server_error"), (.configuration, 500, "server_error", "server_error"),
-            (.damaged, 503, "server_error", "conversation_damaged"), (.storageFull, 507, "server_error", "insufficient_storage"),
+            (.damaged, 503, "server_error", "conversation_damaged"),
+            (.storageFull, 507, "server_error", "insufficient_storage"),
             (.system, 500, "server_error", "server_error"), (.internal, 500, "server_error", "server_error"),
         ])
     func map(_ code: RuntimeError.Code, _ status: Int, _ type: String, _ name: String) {

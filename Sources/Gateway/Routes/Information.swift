@@ -74,10 +74,12 @@ struct Information: Sendable {
         let store: JSON
         do {
             let statistics = try await node.storeStatistics()
-            store = [
-                "conversations": .integer(Int64(statistics.conversations)),
-                "operations": .integer(Int64(statistics.operations)), "bytes": .integer(Int64(statistics.bytes)),
-            ]
+            var sizes = JSON.Object()
+            sizes["conversations"] = .integer(Int64(statistics.conversations))
+            sizes["operations"] = .integer(Int64(statistics.operations))
+            sizes["bytes"] = .integer(Int64(statistics.bytes))
+            if let expired = statistics.expired { sizes["expired"] = .integer(Int64(expired)) }
+            store = .object(sizes)
         } catch {
             store = ["error": .string(APIError(error).message)]
         }

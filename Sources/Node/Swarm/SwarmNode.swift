@@ -99,6 +99,7 @@ package actor SwarmNode {
             group.addTask { await self.takeBroadcasts() }
             group.addTask { await self.writer.run() }
             group.addTask { await self.refresh() }
+            group.addTask { await self.expireConversations() }
             await group.waitForAll()
         }
         leave()

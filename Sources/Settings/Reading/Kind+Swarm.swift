@@ -59,6 +59,54 @@ extension Kind where Value == Duration {
     }
 }
 
+extension Kind {
+    /// `off`, or what `kind` takes.
+    static func off<Some>(or kind: Kind<Some>) -> Kind where Value == Some? {
+        let words = "\"off\" or \(kind.words)"
+        return Kind(words: words, textForm: kind.textForm) { node, reading in
+            if case .string("off") = node.value { return .some(nil) }
+            var other = kind
+            other.words = words
+            return other.read(node, &reading).map { .some($0) }
+        } show: {
+            $0.map(kind.show) ?? "off"
+        }
+    }
+}
+
+extension Kind where Value == Int {
+    /// Bytes, as a text with its unit: `500MB`, `2GiB`.
+    static var size: Kind {
+        let words = "a size from 64KiB to 1024TiB, as 500MB or 2GiB"
+        return Kind(words: words, textForm: .text) { node, reading in
+            let kind = Kind.size
+            guard let text = reading.text(node, kind) else { return nil }
+            guard let value = bytes(text), (65_536...(1 << 50)).contains(value) else {
+                return reading.refuse(node, kind, found: quoted(text))
+            }
+            return value
+        } show: { value in
+            let unit = units.first { value >= $0.bytes && value.isMultiple(of: $0.bytes) }
+            return .string(unit.map { "\(value / $0.bytes)\($0.name)" } ?? "\(value)B")
+        }
+    }
+
+    private static var units: [(name: String, bytes: Int)] {
+        [
+            ("TiB", 1 << 40), ("TB", 1_000_000_000_000), ("GiB", 1 << 30), ("GB", 1_000_000_000), ("MiB", 1 << 20),
+            ("MB", 1_000_000), ("KiB", 1 << 10), ("kB", 1_000), ("B", 1),
+        ]
+    }
+
+    private static func bytes(_ text: String) -> Int? {
+        guard let unit = units.first(where: { text.hasSuffix($0.name) }), text.utf8.count <= 24 else { return nil }
+        let digits = text.dropLast(unit.name.count)
+        guard digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let count = Int(digits) else { return nil }
+        let (value, isTooLarge) = count.multipliedReportingOverflow(by: unit.bytes)
+        return isTooLarge ? nil : value
+    }
+}
+
 extension String {
     /// No space begins or ends it.
     fileprivate var trimsToItself: Bool { first != " " && last != " " }

@@ -33,6 +33,12 @@ struct MetricsPage {
             "igris_store_commit_duration_seconds", "Time of one commit to disk; many turns may share it.",
             buckets: Buckets.fineSeconds),
         MetricDescription("igris_store_commit_failures_total", "Commits that the disk or the store refused."),
+        MetricDescription(
+            "igris_store_damaged_operations", "Operations whose rows are damaged or gone, and not yet put right."),
+        MetricDescription("igris_store_repaired_operations_total", "Damaged operations put right from a peer's copy."),
+        MetricDescription("igris_store_scrubs_total", "Times that all rows of the store were looked at."),
+        MetricDescription(
+            "igris_conversations_expired_total", "Conversations that this host has let expire, by the setting."),
         MetricDescription("igris_ready", "1 while this host takes requests, else 0."),
     ]
 

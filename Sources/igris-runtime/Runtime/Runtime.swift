@@ -50,7 +50,8 @@ struct Runtime {
             log.error("conversations are not kept", metadata: ["reason": "\(failure.message)"])
         }
         let conversations = Conversations(
-            store: storage.store, writer: writer, prefixKey: storage.prefixKey, policy: Self.policy(settings.mcp))
+            store: storage.store, writer: writer, prefixKey: storage.prefixKey, policy: Self.policy(settings.mcp),
+            retention: Retention(age: settings.context.retention, maxBytes: settings.context.maxBytes))
         let swarm = try SwarmParts.make(
             settings: settings, storage: storage, models: models, writer: writer, conversations: conversations,
             folder: folder, wallClock: Self.wallClock, log: log)

@@ -27,8 +27,7 @@ struct SwarmParts: Service {
         guard settings.mcp.enabled, storage.store.refusal == nil else { return nil }
         let identity = storage.identity
         let rotation = try KeyRotation(
-            node: identity.node, root: storage.ring.root, saved: try storage.ring.load(),
-            retention: settings.context.retention)
+            node: identity.node, root: storage.ring.root, saved: try storage.ring.load())
         let accepted = AcceptedKeys([rotation.primary])
         guard let swarm = rotation.primary.swarm else { throw RuntimeError(.internal, "a swarm's tag is too short") }
         let links = try PeerLinks(identity: identity.key, primary: rotation.primary.authority(of: swarm))
