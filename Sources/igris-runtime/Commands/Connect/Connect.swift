@@ -38,7 +38,7 @@ struct Connect: AsyncParsableCommand {
 
     private func chosenModel(_ connection: DaemonClient) async throws -> String {
         let models = try await connection.send(.get, "/v1/models").json()["data"]?.array ?? []
-        let here = models.filter { $0["igris"]?["here"]?.bool == true }.compactMap { $0["id"]?.string }
+        let here = models.filter { $0["igris"]?["here"]?.bool != false }.compactMap { $0["id"]?.string }
         guard let model else {
             guard let first = here.first else {
                 throw RuntimeError(.unavailable, "the daemon has no model; configure one under models")

@@ -19,8 +19,12 @@ struct ConnectionRecipe {
         var body: JSON?
         /// Stands in every good reply.
         var sign: String
+        /// Stands in a good reply that the bound of its tokens ended, where that is told apart.
+        var signOfBound: String?
 
-        func isAnswer(_ reply: String) -> Bool { reply.contains(sign) }
+        func isAnswer(_ reply: String) -> Bool {
+            reply.contains(sign) || signOfBound.map { reply.contains($0) } ?? false
+        }
     }
 
     let client: ConnectedClient
@@ -108,7 +112,8 @@ struct ConnectionRecipe {
                     body: [
                         "model": .string(model), "input": "Hello", "max_output_tokens": 16, "store": false,
                         "stream": true,
-                    ], sign: "event: response.completed")
+                    ], sign: "event: response.completed",
+                    signOfBound: "event: response.incomplete")
             ]
         case .vscode:
             [
