@@ -73,8 +73,9 @@ let package = Package(
                 "Core", "GGUF",
                 .product(name: "Subprocess", package: "swift-subprocess"),
                 .product(name: "SystemPackage", package: "swift-system"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 log,
-            ]),
+            ] + nio("NIOCore", "NIOHTTP1", "NIOPosix")),
         room(
             "BuiltinModel", ["Core", "GGUF", "CRecallModel"],
             settings: optimised),
@@ -143,7 +144,7 @@ let package = Package(
         tests(of: "Cryptography"),
         tests(of: "GGUF", ["Core"]),
         tests(of: "Store", ["Core", "Cryptography"]),
-        tests(of: "Engine", ["Core", log]),
+        tests(of: "Engine", ["Core", log] + nio("NIOCore", "NIOPosix")),
         tests(of: "BuiltinModel", ["Core"]),
         tests(
             of: "Peering",

@@ -72,6 +72,10 @@ package enum Limits {
     package static let engineCrashesPerMinute = 3
     package static let engineQuarantine = (first: Duration.seconds(30), last: Duration.seconds(600))
     package static let engineReadiness = Duration.seconds(120)
+    package static let engineConnect = Duration.seconds(5)
+    package static let engineEventBytes = 8 * 1024 * 1024
+    package static let engineToolCalls = 128
+    package static let engineEmbeddingBytes = 256 * 1024 * 1024
     package static let engineStall = Duration.seconds(300)
     package static let engineAnswer = Duration.seconds(3600)
     package static let engineGrace = Duration.seconds(2)

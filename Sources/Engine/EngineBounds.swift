@@ -4,6 +4,8 @@ import Core
 package struct EngineBounds: Sendable {
     /// From the start of a child to its readiness, and from a question to a program to its answer.
     package var readiness = Limits.engineReadiness
+    /// From the first packet to an upstream to the open connection.
+    package var connect = Limits.engineConnect
     /// How long a running answer may stay silent.
     package var stall = Limits.engineStall
     /// How long one answer may take.

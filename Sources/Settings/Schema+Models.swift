@@ -19,34 +19,52 @@ extension Settings.Model {
     init?(reading reader: inout SettingsReader, names: inout ModelNames) {
         let name = reader.required("name", .modelName, "The name that requests use.")
         let engine: Engine? = reader.required(
-            "engine", .choice(later: ["auto", "llama-server", "remote"]),
-            "`builtin` is the demonstration model inside the daemon; `stdio` is a program that reads and writes.")
+            "engine", .choice(),
+            "`builtin` is the demonstration model inside the daemon; `llama-server` is llama.cpp's server as a child; "
+                + "`stdio` is a program that reads and writes; `auto` is llama-server where it is installed, else "
+                + "llama-completion; `remote` is another server of the OpenAI API.")
         `protocol` = reader.value(
             "protocol", .choice(), default: .completion,
             "What a `stdio` program speaks: `completion` as llama-completion, `jsonl` as docs/engine-protocol.md.")
         aliases = reader.value(
             "aliases", .list(of: .modelName, count: 0...100), default: [], "Further names for the model.")
-        let isProgram = engine == .stdio
-        let isCompletion = isProgram && `protocol` == .completion
+        let spoken = `protocol`
+        let words = engine.map { Self.words($0, spoken) }
+        let isFile = engine == .auto || engine == .llamaServer || (engine == .stdio && `protocol` == .completion)
         path = reader.optional(
-            "path", .path, neededFor: isCompletion ? Self.words(.stdio, `protocol`) : nil,
+            "path", .path, neededFor: isFile ? words : nil,
             "Model file (GGUF); `builtin` has its own and runs others of its kind.")
         command =
             reader.optional(
-                "command", .command, neededFor: isProgram ? Self.words(.stdio, `protocol`) : nil,
-                "A `stdio` engine's program and its arguments; no shell is involved.") ?? []
+                "command", .command, neededFor: engine == .stdio ? words : nil,
+                "The engine's program and its arguments; no shell is involved. Without it `llama-server` and `auto` look "
+                    + "for theirs in PATH.") ?? []
         context = reader.optional(
             "context", .integer(256...10_000_000),
-            "Tokens of prompt and answer together of a `completion` model; without it as many as the file says.")
+            "Tokens of prompt and answer together; without it as many as the file says, for a llama-server at most "
+                + "8,192, and for `remote` as many as the upstream takes.")
         template = reader.optional(
             "template", .choice(), "Chat template of a `completion` model; without it the model file's own.")
         threads = reader.optional(
-            "threads", .integer(1...1_024), "Threads of a `completion` program; without it by the size of the model.")
+            "threads", .integer(1...1_024), "Threads to compute with; without it by the size of the model.")
         pace = reader.optional(
             "pace", .number(0.1...100_000), "Tokens a second that `builtin` writes at most, for demonstrations.")
         slots = reader.optional(
             "slots", .integer(1...64),
-            "Answers at the same time, of `builtin` or of a `completion` program; without it the engine decides.")
+            "Answers at the same time; more wait. Without it 2 for a llama-server, each with a context of its own, 1 for "
+                + "llama-completion, 64 for `remote`.")
+        embeddings = reader.value(
+            "embeddings", .toggle, default: false, "Let a llama-server also make embeddings of texts.")
+        url = reader.optional(
+            "url", .upstreamURL, neededFor: engine == .remote ? words : nil,
+            "Where a `remote` server's API begins, `http://10.0.0.9:8000/v1`.")
+        apiKey = reader.optional("api_key", .upstreamKey, "What a `remote` server wants as its key: `${OFFICE_KEY}`.")
+        remoteModel = reader.optional(
+            "remote_model", .modelName, "The model's name at a `remote` server; without it the same as here.")
+        capabilities = reader.optional(
+            "capabilities", .list(of: .choice(), count: 0...20),
+            "What a `remote` server can do beyond text; a request for anything else is refused by name. Without it "
+                + "tools, json_object, json_schema, logprobs and logit_bias.")
 
         if let name, !names.take(name, for: name) {
             reader.refuse("\(quoted(name)) already names the model \(quoted(names.owner(of: name)))", at: "name")
@@ -62,11 +80,15 @@ extension Settings.Model {
 
     /// What has no meaning for the engine is refused, not ignored.
     private func refuseForeignKeys(_ reader: inout SettingsReader) {
+        let remote = ["url", "api_key", "remote_model", "capabilities"]
         let foreign =
             switch (engine, `protocol`) {
-            case (.builtin, _): ["protocol", "command", "context", "template", "threads"]
-            case (.stdio, .completion): ["pace"]
-            case (.stdio, .jsonl): ["path", "context", "template", "threads", "pace", "slots"]
+            case (.auto, _): ["protocol", "pace"] + remote
+            case (.builtin, _): ["protocol", "command", "context", "template", "threads", "embeddings"] + remote
+            case (.llamaServer, _): ["protocol", "template", "pace"] + remote
+            case (.remote, _): ["protocol", "path", "command", "template", "threads", "pace", "embeddings"]
+            case (.stdio, .completion): ["pace", "embeddings"] + remote
+            case (.stdio, .jsonl): ["path", "context", "template", "threads", "pace", "slots", "embeddings"] + remote
             }
         for key in foreign where reader.isGiven(key) {
             reader.refuse("\(reader.full(key)) has no meaning for \(Self.words(engine, `protocol`))", at: key)
@@ -74,6 +96,6 @@ extension Settings.Model {
     }
 
     private static func words(_ engine: Engine, _ protocol: StdioProtocol) -> String {
-        engine == .builtin ? "engine \"builtin\"" : "protocol \"\(`protocol`.rawValue)\""
+        engine == .stdio ? "protocol \"\(`protocol`.rawValue)\"" : "engine \"\(engine.rawValue)\""
     }
 }

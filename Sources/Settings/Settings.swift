@@ -29,9 +29,13 @@ package struct Settings: Sendable {
     }
 
     /// One model and the engine that answers for it.
-    package struct Model: Hashable, Sendable {
+    package struct Model: Sendable {
         package enum Engine: String, Sendable, CaseIterable {
+            /// The best of what is installed: llama-server, else llama-completion.
+            case auto
             case builtin
+            case llamaServer = "llama-server"
+            case remote
             case stdio
         }
 
@@ -55,12 +59,12 @@ package struct Settings: Sendable {
 
         package var name: String
         package var engine: Engine
-        /// Without meaning for `builtin`.
+        /// Of `stdio` alone.
         package var `protocol`: StdioProtocol
         package var aliases: [String]
-        /// The model file, absolute; always set for `completion`.
+        /// The model file, absolute; always set for `auto`, `llama-server` and `completion`.
         package var path: String?
-        /// Program and arguments; empty for `builtin`. A program with a slash is absolute, one without is for PATH.
+        /// Program and arguments; empty for `builtin` and `remote`, and where an engine finds its program itself. A program with a slash is absolute, one without is for PATH.
         package var command: [String]
         /// Tokens of prompt and answer together; nil: what the model file says.
         package var context: Int?
@@ -71,6 +75,15 @@ package struct Settings: Sendable {
         package var pace: Double?
         /// Answers at the same time.
         package var slots: Int?
+        /// A `llama-server` also makes embeddings.
+        package var embeddings: Bool
+        /// Where a `remote` engine's API begins; always set for it.
+        package var url: String?
+        package var apiKey: Secret<String>?
+        /// The model's name at the upstream; nil: the same as here.
+        package var remoteModel: String?
+        /// What an upstream can do; nil: what most can.
+        package var capabilities: [EngineCapability]?
     }
 
     /// Shared context: storage and peers.

@@ -30,6 +30,18 @@ enum FaultEngine {
         return engine
     }
 
+    static func server(
+        _ mode: String, bounds: EngineBounds = quick, state: StateFile? = nil
+    ) async -> LlamaServerEngine {
+        var options = LlamaServerEngine.Options(
+            name: "fault", command: [python, Repository.path("Tests/Fixtures/fault_engine.py"), "server:\(mode)"],
+            modelPath: Repository.recallModel)
+        options.environment = variables(state)
+        let engine = LlamaServerEngine(options, bounds: bounds, log: quiet)
+        await engine.start()
+        return engine
+    }
+
     /// The system's own where there is one: others may be shims that start shells.
     private static let python = access("/usr/bin/python3", X_OK) == 0 ? "/usr/bin/python3" : "python3"
 
@@ -144,6 +156,6 @@ func readLate(_ stream: GenerationStream, after pause: () async throws -> Void) 
 }
 
 /// Waits until a state that nothing announces is reached.
-func reach(_ condition: () async -> Bool) async throws {
-    while !(await condition()) { try await Task.sleep(for: .milliseconds(1)) }
+func reach(_ condition: () async throws -> Bool) async throws {
+    while !(try await condition()) { try await Task.sleep(for: .milliseconds(1)) }
 }

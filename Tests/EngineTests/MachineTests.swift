@@ -39,6 +39,16 @@ struct SupervisorTests {
         #expect(supervisor.phase == .delayed(reason: "it was not ready within 120 s"))
     }
 
+    @Test("a child that shows progress has as long again")
+    mutating func progress() throws {
+        let first = try #require(timer(supervisor.started(at: start)))
+        let second = try #require(timer(supervisor.progressed(generation: 1)))
+        #expect(supervisor.expired(token: first.token, at: start + first.delay).isEmpty)
+        #expect(supervisor.expired(token: second.token, at: start + second.delay) == [.kill(generation: 1)])
+        supervisor.becameReady(generation: 1)
+        #expect(supervisor.progressed(generation: 1).isEmpty)
+    }
+
     @Test("the delay doubles, the third crash of a minute is a quarantine, which doubles too")
     mutating func backOff() throws {
         _ = supervisor.started(at: start)

@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
-"""An engine that misbehaves on demand, for the tests of both stdio drivers. Python 3, standard library only.
+"""An engine that misbehaves on demand, for the tests of the drivers. Python 3, standard library only.
 
     fault_engine.py lines:MODE            speaks the JSON-lines protocol (docs/engine-protocol.md)
     fault_engine.py completion:MODE ...   behaves like llama-completion with the arguments that follow
+    fault_engine.py server:MODE ...       behaves like llama-server with the arguments that follow
 
 FAULT_STATE, where set, names a file that remembers earlier starts (for faults that happen once).
 """
 
 import ctypes
+import http.server
 import json
 import os
 import resource
 import signal
+import socketserver
 import sys
 import threading
 import time
@@ -318,10 +321,109 @@ class Completion:
         self.rest()
 
 
+# --- llama-server -----------------------------------------------------------------------------------------------
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """One connection. `mode` and `started` are set on the class."""
+
+    protocol_version = "HTTP/1.1"
+    mode = ""
+    start = 1
+    loaded_at = 0.0
+    inherited = ""
+
+    @classmethod
+    def run(cls, mode, arguments):
+        if "--version" in arguments:
+            return print("version: 0.7.0 (build 11669, commit Debian)", file=sys.stderr)
+        if "--help" in arguments:
+            return print("-m, --model F\n--host H\n-c, --ctx-size N\n-np, --parallel N\n-t, --threads N\n--metrics\n--no-slots")
+        cls.mode, cls.start, cls.inherited = mode, count_start(), surroundings()
+        if mode == "unloadable":
+            print("0.1 E llama_model_load: failed to load model", file=sys.stderr)
+            sys.exit(1)
+        if mode == "deaf":
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        else:
+            signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+        cls.loaded_at = time.monotonic() + (0.6 if mode == "slow-load" else 0)
+        path = arguments[arguments.index("--host") + 1]
+
+        class Threaded(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+            daemon_threads = True
+
+        with Threaded(path, cls) as server:
+            server.serve_forever()
+
+    def address_string(self):
+        return "unix"
+
+    def log_message(self, *_):
+        pass
+
+    def json(self, status, value):
+        data = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def chunk(self, text):
+        data = text.encode()
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+        self.wfile.flush()
+
+    def event(self, delta, finish=None):
+        self.chunk("data: %s\n\n" % json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}))
+
+    def do_GET(self):
+        if self.path != "/health" and self.headers["authorization"] != "Bearer " + os.environ["LLAMA_API_KEY"]:
+            return self.json(401, {"error": {"message": "Invalid API Key"}})
+        if self.path == "/health" and (time.monotonic() < self.loaded_at or self.mode == "never-ready"):
+            return self.json(503, {"error": {"message": "Loading model", "code": 503}})
+        if self.path == "/metrics" and self.mode == "hang":
+            time.sleep(60)
+        self.json(200, {"status": "ok", "default_generation_settings": {"n_ctx": 512}})
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if self.headers["authorization"] != "Bearer " + os.environ["LLAMA_API_KEY"]:
+            return self.json(401, {"error": {"message": "Invalid API Key"}})
+        if not self.path.endswith("/completions"):
+            return self.json(404, {"error": {"message": "no"}})
+        mode = self.mode
+        if mode == "hang":
+            time.sleep(60)
+        if mode == "dies" or (mode == "dies-once" and self.start == 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if mode == "loading":
+            return self.json(503, {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}})
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        if mode == "garbage":
+            return self.chunk("data: {\n\n")
+        if mode == "surroundings":
+            body["surroundings"] = self.inherited
+            self.event({"content": json.dumps(body)})
+        else:
+            self.event({"content": "Hello"})
+        if mode == "dies-mid":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if mode == "stuck":
+            time.sleep(60)
+        self.event({}, "stop")
+        self.chunk('data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\ndata: [DONE]\n\n')
+        self.chunk("")
+
+
 def main():
     kind, _, mode = sys.argv[1].partition(":")
     if kind == "lines":
         Lines(mode).run()
+    elif kind == "server":
+        Server.run(mode, sys.argv[2:])
     else:
         Completion(mode, sys.argv[2:]).run()
 

@@ -51,14 +51,14 @@ import Testing
             let rest = line[slashes.upperBound...].drop { $0 == " " }
             let isExample = [
                 "{", "}", "\"", "name:", "engine:", "protocol:", "command:", "path:", "context:", "template:",
-                "threads:", "pace:",
+                "threads:", "pace:", "slots:", "embeddings:", "url:", "api_key:", "remote_model:", "capabilities:",
             ]
             .contains { rest.hasPrefix($0) }
             return isExample ? String(rest) : String(line)
         }
         .joined(separator: "\n")
-        let settings = try read(text, environment: ["LAPTOP_KEY": "a-key-of-a-laptop"])
-        #expect(settings.models.map(\.name) == ["igris-recall", "qwen3-4b", "mine"])
+        let settings = try read(text, environment: ["LAPTOP_KEY": "a-key-of-a-laptop", "OFFICE_KEY": "k"])
+        #expect(settings.models.map(\.name) == ["igris-recall", "qwen3-4b", "qwen3-8b", "office", "mine"])
         #expect(settings.models.first?.pace == 30)
         #expect(settings.auth.keys.map(\.name) == [nil, "laptop"])
         #expect(settings.node.name == "kitchen")

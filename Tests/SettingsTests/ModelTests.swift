@@ -26,20 +26,33 @@ import Testing
               { name: "q", engine: "stdio", command: ["./bin/llama-completion", "--mlock"], path: "q.gguf", context: 1e4,
                 template: "command-r", threads: 4, slots: 3, aliases: ["a/b:c"] },
               { name: "own", engine: "stdio", protocol: "jsonl", command: ["engine"] },
+              { name: "best", engine: "auto", path: "b.gguf", slots: 4, embeddings: true },
+              { name: "server", engine: "llama-server", path: "/s.gguf", command: ["llama", "serve"], context: 4096 },
+              { name: "office", engine: "remote", url: "https://office.lan:8000/v1", api_key: "${OFFICE_KEY:-k1}",
+                remote_model: "big", capabilities: ["tools", "embeddings"] },
             ] }
             """)
         let models = settings.models
-        #expect(models.map(\.name) == ["demo", "q", "own"])
-        #expect(models.map(\.engine) == [.builtin, .stdio, .stdio])
-        #expect(models.map(\.protocol) == [.completion, .completion, .jsonl])
-        #expect(models.map(\.pace) == [30, nil, nil])
-        #expect(models.map(\.slots) == [2, 3, nil])
-        #expect(models.map(\.command) == [[], ["/etc/igris/bin/llama-completion", "--mlock"], ["engine"]])
-        #expect(models.map(\.path) == [nil, "/etc/igris/q.gguf", nil])
-        #expect(models.map(\.context) == [nil, 10_000, nil])
-        #expect(models.map(\.template) == [nil, .commandR, nil])
-        #expect(models.map(\.threads) == [nil, 4, nil])
-        #expect(models.map(\.aliases) == [[], ["a/b:c"], []])
+        #expect(models.map(\.name) == ["demo", "q", "own", "best", "server", "office"])
+        #expect(models.map(\.engine) == [.builtin, .stdio, .stdio, .auto, .llamaServer, .remote])
+        #expect(models.map(\.protocol) == [.completion, .completion, .jsonl] + Array(repeating: .completion, count: 3))
+        #expect(models.map(\.pace) == [30, nil, nil, nil, nil, nil])
+        #expect(models.map(\.slots) == [2, 3, nil, 4, nil, nil])
+        #expect(
+            models.map(\.command) == [
+                [], ["/etc/igris/bin/llama-completion", "--mlock"], ["engine"], [], ["llama", "serve"], [],
+            ])
+        #expect(models.map(\.path) == [nil, "/etc/igris/q.gguf", nil, "/etc/igris/b.gguf", "/s.gguf", nil])
+        #expect(models.map(\.context) == [nil, 10_000, nil, nil, 4_096, nil])
+        #expect(models.map(\.template) == [nil, .commandR, nil, nil, nil, nil])
+        #expect(models.map(\.threads) == [nil, 4, nil, nil, nil, nil])
+        #expect(models.map(\.aliases) == [[], ["a/b:c"], [], [], [], []])
+        #expect(models.map(\.embeddings) == [false, false, false, true, false, false])
+        let office = try #require(models.last)
+        #expect(office.url == "https://office.lan:8000/v1")
+        #expect(office.apiKey?.reveal() == "k1")
+        #expect(office.remoteModel == "big")
+        #expect(office.capabilities == [.tools, .embeddings])
     }
 
     @Test(
@@ -51,17 +64,30 @@ import Testing
                 "{name: '', engine: 'builtin'}",
                 "8: models[0].name must be 1 to 200 bytes of printable text, not an empty text"
             ),
+            ("{name: 'a', engine: 'auto'}", #"1: models[0].path is required for engine "auto""#),
+            ("{name: 'a', engine: 'llama-server'}", #"1: models[0].path is required for engine "llama-server""#),
+            ("{name: 'a', engine: 'remote'}", #"1: models[0].url is required for engine "remote""#),
             (
-                "{name: 'a', engine: 'auto'}",
-                #"21: models[0].engine "auto" is not known to this version, which knows "builtin" and "stdio""#
+                "{name: 'a', engine: 'remote', url: 'http://x/v1', path: 'a'}",
+                #"57: models[0].path has no meaning for engine "remote""#
             ),
             (
-                "{name: 'a', engine: 'llama-server'}",
-                #"21: models[0].engine "llama-server" is not known to this version, which knows "builtin" and "stdio""#
+                "{name: 'a', engine: 'remote', url: 'http://me:secret@x/v1'}",
+                "36: models[0].url must be http://HOST[:PORT]/PATH or https://… without password or query, not the text of "
+                    + "21 bytes given"
+            ),
+            (
+                "{name: 'a', engine: 'remote', url: 'http://x/v1', capabilities: ['tool']}",
+                #"66: models[0].capabilities[0] must be "tools", "json_object", "json_schema", "logprobs", "#
+                    + #""logit_bias", "embeddings", "raw_prompt" or "token_counts", not "tool": did you mean "tools"?"#
+            ),
+            (
+                "{name: 'a', engine: 'llama-server', path: 'x', template: 'phi3'}",
+                #"58: models[0].template has no meaning for engine "llama-server""#
             ),
             (
                 "{name: 'a', engine: 'built-in'}",
-                #"21: models[0].engine must be "builtin" or "stdio", not "built-in": did you mean "builtin"?"#
+                #"21: models[0].engine must be "auto", "builtin", "llama-server", "remote" or "stdio", not "built-in": did you mean "builtin"?"#
             ),
             (
                 "{name: 'a', engine: 'builtin', command: ['x']}",
@@ -115,7 +141,9 @@ import Testing
             ("{name: 'a', engine: 'builtin', aliases: ['a']}", #"41: "a" already names the model "a""#),
             (
                 "{name: 'a', engine: 'builtin', keep_alive: '10m'}",
-                #"32: unknown key "keep_alive" in models[0]: the keys here are name, engine, protocol, aliases, path, command, context, template, threads, pace, slots"#
+                #"32: unknown key "keep_alive" in models[0]: the keys here are name, engine, protocol, aliases, path, "#
+                    + "command, context, template, threads, pace, slots, embeddings, url, api_key, remote_model, "
+                    + "capabilities"
             ),
         ])
     func rules(item: String, expected: String) {

@@ -118,7 +118,7 @@ import Testing
                 #"config.json5:2:17: log.level must be "trace", "debug", "info", "notice", "warning", "error" or "critical", not "loud""#,
                 #"config.json5:2:25: unknown key "levle" in log: did you mean "level"?"#,
                 "config.json5:3:12: models[0].name is required",
-                #"config.json5:3:56: models[1].engine "remote" is not known to this version, which knows "builtin" and "stdio""#,
+                #"config.json5:3:35: models[1].url is required for engine "remote""#,
                 "config.json5:4:19: server.port must be a whole number from 0 to 65,535, not 99999",
                 #"config.json5:4:26: duplicate key "port"; the first one is on line 4"#,
                 "config.json5:5:19: mcp.persist must be true or false, not a number",

@@ -17,9 +17,10 @@ struct ChildCommand: Sendable {
         }
         guard let program = Self.find(name) else {
             let shown = Self.baseName(name)
+            let advice = [shown] == LlamaProgram.server ? "install llama.cpp, which holds it" : "install it"
             throw RuntimeError(
                 .configuration,
-                "the engine's program \(shown) is not there or cannot be run; install it, or give its full path in the "
+                "the engine's program \(shown) is not there or cannot be run; \(advice), or give its full path in the "
                     + "model's command")
         }
         self.program = program
@@ -42,7 +43,7 @@ struct ChildCommand: Sendable {
     }
 
     /// A name with a slash is a path; any other is looked for in this process's `PATH`.
-    private static func find(_ name: String) -> String? {
+    static func find(_ name: String) -> String? {
         if name.contains("/") { return isProgram(name) ? name : nil }
         let path = getenv("PATH").map { String(cString: $0) } ?? "/usr/local/bin:/usr/bin:/bin"
         return path.split(separator: ":").lazy.map { "\($0)/\(name)" }.first(where: isProgram)

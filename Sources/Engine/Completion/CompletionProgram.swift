@@ -20,7 +20,9 @@ struct CompletionProgram: Sendable {
         facts = try ModelFacts(path: modelPath)
         self.template = try template.map(ChatTemplate.named) ?? ChatTemplate.recognised(in: facts.templateText)
         controlWords = ControlWords(self.template.controlWords + facts.controlTokens)
-        let probe = try await ProgramProbe(command, required: CompletionArguments.required, deadline: deadline)
+        let probe = try await ProgramProbe(
+            command, required: CompletionArguments.required, of: "llama.cpp's llama-completion (build 7348 or later)",
+            deadline: deadline)
         guard let context = contextLength ?? facts.contextLength, context > 0 else {
             throw RuntimeError(
                 .configuration, "the model file does not tell its context length; set the model's \"context\"",

@@ -14,6 +14,8 @@ struct ModelFacts: Sendable {
     var isByteLevel: Bool
     /// The tokenizer puts a token before each prompt.
     var addsBeginning: Bool
+    /// The file says how embeddings are made of its output.
+    var hasPooling: Bool
 
     private enum TokenType {
         static let control = 3
@@ -29,6 +31,7 @@ struct ModelFacts: Sendable {
         contextLength = file.contextLength
         templateText = file.string("tokenizer.chat_template")
         addsBeginning = file.bool("tokenizer.ggml.add_bos_token") ?? false
+        hasPooling = file.architecture.flatMap { file.integer("\($0).pooling_type") } ?? 0 != 0
         let tokens = file.strings("tokenizer.ggml.tokens") ?? []
         let types = file.integers("tokenizer.ggml.token_type") ?? []
         controlTokens = zip(tokens, types).filter { $0.1 == TokenType.control }.map(\.0)

@@ -11,14 +11,13 @@ struct ProgramProbe: Sendable {
     ///
     /// - Throws: ``RuntimeError`` `.configuration` when it lacks a flag of `required`; `.unavailable` when it cannot
     ///   be run or does not answer in time.
-    init(_ command: ChildCommand, required: [String], deadline: Duration) async throws {
+    init(_ command: ChildCommand, required: [String], of program: String, deadline: Duration) async throws {
         build = Self.build(in: try await Self.answer(of: command, to: "--version", within: deadline))
         flags = Self.flags(in: try await Self.answer(of: command, to: "--help", within: deadline))
         if let missing = required.first(where: { !flags.contains($0) }) {
             throw RuntimeError(
                 .configuration,
-                "\(command.name) does not know \(missing); name llama.cpp's llama-completion (build 7348 or later) in "
-                    + "the model's command")
+                "\(command.name) does not know \(missing); name \(program) in the model's command")
         }
     }
 

@@ -36,6 +36,8 @@ package actor JSONLinesEngine: InferenceEngine {
     private var answers: [RequestID: Answer] = [:]
     private var known: EngineDescription?
     private var running: Running?
+    /// The generation that was given up, perhaps before its process was there.
+    private var doomed: UInt64?
     private var waiters: [UInt64: DescriptionWaiter] = [:]
     private var waiterCount: UInt64 = 0
 
@@ -215,7 +217,9 @@ package actor JSONLinesEngine: InferenceEngine {
             case .launch(let generation):
                 childTask = Task { await live(generation) }
             case .kill(let generation):
-                if generation == supervisor.generation { running?.process.signal(.kill) }
+                guard generation == supervisor.generation else { continue }
+                doomed = generation
+                running?.process.signal(.kill)
             case .schedule(let token, let delay):
                 timerTask?.cancel()
                 timerTask = Task {
@@ -248,7 +252,7 @@ package actor JSONLinesEngine: InferenceEngine {
         guard supervisor.phase != .stopped else { return }
         let wasReady = supervisor.phase == .ready
         let actions = supervisor.ended(generation: generation, reason: reason, at: clock.now)
-        reason = stateReason ?? reason
+        reason = supervisor.reason ?? reason
         log.warning(
             "An engine's child ended",
             metadata: ["model.name": "\(name)", "reason": "\(reason)", "ready": "\(wasReady)"])
@@ -256,17 +260,11 @@ package actor JSONLinesEngine: InferenceEngine {
         perform(actions)
     }
 
-    private var stateReason: String? {
-        switch supervisor.phase {
-        case .delayed(let reason), .quarantined(let reason, _): reason
-        case .idle, .starting, .ready, .stopped: nil
-        }
-    }
-
     /// Writes what the outbox brings, reads lines until the child's output ends.
     private func converse(with process: ChildProcess, generation: UInt64) async {
         let (outgoing, outbox) = AsyncStream<[UInt8]>.makeStream()
         running = Running(process: process, outbox: outbox)
+        if doomed == generation { process.signal(.kill) }
         if supervisor.phase == .stopped { outbox.finish() }
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
@@ -288,12 +286,24 @@ package actor JSONLinesEngine: InferenceEngine {
         do {
             try await process.readOutput { bytes in
                 for line in try splitter.append(bytes) where !line.isEmpty { try self.received(line, from: generation) }
+                await self.holdBack(generation)
             }
         } catch {
             let reason = (error as? RuntimeError)?.message ?? "its output could not be read"
             perform(supervisor.condemned(generation: generation, reason: reason))
             // Should it have ended its output by itself, the signal is its end all the same.
             process.signal(.kill)
+        }
+    }
+
+    /// Leaves the child's output in its pipe while its only answer has more unread than a reader may leave; the child
+    /// then waits. Where several are being written, none is made to wait for another's reader: what is unread of one
+    /// is bounded by ``Limits/engineOutputBytes`` then, and by ``Limits/streamStall``.
+    private func holdBack(_ generation: UInt64) async {
+        while generation == supervisor.generation, supervisor.phase == .ready, let id = table.only,
+            let mailbox = answers[id]?.mailbox, mailbox.unreadBytes > bounds.unreadBytes
+        {
+            guard (try? await Task.sleep(for: .milliseconds(10))) != nil else { return }
         }
     }
 
@@ -325,7 +335,7 @@ package actor JSONLinesEngine: InferenceEngine {
         supervisor.becameReady(generation: generation)
         let description = EngineDescription(
             kind: kind, fingerprint: ready.fingerprint, contextLength: ready.contextLength,
-            tokenCost: ready.tokenCost, samplingFields: ready.samplingFields)
+            tokenCost: ready.tokenCost, samplingFields: ready.samplingFields, capabilities: ready.capabilities)
         known = description
         timerTask?.cancel()
         log.info("An engine is ready", metadata: ["model.name": "\(name)", "engine.slots": "\(ready.slots)"])

@@ -6,8 +6,12 @@ enum EngineCommand {
         var object = JSON.Object()
         object["op"] = "generate"
         object["id"] = .string(id.wire)
-        object["messages"] = .array(
-            request.messages.map { ["role": .string($0.role.rawValue), "content": .string($0.text)] })
+        if let prompt = request.rawPrompt {
+            object["prompt"] = .string(prompt)
+        } else {
+            object["messages"] = .array(
+                request.messages.map { ["role": .string($0.role.rawValue), "content": .string($0.text)] })
+        }
         object["max_tokens"] = .integer(Int64(request.maximumTokens))
         if !request.stop.isEmpty { object["stop"] = .array(request.stop.map { .string($0) }) }
         let sampling = request.sampling
@@ -35,7 +39,11 @@ enum EngineMessage: Sendable {
         var slots: Int
         var tokenCost: TokenCost
         var samplingFields: Set<String>
+        var capabilities: Set<EngineCapability> = []
     }
+
+    /// What this version of the protocol has words for.
+    private static let capabilities: Set<EngineCapability> = [.rawPrompt]
 
     case ready(Ready)
     /// The engine cannot work and will end.
@@ -91,7 +99,9 @@ enum EngineMessage: Sendable {
             tokenCost: TokenCost(
                 perByte: perByte, perMessage: Int(perMessage), fixed: Int(fixed),
                 isExact: cost?["exact"]?.bool ?? false),
-            samplingFields: Set((json["sampling"]?.array ?? []).compactMap(\.string)))
+            samplingFields: Set((json["sampling"]?.array ?? []).compactMap(\.string)),
+            capabilities: capabilities.intersection(
+                (json["capabilities"]?.array ?? []).compactMap { $0.string.flatMap(EngineCapability.init(rawValue:)) }))
     }
 
     private static func failure(_ json: JSON) -> RuntimeError {

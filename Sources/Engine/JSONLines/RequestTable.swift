@@ -41,6 +41,9 @@ struct RequestTable: Sendable {
 
     var load: (waiting: Int, running: Int) { (queue.waiting.count, queue.running.count) }
 
+    /// The one answer that is being written, where it is the only one: the child's output is its alone.
+    var only: RequestID? { queue.running.count == 1 ? queue.running.first : nil }
+
     mutating func requested(_ id: RequestID, at now: Instant) -> [Action] {
         switch queue.enter(id) {
         case .refused:
@@ -81,7 +84,7 @@ struct RequestTable: Sendable {
         }
         entry.hasText = entry.hasText || !text.isEmpty
         entry.bytes += text.utf8.count
-        entry.unreadSince = unread > bounds.unreadBytes ? entry.unreadSince ?? now : nil
+        if unread > bounds.unreadBytes { entry.unreadSince = entry.unreadSince ?? now }
         entries[id] = entry
         guard entry.bytes <= bounds.outputBytes else {
             let error = RuntimeError(.engineFailed, "the answer grew past \(bounds.outputBytes) bytes and was stopped")
@@ -153,19 +156,23 @@ struct RequestTable: Sendable {
             if let endingSince = entry.endingSince {
                 // It may be deep in a long prompt: only a silence as long as a stall says that it hangs.
                 if now - endingSince > bounds.stall { actions.append(.condemn(reason: Self.disobedience)) }
+            } else if unread(id) > bounds.unreadBytes {
+                // Nothing may be heard of it meanwhile: its output may be left unread.
+                let since = entry.unreadSince ?? now
+                entries[id]?.unreadSince = since
+                guard now - since > bounds.unreadStall else { continue }
+                let stalled = RuntimeError(
+                    .timedOut, "the reader took nothing for \(bounds.unreadStall.wholeSeconds) s")
+                actions += end(id, at: now) + [.fail(id, stalled)]
+            } else if entry.unreadSince != nil {
+                entries[id]?.unreadSince = nil
+                entries[id]?.lastHeard = now
             } else if now - lastHeard > bounds.stall {
                 let silence = RuntimeError(.timedOut, "the engine wrote nothing for \(bounds.stall.wholeSeconds) s")
                 actions += end(id, at: now) + [.fail(id, silence)]
             } else if now - startedAt > bounds.answer {
                 let late = RuntimeError(.timedOut, "the answer took more than \(bounds.answer.wholeSeconds) s")
                 actions += end(id, at: now) + [.fail(id, late)]
-            } else if let since = entry.unreadSince, unread(id) > bounds.unreadBytes {
-                guard now - since > bounds.unreadStall else { continue }
-                let stalled = RuntimeError(
-                    .timedOut, "the reader took nothing for \(bounds.unreadStall.wholeSeconds) s")
-                actions += end(id, at: now) + [.fail(id, stalled)]
-            } else {
-                entries[id]?.unreadSince = nil
             }
         }
         return actions

@@ -54,6 +54,12 @@ struct Supervisor: Sendable {
         token += 1
     }
 
+    /// The child shows that it is on its way to be ready: it has as long again.
+    mutating func progressed(generation: UInt64) -> [Action] {
+        guard generation == self.generation, phase == .starting else { return [] }
+        return [schedule(after: bounds.readiness)]
+    }
+
     /// The child must be ended: it broke the protocol or hangs.
     mutating func condemned(generation: UInt64, reason: String) -> [Action] {
         guard generation == self.generation, phase == .starting || phase == .ready else { return [] }
@@ -101,6 +107,14 @@ struct Supervisor: Sendable {
     mutating func stopped() {
         phase = .stopped
         token += 1
+    }
+
+    /// Why there is no child at present.
+    var reason: String? {
+        switch phase {
+        case .delayed(let reason), .quarantined(let reason, _): reason
+        case .idle, .starting, .ready, .stopped: nil
+        }
     }
 
     private mutating func launch(at now: Instant) -> [Action] {

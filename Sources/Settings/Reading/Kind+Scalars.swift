@@ -43,18 +43,13 @@ extension Kind where Value == Double {
 }
 
 extension Kind where Value: RawRepresentable & CaseIterable, Value.RawValue == String {
-    /// One of the cases of an enum. `later` are values of later versions, refused with words of their own.
-    static func choice(later: [String] = []) -> Kind {
+    /// One of the cases of an enum.
+    static func choice() -> Kind {
         let known = Value.allCases.map { "\"\($0.rawValue)\"" }
         return Kind(words: alternatives(known), textForm: .text) { node, reading in
-            let kind = Kind.choice(later: later)
+            let kind = Kind.choice()
             guard let text = reading.text(node, kind) else { return nil }
             if let value = Value(rawValue: text) { return value }
-            if later.contains(text) {
-                reading.refuse(
-                    node, "\"\(text)\" is not known to this version, which knows \(known.joined(separator: " and "))")
-                return nil
-            }
             let near = nearest(to: text, among: Value.allCases.map(\.rawValue))
             let hint = near.map { ": did you mean \"\($0)\"?" } ?? ""
             return reading.refuse(node, kind, found: "\(quoted(text))\(hint)")

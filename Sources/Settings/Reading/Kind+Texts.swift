@@ -37,6 +37,23 @@ extension Kind where Value == String {
         text("1 to 200 bytes of printable text", bytes: 1...200) { $0.first != " " && $0.last != " " }
     }
 
+    /// Where an upstream's API begins. What is refused is not quoted: it may hold a password.
+    static var upstreamURL: Kind {
+        var kind = text("http://HOST[:PORT]/PATH or https://… without password or query", bytes: 1...2_048)
+        let described = kind
+        let read = kind.read
+        kind.read = { node, reading in
+            guard let url = read(node, &reading) else { return nil }
+            let scheme = ["http://", "https://"].first(where: url.hasPrefix)
+            let rest = url.dropFirst(scheme?.count ?? 0)
+            guard scheme != nil, let first = rest.first, first != "/", first != ":",
+                url.utf8.allSatisfy({ (0x21...0x7E).contains($0) }), !rest.contains(where: { "@?#\\".contains($0) })
+            else { return reading.refuse(node, described, found: "the text of \(url.utf8.count) bytes given") }
+            return url
+        }
+        return kind
+    }
+
     static var keyName: Kind {
         text("1 to 64 letters, digits, dots, hyphens or underscores", bytes: 1...64) { $0.utf8.allSatisfy(isNameByte) }
     }
@@ -119,6 +136,13 @@ extension Kind where Value == Secret<String> {
     /// What a client sends to be let in: it must stand in a header.
     static var clientKey: Kind {
         secret("8 to 512 visible ASCII characters without spaces", bytes: 8...512) { text in
+            text.utf8.allSatisfy { (0x21...0x7E).contains($0) }
+        }
+    }
+
+    /// What an upstream wants: whatever it is, it must stand in a header.
+    static var upstreamKey: Kind {
+        secret("1 to 4096 visible ASCII characters without spaces", bytes: 1...4_096) { text in
             text.utf8.allSatisfy { (0x21...0x7E).contains($0) }
         }
     }

@@ -8,18 +8,31 @@ import Settings
 /// One configured model and the engine that answers for it.
 enum EngineEntry {
     /// Throws ``RuntimeError`` `.configuration` when the engine cannot be set up.
+    ///
+    /// - Parameter socketPlaces: Folders for the sockets of children, the best first.
     static func make(
-        _ model: Settings.Model, file: WatchedModelFile?, log: Logger
+        _ model: Settings.Model, file: WatchedModelFile?, socketPlaces: [String], log: Logger
     ) throws -> Models.Entry {
         var log = log
         log[metadataKey: "model"] = "\(model.name)"
         return Models.Entry(
-            name: model.name, aliases: model.aliases, kind: model.engine.rawValue, engine: try engine(model, log),
-            file: { file?.file })
+            name: model.name, aliases: model.aliases, kind: model.engine.rawValue,
+            engine: try engine(model, socketPlaces, log), file: { file?.file })
     }
 
-    private static func engine(_ model: Settings.Model, _ log: Logger) throws -> any InferenceEngine {
+    private static func engine(
+        _ model: Settings.Model, _ socketPlaces: [String], _ log: Logger
+    ) throws -> any InferenceEngine {
         switch (model.engine, model.protocol) {
+        case (.auto, _):
+            switch LlamaProgram.best(of: model.command) {
+            case .server(let command): return try server(model, command, socketPlaces, log)
+            case .completion(let command): return try completion(model, command, log)
+            }
+        case (.llamaServer, _):
+            let command = model.command.isEmpty ? LlamaProgram.server : model.command
+            return try server(model, command, socketPlaces, log)
+        case (.remote, _): return try remote(model, log)
         case (.builtin, _):
             return JSONLinesEngine(
                 name: model.name, command: try builtin(model), kind: model.engine.rawValue, log: log)
@@ -27,13 +40,47 @@ enum EngineEntry {
             return JSONLinesEngine(
                 name: model.name, command: model.command, kind: model.engine.rawValue, log: log)
         case (.stdio, .completion):
-            guard let path = model.path else {
-                throw RuntimeError(.configuration, "model \(model.name) has no path; name its GGUF file")
-            }
-            return CompletionEngine(
-                name: model.name, command: model.command, modelPath: path, contextLength: model.context,
-                template: model.template?.rawValue, threads: model.threads, slots: model.slots ?? 1, log: log)
+            return try completion(model, model.command, log)
         }
+    }
+
+    private static func server(
+        _ model: Settings.Model, _ command: [String], _ socketPlaces: [String], _ log: Logger
+    ) throws -> LlamaServerEngine {
+        var options = LlamaServerEngine.Options(name: model.name, command: command, modelPath: try path(of: model))
+        options.contextLength = model.context
+        options.threads = model.threads
+        options.slots = model.slots ?? options.slots
+        options.embeds = model.embeddings
+        options.socketPlaces = socketPlaces
+        return LlamaServerEngine(options, log: log)
+    }
+
+    private static func completion(
+        _ model: Settings.Model, _ command: [String], _ log: Logger
+    ) throws -> CompletionEngine {
+        CompletionEngine(
+            name: model.name, command: command, modelPath: try path(of: model), contextLength: model.context,
+            template: model.template?.rawValue, threads: model.threads, slots: model.slots ?? 1, log: log)
+    }
+
+    private static func remote(_ model: Settings.Model, _ log: Logger) throws -> RemoteEngine {
+        guard let url = model.url else {
+            throw RuntimeError(.configuration, "model \(model.name) has no url; name its server")
+        }
+        var options = RemoteEngine.Options(name: model.name, url: url, model: model.remoteModel ?? model.name)
+        options.key = model.apiKey
+        options.contextLength = model.context
+        options.slots = model.slots ?? options.slots
+        options.capabilities = model.capabilities.map { Set($0) } ?? options.capabilities
+        return RemoteEngine(options, log: log)
+    }
+
+    private static func path(of model: Settings.Model) throws -> String {
+        guard let path = model.path else {
+            throw RuntimeError(.configuration, "model \(model.name) has no path; name its GGUF file")
+        }
+        return path
     }
 
     /// This program itself, as a child.

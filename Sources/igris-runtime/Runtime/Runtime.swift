@@ -39,8 +39,11 @@ struct Runtime {
         let folder = try StateFolder(environment: environment)
         let storage = try await Storage.open(settings: settings, folder: folder, log: log)
         let files = settings.models.map { (name: $0.name, file: WatchedModelFile($0)) }
+        let places = folder.socketPlaces(environment: environment)
         let models = Models(
-            try zip(settings.models, files).map { try EngineEntry.make($0, file: $1.file, log: log) })
+            try zip(settings.models, files).map {
+                try EngineEntry.make($0, file: $1.file, socketPlaces: places, log: log)
+            })
         let writer = LogWriter(
             store: storage.store, seals: .ed25519(storage.identity.key), durability: Self.durability(settings.context),
             log: log,

@@ -38,6 +38,13 @@ struct StateFolder {
         "\(self.path)/nodes/\(SHA256.hash(Array(path.utf8)).prefix(8).hex)"
     }
 
+    /// Where the sockets of children may lie, the best first; a socket's path must be short.
+    func socketPlaces(environment: [String: String]) -> [String] {
+        let systemd = environment["RUNTIME_DIRECTORY"]?.split(separator: ":").first.map(String.init)
+        return [systemd, environment["XDG_RUNTIME_DIR"], path, environment["TMPDIR"]].compactMap(\.self)
+            .filter { $0.hasPrefix("/") }
+    }
+
     private static var homeOfUser: String? {
         guard let entry = getpwuid(getuid()), let home = entry.pointee.pw_dir else { return nil }
         return String(cString: home)

@@ -1,0 +1,34 @@
+import Core
+
+/// Which conversation each slot of a llama-server read last. A hint only: a conversation whose slot is idle is sent
+/// there; any other request that finds no unused slot is left to the server, which looks for the longest common
+/// beginning and keeps what it displaces in its own cache. A pure value.
+struct SlotTable: Sendable {
+    private struct Slot {
+        var conversation: Bytes16?
+        var request: RequestID?
+        var isUnused = true
+    }
+
+    private var slots: [Slot]
+
+    init(count: Int) { slots = Array(repeating: Slot(), count: max(0, count)) }
+
+    /// The slot for a request, nil for the server's choice.
+    mutating func assign(_ conversation: Bytes16?, to request: RequestID) -> Int? {
+        let known = conversation.flatMap { conversation in
+            slots.firstIndex { $0.conversation == conversation && $0.request == nil }
+        }
+        if let index = known ?? slots.firstIndex(where: \.isUnused) {
+            slots[index] = Slot(conversation: conversation, request: request, isUnused: false)
+            return index
+        }
+        // One of the idle ones will be taken, and nobody tells which.
+        for index in slots.indices where slots[index].request == nil { slots[index].conversation = nil }
+        return nil
+    }
+
+    mutating func release(_ request: RequestID) {
+        for index in slots.indices where slots[index].request == request { slots[index].request = nil }
+    }
+}

@@ -1,0 +1,150 @@
+import Core
+import Synchronization
+
+/// An answer that is being read from an upstream, and how to read on.
+struct OpenAnswer: Sendable {
+    var upstream: HTTPUpstream
+    var connection: HTTPConnection
+    var stream: ChatStream
+
+    /// The next events; never empty, nil after the last.
+    mutating func next() async throws -> [GenerationEvent]? {
+        while !stream.isComplete {
+            switch try await connection.next() {
+            case .head: break
+            case .body(let bytes):
+                let events = try stream.append(bytes)
+                if !events.isEmpty { return events }
+            case .end: return [try stream.finish()]
+            }
+        }
+        return nil
+    }
+}
+
+/// Pulls one answer from an upstream, as its reader asks for it: what the reader does not take stays in the socket, and
+/// the engine waits.
+actor AnswerSource {
+    /// Asks the upstream, when it is there and this request's turn has come. `isAgain` when an earlier attempt failed
+    /// before its first event.
+    typealias Open = @Sendable (_ isAgain: Bool) async throws -> OpenAnswer
+    /// What a failure means; nil for one that another attempt may overcome.
+    typealias Failure = @Sendable (_ error: any Error, _ mayRetry: Bool) async -> (any Error)?
+
+    private let hold: AnswerHold
+    private let open: Open
+    private let failure: Failure
+    private var answer: OpenAnswer?
+    private var ready: ArraySlice<GenerationEvent> = []
+    private var hasBegun = false
+    private var hasRetried = false
+    private var isOver = false
+
+    private init(hold: AnswerHold, open: @escaping Open, failure: @escaping Failure) {
+        self.hold = hold
+        self.open = open
+        self.failure = failure
+    }
+
+    /// The answer as a stream. `onEnd` is called once, when it is over or nobody reads it any more.
+    static func stream(
+        open: @escaping Open, failure: @escaping Failure, onEnd: @escaping @Sendable () -> Void
+    ) -> GenerationStream {
+        let hold = AnswerHold(onEnd)
+        let source = AnswerSource(hold: hold, open: open, failure: failure)
+        let reader = AnswerReader(hold)
+        return AsyncThrowingStream { try await source.next(for: reader) }
+    }
+
+    private func next(for reader: AnswerReader) async throws -> GenerationEvent? {
+        while !isOver {
+            if let event = ready.popFirst() {
+                hasBegun = true
+                if case .finished = event { end() }
+                return event
+            }
+            do {
+                try Task.checkCancellation()
+                if answer == nil {
+                    let answer = try await open(hasRetried)
+                    hold.attach(answer.connection)
+                    self.answer = answer
+                }
+                guard var answer else { break }
+                let events = try await answer.next()
+                self.answer = answer
+                guard let events else { break }
+                ready = events[...]
+            } catch {
+                try await give(up: error)
+            }
+        }
+        end()
+        return nil
+    }
+
+    private func give(up error: any Error) async throws {
+        answer?.connection.close()
+        answer = nil
+        if error is CancellationError {
+            end()
+            throw error
+        }
+        guard let verdict = await failure(error, !hasBegun && !hasRetried) else {
+            hasRetried = true
+            return
+        }
+        end()
+        throw verdict
+    }
+
+    private func end() {
+        guard !isOver else { return }
+        isOver = true
+        if let answer, answer.stream.isComplete {
+            hold.end { _ in answer.upstream.release(answer.connection) }
+        } else {
+            hold.end { $0?.close() }
+        }
+        answer = nil
+    }
+}
+
+/// Held by an answer's source and by its reader: whichever lets go ends the exchange.
+final class AnswerHold: Sendable {
+    private struct State {
+        var connection: HTTPConnection?
+        var isOver = false
+    }
+
+    private let state = Mutex(State())
+    private let onEnd: @Sendable () -> Void
+
+    init(_ onEnd: @escaping @Sendable () -> Void) { self.onEnd = onEnd }
+
+    func attach(_ connection: HTTPConnection) {
+        let isOver = state.withLock { state in
+            if !state.isOver { state.connection = connection }
+            return state.isOver
+        }
+        if isOver { connection.close() }
+    }
+
+    /// Ends it, once: `body` gets the connection.
+    func end(_ body: (HTTPConnection?) -> Void) {
+        let (isFirst, connection) = state.withLock { state in
+            defer { state.isOver = true }
+            return (!state.isOver, state.connection.take())
+        }
+        guard isFirst else { return }
+        body(connection)
+        onEnd()
+    }
+}
+
+/// Held by the stream alone: its end is the reader's.
+private final class AnswerReader: Sendable {
+    private let hold: AnswerHold
+    init(_ hold: AnswerHold) { self.hold = hold }
+    deinit { hold.end { $0?.close() } }
+}
