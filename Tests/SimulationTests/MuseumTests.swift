@@ -28,7 +28,7 @@ import Testing
         Exhibit(
             bug: .storedBeforeDisk, faults: [.kills, .partitions, .slowDisks], invariants: ["I12", "I14"], seeds: 3...3),
         Exhibit(
-            bug: .acknowledgedOnPush, faults: [.kills, .partitions, .slowDisks], invariants: ["I14"], seeds: 5...5),
+            bug: .acknowledgedOnPush, faults: [.kills, .partitions, .slowDisks], invariants: ["I14"], seeds: 25...25),
         Exhibit(bug: .unsyncedTurns, faults: [.powerCuts, .partitions], invariants: ["I14"], seeds: 5...5),
         Exhibit(bug: .refusalIgnored, faults: .fullDisks, invariants: ["I10", "I12", "I14"]),
         Exhibit(
@@ -38,7 +38,7 @@ import Testing
         Exhibit(bug: .ignoredDependencies, faults: .clocks, invariants: ["I11"]),
         Exhibit(bug: .lostVector, faults: .partitions, invariants: ["wire", "I12"]),
         Exhibit(bug: .lostReads, faults: .partitions, invariants: ["I12"]),
-        Exhibit(bug: .trustedRelay, faults: [.forgery, .partitions], invariants: ["I9"], seeds: 6...6),
+        Exhibit(bug: .trustedRelay, faults: [.forgery, .partitions], invariants: ["I9"], seeds: 10...10),
         Exhibit(bug: .deafToSuspicion, faults: [.partitions, .pauses], invariants: ["I18"]),
         Exhibit(bug: .staleLink, faults: .resets, invariants: ["links"]),
         Exhibit(bug: .wallClockAsTime, faults: [.clocks, .deafness], invariants: ["I12"], seeds: 3...3),
@@ -65,5 +65,22 @@ import Testing
 
     @Test("The museum shows every bug") func complete() {
         #expect(Set(Self.exhibits.map(\.bug)) == Set(Simulation.Bug.allCases))
+    }
+
+    @Test("More hosts than links: the tree, partitions and deaths break nothing", arguments: [3, 5] as [UInt64])
+    func smallMesh(seed: UInt64) { expectClean(seed, hosts: 10, [.smallMesh, .partitions, .kills]) }
+
+    @Test(
+        "The key changes while hosts come and go; who is evicted gets nothing more",
+        arguments: 1...6 as ClosedRange<UInt64>)
+    func rotations(seed: UInt64) { expectClean(seed, hosts: 5, [.rotations, .partitions, .kills, .powerCuts]) }
+
+    private func expectClean(_ seed: UInt64, hosts: Int, _ faults: Faults) {
+        var options = RunOptions(seed: seed)
+        options.length = .seconds(40)
+        options.hosts = hosts
+        options.faults = faults
+        let report = World.run(options)
+        #expect(report.violations.isEmpty, "\(report.violations): replay with \(options.flags)")
     }
 }
