@@ -26,7 +26,8 @@ import Testing
         #expect(world.repairs.map(\.from) == [0], "its author has it for certain")
         let batch = try #require(world.repairs.first?.batch)
         #expect(batch.operations.map(\.dot.sequence).first == 4)
-        #expect(batch.operations == Array((world.disks[0].operations[Self.origin] ?? [])[3..<batch.operations.count + 3]))
+        #expect(
+            batch.operations == Array((world.disks[0].operations[Self.origin] ?? [])[3..<batch.operations.count + 3]))
         #expect(world.machines.map(\.tally.received) == before, "it is not taken for news")
         world.wait(.seconds(3))
         #expect(world.repairs.count == 1)
