@@ -58,6 +58,10 @@ package enum Limits {
     package static let linksToAccept = 256
     package static let peerRequest = Duration.seconds(15)
     package static let peerResponseBytes = 8 * 1024 * 1024
+    /// Others' operations that wait for this host's disk; beyond, its links are read no further.
+    package static let backlogBytes = 16 * 1024 * 1024
+    /// Origins of which this host asks for operations; of more, once these are here.
+    package static let wantedOrigins = 65_536
     package static let batchOperations = 256
     package static let batchBytes = 1024 * 1024
     package static let snapshotPartBytes = 256 * 1024

@@ -253,16 +253,20 @@ extension LogWriter {
 
     /// Puts rows of conversations right that count what the store refused.
     func mend() async {
-        guard ledger.mustMend, !isMending else { return }
+        guard !isMending else { return }
         isMending = true
         defer { isMending = false }
-        do {
-            for stream in ledger.unknown([]) { try await loadIfReadable(stream, withHistory: false) }
-            try await store.commit(ledger.mending())
-            ledger.settled(0)
-        } catch {
-            // The next commit brings it again.
-            ledger.refused(0)
+        // While one such commit is on its way more may be refused; and it may be long until somebody writes again.
+        while ledger.mustMend {
+            do {
+                for stream in ledger.unknown([]) { try await loadIfReadable(stream, withHistory: false) }
+                try await store.commit(ledger.mending())
+                ledger.settled(0)
+            } catch {
+                ledger.refused(0)
+                if (error as? RuntimeError)?.code == .unavailable { return }
+                try? await Task.sleep(for: .seconds(1))  // nobody cancels it
+            }
         }
     }
 
@@ -327,11 +331,8 @@ extension LogWriter {
 
     // MARK: - Backpressure
 
-    /// Above this, links are read no further until the store has caught up.
-    private static let roomBytes = 16 * 1024 * 1024
-
     private func waitForRoom() async {
-        while machine?.backlog ?? 0 > Self.roomBytes {
+        while machine?.backlog ?? 0 > Limits.backlogBytes {
             await withCheckedContinuation { backlogged.append($0) }
         }
     }

@@ -17,11 +17,14 @@ struct Checker {
     /// From when on all members held the same.
     private(set) var recovered: Duration?
     private(set) var falseDeaths = 0
+    private(set) var starvedDeaths = 0
     var clonesNamed = 0
 
     private var named: Set<String> = []
     /// The chain of every stream at every place where a commit ended.
     private var chains: [Dot: ChainHash] = [:]
+    /// What was written under every dot.
+    private var contents: [Dot: Operation] = [:]
     /// Origins of which two contents exist under one dot.
     private(set) var contested: Set<Origin> = []
     private(set) var proven: Set<Origin> = []
@@ -38,7 +41,14 @@ struct Checker {
 
     // MARK: - Told by the world
 
-    mutating func proposed(_ count: Int) { operations += count }
+    /// A host has written these: whether anybody sees them is another matter.
+    mutating func signed(_ operations: [Operation]) {
+        self.operations += operations.count
+        for operation in operations {
+            if let known = contents[operation.dot], known != operation { contested.insert(operation.dot.origin) }
+            contents[operation.dot] = operation
+        }
+    }
 
     /// A host has stored streams up to these.
     mutating func stored(_ heads: [LogHead], by host: Int) {
@@ -75,6 +85,8 @@ struct Checker {
         !forgiven.contains(dot) && (losses[dot]?.count ?? 0) < 2 && !contested.contains(dot.origin)
     }
 
-    /// A host took another for dead that was running.
-    mutating func falselyDead() { falseDeaths += 1 }
+    /// A host took another for dead that lives.
+    mutating func falselyDead(isStarved: Bool) {
+        if isStarved { starvedDeaths += 1 } else { falseDeaths += 1 }
+    }
 }

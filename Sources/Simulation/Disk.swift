@@ -111,15 +111,16 @@ struct Disk {
         let written = max(known, image.epoch)
         let last = max(written, mark?.epoch ?? 0)
         let agrees = mark?.runs == image.runs
-        let epoch = image.isClean && agrees && written > 0 ? written : last + 1
-        begin(epoch)
+        // A new one takes its number from the clock where that is ahead; nobody has copied what was never written.
+        let fresh = last == 0 ? 1 : max(last + 1, UInt32(clamping: milliseconds / 1_000))
+        begin(image.isClean && agrees && written > 0 ? written : fresh)
         var clock = HybridClock()
         for origin in image.operations.keys.sorted() {
             guard let latest = image.operations[origin]?.last?.timestamp else { continue }
             clock.observe(latest, milliseconds: origin.node == node ? latest.milliseconds : milliseconds)
         }
         return RecoveredLog(
-            origin: Origin(node: node, epoch: epoch), heads: image.heads.values.sorted { $0.origin < $1.origin },
+            origin: Origin(node: node, epoch: image.epoch), heads: image.heads.values.sorted { $0.origin < $1.origin },
             seals: image.seals.values.compactMap(\.last).sorted { $0.origin < $1.origin },
             latestTimestamp: clock.latest)
     }
@@ -135,6 +136,13 @@ struct Disk {
     mutating func sync() {
         for commit in unsynced { _ = synced.apply(commit) }
         unsynced = []
+    }
+
+    /// What was refused of `node`'s own may be with peers, and so may the beginning of the epoch after it: the mark is
+    /// small and may find room (`StoreWriter.noteRefusal`).
+    mutating func noteRefusal(of commit: Commit, node: NodeID) {
+        let epochs = commit.operations.lazy.map(\.dot.origin).filter { $0.node == node }.map(\.epoch)
+        if let epoch = epochs.max() { mark?.epoch = epoch + 1 }
     }
 
     /// Notes a writer at work; on disk before anything is written.

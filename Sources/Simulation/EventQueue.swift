@@ -1,9 +1,10 @@
 /// What happens next: a binary heap by time, events of one time in the order in which they were added.
 struct EventQueue<Event> {
+    /// Moved about in the heap; the event itself stays where it is.
     private struct Entry {
         var time: Duration
         var order: UInt64
-        var event: Event
+        var slot: Int
 
         func isBefore(_ other: Entry) -> Bool {
             time != other.time ? time < other.time : order < other.order
@@ -11,6 +12,8 @@ struct EventQueue<Event> {
     }
 
     private var heap: [Entry] = []
+    private var events: [Event?] = []
+    private var free: [Int] = []
     private var added: UInt64 = 0
 
     var isEmpty: Bool { heap.isEmpty }
@@ -19,7 +22,9 @@ struct EventQueue<Event> {
 
     mutating func add(_ event: Event, at time: Duration) {
         added += 1
-        heap.append(Entry(time: time, order: added, event: event))
+        let slot = free.popLast() ?? events.count
+        if slot == events.count { events.append(event) } else { events[slot] = event }
+        heap.append(Entry(time: time, order: added, slot: slot))
         var child = heap.count - 1
         while child > 0 {
             let parent = (child - 1) / 2
@@ -45,6 +50,7 @@ struct EventQueue<Event> {
                 parent = least
             }
         }
-        return (first.time, first.event)
+        free.append(first.slot)
+        return events[first.slot].take().map { (first.time, $0) }
     }
 }

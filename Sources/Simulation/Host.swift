@@ -42,6 +42,8 @@ struct Host {
     var diskDelay: Duration = .milliseconds(4)
     var isDiskFull = false
     var isStarved = false
+    /// It is at work on what waits in ``deferred``.
+    var isWorking = false
 
     var end: Network.End { Network.End(host: index, run: run) }
     /// Its data must be as the others' in the end.

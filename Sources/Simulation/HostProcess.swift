@@ -31,11 +31,13 @@ final class HostProcess {
     private(set) var membershipWake: Duration = .zero
     private(set) var overlayWake: Duration = .seconds(3600)
     var trustWake: Duration = .zero
-    /// When replication's tick is due, every 20 ms, since the start.
-    var replicationWake: Duration = .zero
-    /// Writes on their way to the disk.
-    var writes: [UInt64: (write: Replication.Write, commit: Commit)] = [:]
+    /// When replication was ticked last. It is every 20 ms; of these the ticks that would do nothing are left out.
+    var ticked: Duration = .zero
+    /// Writes on their way to the disk; without a write of the log, one that puts rows right.
+    var writes: [UInt64: (write: Replication.Write?, commit: Commit)] = [:]
     var ledger = ConversationLedger()
+    /// Rows are being put right, or will be tried to be once more.
+    var isMending = false
     var diskFree: Duration = .zero
     /// Whom the museum has kept from a vector.
     var greeted: Set<NodeID> = []
@@ -54,7 +56,7 @@ final class HostProcess {
 
     init(
         _ host: Host, _ recovered: RecoveredLog, at now: Duration, wallClock: UInt64, seed: UInt64,
-        meshLimit: Int, isTrusting: Bool, rotates: Bool
+        meshLimit: Int, isTrusting: Bool, isPlainSWIM: Bool, rotates: Bool
     ) {
         var random = SplitMix64(seed: seed)
         started = now
@@ -69,6 +71,7 @@ final class HostProcess {
             swarms: [host.root.swarm], limit: meshLimit, seed: random.next())
         var tuning = Membership.Tuning()
         tuning.meshHosts = meshLimit
+        tuning.isLifeguard = !isPlainSWIM
         membership = Membership(
             node: host.node, instance: instance, facts: facts, seals: .cheap(host.publicKey),
             wallClock: wallClock, seed: random.next(), tuning: tuning)
@@ -77,6 +80,10 @@ final class HostProcess {
         shown = host.root.swarm
         // A ring that cannot be read is a fault of ours, which the check of the keys finds.
         trust = rotates ? try? KeyRotation(node: host.node, root: host.root, saved: host.ring) : nil
+    }
+
+    var replicationWake: Duration {
+        adopted.isEmpty ? .seconds(Int64.max) : max(replication.wake, ticked + Replication.Timing.tick)
     }
 
     /// When anything is due, since the start.

@@ -12,6 +12,10 @@ package struct RunOptions: Sendable {
     package var bug: Bug?
     /// Up to so many hosts each is linked with each; 4 where the mesh is to be small.
     package var meshLimit: Int?
+    /// Without Lifeguard, to compare with (I19).
+    package var isPlainSWIM = false
+    /// How long a starved host stands still at a time, about.
+    package var stall = Duration.milliseconds(150)
 
     package init(seed: UInt64) { self.seed = seed }
 
@@ -22,6 +26,8 @@ package struct RunOptions: Sendable {
         if let faults { flags += " --faults \(faults)" }
         if let meshLimit { flags += " --mesh-limit \(meshLimit)" }
         if let bug { flags += " --bug \(bug.rawValue)" }
+        if isPlainSWIM { flags += " --plain-swim" }
+        if stall != RunOptions(seed: 0).stall { flags += " --stall \(Int(stall / .milliseconds(1)))" }
         return flags
     }
 }
@@ -37,6 +43,10 @@ package struct RunReport: Sendable {
     package var events: Int
     package var operations: Int
     package var acknowledged: Int
+    /// How often a host took one for dead that was not starved and lived.
+    package var falseDeaths: Int
+    /// The same of starved ones.
+    package var starvedDeaths: Int
     /// From the healing to equal logs everywhere; nil where that was not reached.
     package var recovery: Duration?
 }

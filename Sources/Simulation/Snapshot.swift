@@ -47,7 +47,10 @@ extension World {
     mutating func fetchSnapshot(from peer: NodeID, at host: Int) {
         guard let source = hosts.first(where: { $0.node == peer && $0.power == .running && $0.index != host }),
             hosts[host].process?.transfer == nil
-        else { return replicate(.snapshotEnded(from: peer, isWhole: false), at: host) }
+        else {
+            // Not at once: the effects of the step that asked for it are being performed.
+            return queue.add(.snapshotFailed(host: host, run: hosts[host].run, from: peer), at: now + Self.partTime)
+        }
         let batches = source.disk.image.snapshot()
         trace.note(
             16, UInt64(host), UInt64(source.index), UInt64(batches.count), at: now,

@@ -14,6 +14,8 @@ extension World {
     mutating func check() {
         compare()
         checkEviction()
+        // Every second, also where the rest is looked at more often.
+        if healed.map({ (now - $0) / .seconds(1) }).map({ $0 == $0.rounded() }) != false { checkFootprints() }
         guard healed != nil else { return }
         if isRecovered { checker.recovered(at: now) } else { checker.unrecovered() }
     }
@@ -43,6 +45,23 @@ extension World {
         }
     }
 
+    /// I20: nothing that a machine keeps is above its bound, and at the end nothing passing is left.
+    private mutating func checkFootprints(isQuiet: Bool = false) {
+        for host in hosts.indices {
+            guard let process = hosts[host].process else { continue }
+            for part in process.replication.footprint + process.membership.footprint + process.mesh.footprint {
+                let limit = isQuiet && part.isPassing && hosts[host].isMember ? 0 : part.limit
+                guard part.size > limit else { continue }
+                checker.violated("I20", "host \(host) keeps \(part.size) of at most \(limit) \(part.name)", at: now)
+            }
+            for (node, link) in process.adopted {
+                let bytes = network.queuedBytes(from: hosts[host].end, over: link)
+                guard bytes > Limits.linkQueueBytes + Limits.linkMessageBytes else { continue }
+                checker.violated("I20", "host \(host) has \(bytes) bytes waiting for \(node)", at: now)
+            }
+        }
+    }
+
     // MARK: - The end
 
     mutating func finish() {
@@ -56,7 +75,7 @@ extension World {
         if let origin = checker.contested.min(), !mayContest {
             checker.violated("I9", "\(origin) has two contents", at: now)
         }
-        for origin in checker.contested.subtracting(checker.proven).sorted() {
+        for origin in checker.contested.subtracting(checker.proven).sorted() where isSeenDouble(origin) {
             checker.violated("I9", "\(origin) has two contents and nobody holds the proof", at: now)
         }
         if let recovered = checker.recovered {
@@ -67,12 +86,27 @@ extension World {
         } else if !isContested {
             checker.violated("I12", "the logs never became equal: \(differences)", at: now)
         }
+        for host in members { checkRows(at: host) }
+        checkFootprints(isQuiet: !isContested && checker.recovered.map { now - $0 > Self.recoveryBound } == true)
         if !isContested, checker.recovered != nil { compareViews() }
         checkDeletions()
         checkAcknowledged()
         checkMembership()
         if members.count > meshLimit { checkOverlay() } else { checkLinks() }
         checkRotation()
+    }
+
+    /// Whether two members hold different contents under one dot. Where the other content went with the only disk
+    /// that held it, nobody is left who could prove that it was.
+    private func isSeenDouble(_ origin: Origin) -> Bool {
+        var contents: [Dot: [UInt8]] = [:]
+        for host in members {
+            for operation in hosts[host].disk.image.operations[origin] ?? [] {
+                let content = OperationLog.contentHash(of: operation)
+                if contents.updateValue(content, forKey: operation.dot) ?? content != content { return true }
+            }
+        }
+        return false
     }
 
     /// What tells the hosts' logs apart, for a reader.
@@ -92,10 +126,36 @@ extension World {
         }.joined(separator: "; ")
     }
 
+    /// I11: each row is what follows from the operations that the host holds.
+    private mutating func checkRows(at host: Int) {
+        let image = hosts[host].disk.image
+        for stream in image.streams.keys.sorted() {
+            let operations = image.operations(of: stream)
+            let history = StreamHistory(operations)
+            let due = ConversationLedger.header(of: operations.filter { history.isVisible($0.dot) })
+            let row = image.conversations[stream]
+            guard row != due else { continue }
+            for dot in trace.isRead ? image.streams[stream] ?? [] : [] {
+                guard let operation = image[dot] else { continue }
+                let mark = history.isVisible(dot) ? "" : "hidden "
+                trace.note(
+                    17, UInt64(host), dot.sequence, at: now,
+                    "host \(host) holds \(mark)\(dot) kind \(operation.kind.rawValue) flags \(operation.flags.rawValue) after \(operation.dependencies)"
+                )
+            }
+            checker.violated(
+                "I11",
+                "host \(host)'s row of \(stream) is \(row.map { "\($0)" } ?? "none"), and its operations make "
+                    + "\(due.map { "\($0)" } ?? "none")", at: now)
+        }
+    }
+
     /// I11: the same conversations, in the same order, with the same rows.
     private mutating func compareViews() {
         guard let first = members.first else { return }
         let image = hosts[first].disk.image
+        let streams = image.streams.keys.sorted()
+        let views = streams.map { readView($0, at: first) }
         for host in members.dropFirst() {
             let other = hosts[host].disk.image
             if other.conversations != image.conversations {
@@ -109,8 +169,8 @@ extension World {
                     "rows of a conversation differ between hosts \(first) and \(host): "
                         + "\(left.map { "\($0)" } ?? "none") and \(right.map { "\($0)" } ?? "none")", at: now)
             }
-            for stream in image.streams.keys.sorted() {
-                let (left, right) = (readView(stream, at: first), readView(stream, at: host))
+            for (stream, left) in zip(streams, views) {
+                let right = readView(stream, at: host)
                 if left.dots != right.dots || left.heads != right.heads
                     || left.transcript.exchanges != right.transcript.exchanges
                 {
@@ -130,24 +190,45 @@ extension World {
         return ConversationState(operations)
     }
 
-    /// I13: a host that holds the deletion shows nothing of the conversation that does not follow from it.
+    /// I13: a host that holds the deletion shows nothing of the conversation that does not follow from it, and keeps
+    /// nothing of it. Kept, not shown, is what follows an operation that no member has any more: nobody can tell
+    /// whether that followed the deletion.
     private mutating func checkDeletions() {
-        for host in hosts.indices where !hosts[host].isForeign {
+        for host in members {
             let image = hosts[host].disk.image
             for stream in image.streams.keys.sorted() {
                 let operations = image.operations(of: stream)
-                for deletion in operations where deletion.kind == .delete {
+                let deletions = operations.filter { $0.kind == .delete }
+                guard !deletions.isEmpty else { continue }
+                let shown = Set(readView(stream, at: host).dots)
+                // Of a contested origin another stream's operation may stand here under the dot.
+                let present = Set(operations.map(\.dot))
+                let rootless = operations.filter { operation in
+                    operation.dependencies.contains { !present.contains($0) && !isHeld($0) }
+                }
+                let unclear = rootless.reduce(into: Set<Dot>()) {
+                    $0.formUnion(Self.descendants(of: $1.dot, in: operations))
+                }
+                for deletion in deletions {
                     let survivors = Self.descendants(of: deletion.dot, in: operations)
                     for operation in operations
                     where operation.kind != .delete && !operation.body.isEmpty && !operation.flags.contains(.erased)
                         && !survivors.contains(operation.dot)
+                        && (shown.contains(operation.dot) || !unclear.contains(operation.dot))
                     {
+                        let verb = shown.contains(operation.dot) ? "shows" : "keeps"
                         checker.violated(
-                            "I13", "host \(host) still shows \(operation.dot), which \(deletion.dot) deleted", at: now)
+                            "I13", "host \(host) still \(verb) \(operation.dot), which \(deletion.dot) deleted", at: now
+                        )
                     }
                 }
             }
         }
+    }
+
+    /// Whether a member has it and the others may still get it.
+    private func isHeld(_ dot: Dot) -> Bool {
+        !checker.contested.contains(dot.origin) && members.contains { hosts[$0].disk.image[dot] != nil }
     }
 
     private static func descendants(of dot: Dot, in operations: [Operation]) -> Set<Dot> {

@@ -5,7 +5,6 @@ import Swarm
 extension World {
     /// How long a system waits for the other's acknowledgement before it gives a connection up.
     private static let patience = Duration.seconds(10)
-    private static let dialPatience = Duration.seconds(5)
 
     mutating func sendItem(_ item: Network.Item, over id: Int, to side: Int) {
         guard let connection = network.connections[id] else { return }
@@ -61,8 +60,19 @@ extension World {
     }
 
     /// The shell of `host` asks for a connection.
-    mutating func dial(_ address: NetworkAddress, from host: Int) {
+    ///
+    /// - Parameter waited: how long its system has asked in vain. It asks again after a second.
+    mutating func dial(_ address: NetworkAddress, from host: Int, waited: Duration = .zero) {
         let run = hosts[host].run
+        func repeatLater(_ world: inout World) {
+            let (due, end) = (waited + .seconds(1), Limits.linkConnect)
+            if due < end, waited == .zero {
+                let next = Event.redial(host: host, run: run, address, waited: due)
+                world.queue.add(next, at: world.now + due - waited)
+            } else {
+                fail(&world, .timedOut, after: max(.zero, end - waited))
+            }
+        }
         func fail(_ world: inout World, _ reason: LinkFailure.Reason, after delay: Duration) {
             let failure = LinkFailure(reason, reason.rawValue)
             world.queue.add(.dialFailed(host: host, run: run, address, failure), at: world.now + delay)
@@ -72,12 +82,16 @@ extension World {
         }
         let trip = wire.tailed(network.latency) * 2
         if network.isBlocked(host, target) || network.isBlocked(target, host) {
-            return fail(&self, .timedOut, after: Self.dialPatience)
+            return repeatLater(&self)
         }
         switch hosts[target].power {
         case .off: fail(&self, .unreachable, after: .seconds(3))
         case .idle: fail(&self, .refused, after: trip)
-        case .frozen: fail(&self, .timedOut, after: Self.dialPatience)
+        case .frozen:
+            // Its system accepts for it, and nobody speaks until it goes on.
+            guard waited < Limits.linkHandshake else { return fail(&self, .timedOut, after: .zero) }
+            let (step, next) = (Duration.milliseconds(200), waited + .milliseconds(200))
+            queue.add(.redial(host: host, run: run, address, waited: next), at: now + step)
         case .running:
             if let reason = refusal(of: host, by: target) { return fail(&self, reason, after: trip * 2) }
             // Two more round trips and the work of the handshake.
@@ -87,6 +101,8 @@ extension World {
 
     /// The handshake is over at the dialing side: is the other one still there?
     mutating func finishDial(_ address: NetworkAddress, from host: Int) {
+        let frozen = hosts.first { $0.address == address && $0.power == .frozen }
+        guard frozen == nil else { return dial(address, from: host, waited: .milliseconds(200)) }
         guard let target = hosts.firstIndex(where: { $0.address == address }), hosts[target].power == .running,
             !network.isBlocked(host, target), !network.isBlocked(target, host),
             let key = commonKey(of: host, and: target)

@@ -15,7 +15,8 @@ extension World {
         if bug == .keptEpoch { recovered.origin = Origin(node: node, epoch: 1) }
         let process = HostProcess(
             hosts[host], recovered, at: now, wallClock: wall, seed: seeds.seed(), meshLimit: meshLimit,
-            isTrusting: bug == .trustedRelay, rotates: faults.contains(.rotations))
+            isTrusting: bug == .trustedRelay, isPlainSWIM: options.isPlainSWIM,
+            rotates: faults.contains(.rotations))
         hosts[host].process = process
         trace.note(6, UInt64(host), UInt64(run), at: now, "host \(host) starts as \(recovered.origin.epoch)")
         queue.add(.beacon(host: host, run: run, number: 0), at: now + seeds.between(.zero, .milliseconds(100)))
@@ -44,6 +45,7 @@ extension World {
             network.close(connection, side: side)
             trace.note(7, UInt64(host), UInt64(connection), at: now, "host \(host): connection \(connection) ended")
             tell(.closed(LinkNumber(UInt64(connection))), at: host)
+        case .redial(_, _, let address, let waited): dial(address, from: host, waited: waited)
         case .dialed(_, _, let address): finishDial(address, from: host)
         case .dialFailed(_, _, let address, let failure):
             trace.note(8, UInt64(host), at: now, "host \(host): \(address) \(failure.reason)")
@@ -58,6 +60,8 @@ extension World {
         case .client: clientActs(host)
         case .read(_, _, let read): self.read(read, at: host)
         case .reread(_, _, let write): reread(write, at: host)
+        case .mend: mend(host)
+        case .snapshotFailed(_, _, let peer): replicate(.snapshotEnded(from: peer, isWhole: false), at: host)
         case .snapshotPart: snapshotPart(at: host)
         case .ringKept(_, _, let ring, let revision): ringKept(ring, revision, at: host)
         case .answered(_, _, let question): answer(question, at: host)
@@ -95,8 +99,8 @@ extension World {
             tell(KeyRotation.Event.ticked, at: host)
         }
         if process.replicationWake <= time {
-            process.replicationWake = time + .milliseconds(20)
-            if !process.adopted.isEmpty { replicate(.ticked, at: host) }
+            process.ticked = time
+            replicate(.ticked, at: host)
         }
     }
 
@@ -265,8 +269,8 @@ extension World {
                 trace.note(
                     13, UInt64(host), member.node.bytes.low, member.incarnation, at: now,
                     "host \(host): \(member.node) is \(member.state) \(member.incarnation)")
-                if member.state == .dead, hosts.contains(where: { $0.node == member.node && $0.power == .running }) {
-                    checker.falselyDead()
+                if member.state == .dead, let other = hosts.first(where: { $0.node == member.node && $0.isUp }) {
+                    checker.falselyDead(isStarved: other.isStarved)
                 }
                 tell(.member(member.node, member.state, addresses: member.facts.addresses), at: host)
                 tellOverlay(member, at: host)
@@ -290,7 +294,7 @@ extension World {
             channel: .multicast, addresses: [hosts[host].address], node: hosts[host].node,
             instance: process.instance, swarm: process.shown, security: .key, version: "1")
         for other in hosts.indices where other != host && hosts[other].isUp {
-            let isLost = faults.contains(.deafness) ? seeds.hits(4, of: 5) : seeds.hits(1, of: 100)
+            let isLost = faults.contains(.deafness) && healed == nil ? seeds.hits(4, of: 5) : seeds.hits(1, of: 100)
             guard !network.isBlocked(host, other), !isLost else { continue }
             let arrival = now + seeds.tailed(network.latency)
             queue.add(.sighted(host: other, run: hosts[other].run, sighting), at: arrival)

@@ -7,9 +7,14 @@ extension World {
 
     mutating func clientActs(_ host: Int) {
         guard healed == nil, !hosts[host].isForeign, !hosts[host].isEvicted else { return }
-        let drafts = drafts(of: workload.wish(&clients, at: now), at: host)
+        let wish = workload.wish(&clients, at: now)
+        let drafts = drafts(of: wish, at: host)
         guard !drafts.isEmpty else { return }
-        append(drafts, isQuestion: true, at: host)
+        if case .ask = wish {
+            append(drafts, isQuestion: true, at: host)
+        } else {
+            append(drafts, isQuestion: false, at: host)
+        }
     }
 
     private mutating func drafts(of wish: Workload.Wish, at host: Int) -> [OperationLog.Draft] {
@@ -18,7 +23,10 @@ extension World {
             var drafts: [OperationLog.Draft] = []
             if hosts[host].disk.image.conversations[stream] == nil {
                 let meta = ConversationMeta(id: Workload.id(of: stream), owner: .local)
-                drafts.append(OperationLog.Draft(kind: .conversationMeta, stream: stream, body: TurnCodec.encode(meta)))
+                drafts.append(
+                    OperationLog.Draft(
+                        kind: .conversationMeta, stream: stream, dependencies: view(of: stream, at: host).deletes,
+                        body: TurnCodec.encode(meta)))
             }
             let question = TurnCodec.encode(Workload.question(&clients))
             let heads = view(of: stream, at: host).nextDependencies
@@ -88,7 +96,7 @@ extension World {
                 return checker.violated(
                     "writer", "\(drafts.count) drafts became \(operations.count) operations", at: now)
             }
-            checker.proposed(operations.count)
+            checker.signed(operations)
             process.promises.append(
                 Promise(dots: operations.map(\.dot), last: last.dot, stream: last.stream, isQuestion: isQuestion))
             perform(effects, at: host)
@@ -164,7 +172,7 @@ extension World {
             guard !promise.isKept, isSafe(promise.last) else { continue }
             process.promises[index].isKept = true
             checker.acknowledge(promise.dots, by: host, wasSynced: wasSynced, at: now)
-            guard promise.isQuestion, hosts[host].disk.image[promise.last]?.kind != .delete else { continue }
+            guard promise.isQuestion else { continue }
             let question = Question(stream: promise.stream, dot: promise.last)
             queue.add(
                 .answered(host: host, run: hosts[host].run, question), at: now + workload.generation(&clients))
@@ -190,33 +198,44 @@ extension World {
             commit.erasures = []
         default: break
         }
-        process.writes[write.number] = (write, commit)
-        // Without a sync it is the write-ahead log in memory that takes it.
-        let typical = write.isOwn ? hosts[host].diskDelay : min(hosts[host].diskDelay / 8, .milliseconds(20))
-        process.diskFree = max(now, process.diskFree) + disks.tailed(typical)
-        queue.add(.committed(host: host, run: hosts[host].run, number: write.number), at: process.diskFree)
+        submit(write, commit, as: write.number, at: host)
         guard bug == .storedBeforeDisk else { return }
         replicate(.stored(write.number), at: host)
         if write.isOwn { keepPromises(at: host, wasSynced: true) { write.heads.map(\.origin).contains($0.origin) } }
     }
 
+    /// A disk takes commits in their order.
+    private mutating func submit(_ write: Replication.Write?, _ commit: Commit, as number: UInt64, at host: Int) {
+        guard let process = hosts[host].process else { return }
+        process.writes[number] = (write, commit)
+        // Without a sync it is the write-ahead log in memory that takes it.
+        let typical = write?.isOwn == true ? hosts[host].diskDelay : min(hosts[host].diskDelay / 8, .milliseconds(20))
+        process.diskFree = max(now, process.diskFree) + disks.tailed(typical)
+        queue.add(.committed(host: host, run: hosts[host].run, number: number), at: process.diskFree)
+    }
+
     mutating func committed(_ number: UInt64, at host: Int) {
         guard let process = hosts[host].process, let (write, commit) = process.writes.removeValue(forKey: number)
         else { return }
+        defer { beginMending(host) }
         let isFull = hosts[host].isDiskFull
         trace.note(
             14, UInt64(host), number, isFull ? 1 : 0, at: now,
-            "host \(host): write \(number) \(isFull ? "refused" : "stored") \(write.heads.map { "\($0.origin.node.bytes.high % 997)/\($0.origin.epoch) \($0.sequence)" })"
+            "host \(host): write \(number) \(isFull ? "refused" : "stored") \(commit.heads.map { "\($0.origin.node.bytes.high % 997)/\($0.origin.epoch) \($0.sequence)" })"
         )
         // Of the refused ones half stand on the disk all the same.
         let isWritten = (!isFull || disks.hits(1, of: 2)) && put(commit, at: host)
         guard isWritten && !isFull || bug == .refusalIgnored else {
             process.ledger.refused(number)
+            if disks.hits(1, of: 2) { hosts[host].disk.noteRefusal(of: commit, node: hosts[host].node) }
+            guard let write else {
+                return queue.add(.mend(host: host, run: hosts[host].run), at: now + .seconds(1))
+            }
             queue.add(.reread(host: host, run: hosts[host].run, write), at: now + disks.tailed(.milliseconds(1)))
             return
         }
         process.ledger.settled(number)
-        mend(host)
+        guard let write else { return mend(host) }
         replicate(.stored(number), at: host)
         guard write.isOwn else { return }
         keepPromises(at: host, wasSynced: true) { last in
@@ -241,14 +260,24 @@ extension World {
         return process.greeted.insert(node).inserted
     }
 
+    /// The number of the write that puts rows of conversations right.
+    private static let mending: UInt64 = 0
+
+    private mutating func beginMending(_ host: Int) {
+        guard let process = hosts[host].process, !process.isMending else { return }
+        process.isMending = true
+        mend(host)
+    }
+
     /// Puts rows of conversations right that count what the disk refused.
-    private mutating func mend(_ host: Int) {
-        guard let process = hosts[host].process, process.ledger.mustMend, !hosts[host].isDiskFull else { return }
+    mutating func mend(_ host: Int) {
+        guard let process = hosts[host].process else { return }
+        process.isMending = process.ledger.mustMend
+        guard process.isMending else { return }
         for stream in process.ledger.unknown([]) {
             process.ledger.load(stream, hosts[host].disk.image.operations(of: stream))
         }
-        _ = put(process.ledger.mending(), at: host)
-        process.ledger.settled(0)
+        submit(nil, process.ledger.mending(), as: Self.mending, at: host)
     }
 
     /// Whether what was refused reached the disk is not known: it is read where the store stands.
@@ -257,7 +286,7 @@ extension World {
             return queue.add(.reread(host: host, run: hosts[host].run, write), at: now + .seconds(1))
         }
         let heads = hosts[host].disk.image.heads.values.sorted { $0.origin < $1.origin }
-        mend(host)
+        defer { beginMending(host) }
         replicate(.refused(write.number, heads: heads), at: host)
         guard write.isOwn, let process = hosts[host].process else { return }
         let origins = Set(write.operations.map(\.dot.origin))

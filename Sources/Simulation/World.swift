@@ -10,6 +10,7 @@ package struct World {
         case arrive(Network.Item, connection: Int, side: Int)
         /// Both sides of a dialed connection have finished their handshakes, or the dial came to nothing.
         case dialed(host: Int, run: Int, NetworkAddress)
+        case redial(host: Int, run: Int, NetworkAddress, waited: Duration)
         case dialFailed(host: Int, run: Int, NetworkAddress, LinkFailure)
         /// A side's connection was held back for longer than its system waits.
         case lapsed(connection: Int, side: Int, since: Duration)
@@ -21,9 +22,12 @@ package struct World {
         case read(host: Int, run: Int, Replication.Read)
         /// After a refusal: where the store stands.
         case reread(host: Int, run: Int, Replication.Write)
+        /// Rows that count what was refused are put right.
+        case mend(host: Int, run: Int)
         case snapshotPart(host: Int, run: Int)
         /// The ring of keys has come to the disk.
         case ringKept(host: Int, run: Int, ring: [UInt8], revision: UInt64)
+        case snapshotFailed(host: Int, run: Int, from: NodeID)
         /// The disk's own background sync.
         case synced(host: Int, run: Int)
         case beacon(host: Int, run: Int, number: Int)
@@ -32,8 +36,12 @@ package struct World {
         case answered(host: Int, run: Int, Question)
         case thaw(host: Int)
         case doze(host: Int)
+        /// A starved host comes to the next of what waits for it.
+        case work(host: Int)
         case nemesis(Nemesis)
         case check
+
+        var isTick: Bool { if case .tick = self { true } else { false } }
     }
 
     /// A client's turn that waits for the model's answer.
@@ -148,7 +156,8 @@ package struct World {
         return RunReport(
             seed: options.seed, faults: faults, hosts: hosts.count, violations: checker.violations,
             traceHash: trace.hash, events: trace.events, operations: checker.operations,
-            acknowledged: checker.acknowledged.count,
+            acknowledged: checker.acknowledged.count, falseDeaths: checker.falseDeaths,
+            starvedDeaths: checker.starvedDeaths,
             recovery: checker.recovered.flatMap { end in healed.map { end - $0 } })
     }
 
@@ -163,16 +172,19 @@ package struct World {
             deliver(event, to: host)
         case .doze(let host): doze(host)
         case .thaw(let host): thaw(host)
+        case .work(let host): worked(host)
         case .trickle(let connection, let side): trickle(connection, side)
         case .lapsed(let connection, let side, let since): lapse(connection, side, since)
         case .arrive(_, let connection, let side):
             guard let end = network.connections[connection]?.ends[side] else { return }
             deliver(event, to: end.host, run: end.run)
-        case .dialed(let host, let run, _), .dialFailed(let host, let run, _, _), .tick(let host, let run),
+        case .redial(let host, let run, _, _), .dialed(let host, let run, _), .dialFailed(let host, let run, _, _),
+            .tick(let host, let run),
             .beacon(let host, let run, _), .sighted(let host, let run, _), .answered(let host, let run, _):
             deliver(event, to: host, run: run)
         case .committed(let host, let run, _), .synced(let host, let run), .read(let host, let run, _),
             .snapshotPart(let host, let run), .ringKept(let host, let run, _, _),
+            .snapshotPart(let host, let run), .snapshotFailed(let host, let run, _), .mend(let host, let run),
             .reread(let host, let run, _):
             deliver(event, to: host, run: run)
         }
@@ -184,7 +196,12 @@ package struct World {
         switch hosts[host].power {
         case .off, .idle: return
         case .frozen: hosts[host].deferred.append(event)
-        case .running: happen(event, at: host)
+        case .running:
+            if hosts[host].isStarved, !hosts[host].deferred.isEmpty, !event.isTick {
+                hosts[host].deferred.append(event)
+            } else {
+                happen(event, at: host)
+            }
         }
     }
 
@@ -192,6 +209,31 @@ package struct World {
         guard hosts[host].power == .frozen else { return }
         hosts[host].power = .running
         trace.note(1, UInt64(host), at: now, "host \(host) goes on")
+        if !hosts[host].isStarved { return catchUp(host) }
+        // Its timers fire before it has read what came meanwhile.
+        let ticks = hosts[host].deferred.filter(\.isTick)
+        hosts[host].deferred.removeAll(where: \.isTick)
+        for tick in ticks { happen(tick, at: host) }
+        work(host)
+    }
+
+    /// A starved host takes its time for each event.
+    private mutating func work(_ host: Int) {
+        guard hosts[host].power == .running, hosts[host].isStarved, !hosts[host].deferred.isEmpty,
+            !hosts[host].isWorking
+        else { return }
+        hosts[host].isWorking = true
+        queue.add(.work(host: host), at: now + fate.between(.zero, options.stall / 50))
+    }
+
+    private mutating func worked(_ host: Int) {
+        hosts[host].isWorking = false
+        guard hosts[host].power == .running, hosts[host].isStarved, !hosts[host].deferred.isEmpty else { return }
+        happen(hosts[host].deferred.removeFirst(), at: host)
+        work(host)
+    }
+
+    private mutating func catchUp(_ host: Int) {
         let events = hosts[host].deferred
         hosts[host].deferred = []
         for event in events where hosts[host].power == .running { happen(event, at: host) }
@@ -200,9 +242,9 @@ package struct World {
     /// A starved host gets the processor in slices: half of the time it stands still.
     private mutating func doze(_ host: Int) {
         guard hosts[host].isStarved else { return }
-        let sleep = fate.tailed(.milliseconds(150))
+        let sleep = fate.tailed(options.stall)
         freeze(host, until: now + sleep)
-        queue.add(.doze(host: host), at: now + sleep + fate.tailed(.milliseconds(150)))
+        queue.add(.doze(host: host), at: now + sleep + fate.tailed(options.stall))
     }
 
     mutating func freeze(_ host: Int, until end: Duration) {
@@ -265,6 +307,7 @@ package struct World {
             hosts[host].isStarved = false
             if hosts[host].isMember || hosts[host].isForeign || hosts[host].isEvicted {
                 thaw(host)
+                if hosts[host].power == .running { catchUp(host) }
                 if !hosts[host].isUp { start(host) }
             }
         }

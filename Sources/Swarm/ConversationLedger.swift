@@ -4,7 +4,7 @@ package import Core
 /// decides what a delete takes away, on the host where it was asked for as on all others.
 package struct ConversationLedger: Sendable {
     private struct Row: Sendable {
-        var header: ConversationHeader?
+        var summary = Summary()
         /// Kept while there are deletes only; without them everything is visible.
         var history: StreamHistory?
         /// The stream could not be read: its operations are kept, its row stays as it is.
@@ -57,13 +57,13 @@ package struct ConversationLedger: Sendable {
         }
         var row = Row(lastUse: nextUse())
         let history = StreamHistory(all)
-        row.header = Self.header(of: all.filter { history.isVisible($0.dot) })
+        for operation in all where history.isVisible(operation.dot) { row.summary.add(operation) }
         if withHistory || !history.deletes.isEmpty { row.history = history }
         rows[stream] = row
     }
 
     /// The conversation's row as it is after all that was committed; nil where there is none, or none is known.
-    package func header(of stream: StreamID) -> ConversationHeader? { rows[stream]?.header }
+    package func header(of stream: StreamID) -> ConversationHeader? { rows[stream]?.summary.header(of: stream) }
     package func isLoaded(_ stream: StreamID) -> Bool { rows[stream].map { !$0.isUnreadable } ?? false }
 
     /// The commit for `write`; all of its streams must be known. What is deleted goes into the store erased.
@@ -90,7 +90,7 @@ package struct ConversationLedger: Sendable {
                     row.history?.markErased([operation.dot])
                 }
             } else if operation.kind != .delete, !row.isUnreadable {
-                row.header = Self.header(row.header, after: operation)
+                row.summary.add(operation)
             }
             commit.operations.append(kept)
             erased[operation.dot] = index
@@ -105,7 +105,7 @@ package struct ConversationLedger: Sendable {
                 }
                 row.history?.markErased(hidden)
                 // What descends from a delete cannot be older than it is: nothing is visible right after one.
-                if operation.kind == .delete { row.header = nil }
+                if operation.kind == .delete { row.summary = Summary() }
             }
             rows[stream] = row
         }
@@ -119,7 +119,11 @@ package struct ConversationLedger: Sendable {
         }
         for stream in touched.union(mending).sorted() {
             guard let row = rows[stream], !row.isUnreadable else { continue }
-            if let header = row.header { commit.conversations.append(header) } else { commit.removals.append(stream) }
+            if let header = row.summary.header(of: stream) {
+                commit.conversations.append(header)
+            } else {
+                commit.removals.append(stream)
+            }
         }
         let gone = Set(commit.operations.filter { $0.flags.contains(.erased) }.map(\.dot))
         commit.prefixes.removeAll { gone.contains($0.dot) }
@@ -170,35 +174,47 @@ package struct ConversationLedger: Sendable {
 
     /// The row that follows from what is visible of a stream; nil for nothing.
     package static func header(of operations: [Operation]) -> ConversationHeader? {
-        let ordered = operations.sorted {
-            ($0.kind == .conversationMeta ? 0 : 1, $0.timestamp, $0.dot)
-                < ($1.kind == .conversationMeta ? 0 : 1, $1.timestamp, $1.dot)
-        }
-        return ordered.reduce(nil, header)
+        guard let stream = operations.first?.stream else { return nil }
+        var summary = Summary()
+        for operation in operations { summary.add(operation) }
+        return summary.header(of: stream)
     }
 
-    /// The row after one more operation. Of several descriptions, written at once on several hosts, the earliest counts.
-    private static func header(_ header: ConversationHeader?, after operation: Operation) -> ConversationHeader? {
-        guard !operation.flags.contains(.erased) else { return header }
-        if operation.kind == .conversationMeta {
-            // One that cannot be read describes nothing.
-            guard let meta = try? TurnCodec.decodeMeta(operation.body) else { return header }
-            guard var header else {
-                return ConversationHeader(
-                    stream: operation.stream, id: meta.id, owner: meta.owner, created: operation.timestamp,
-                    updated: operation.timestamp, turns: 0)
+    /// What a row says, whatever the order in which the operations came: where this host's disk refused a
+    /// conversation's beginning, it comes back from a peer after what follows it.
+    private struct Summary: Sendable {
+        private var description: (meta: ConversationMeta, timestamp: HybridTimestamp, dot: Dot)?
+        private var turns = 0
+        private var updated = HybridTimestamp(rawValue: 0)
+
+        /// Of several descriptions, written at once on several hosts, the earliest counts.
+        mutating func add(_ operation: Operation) {
+            guard !operation.flags.contains(.erased) else { return }
+            switch operation.kind {
+            case .conversationMeta:
+                if let former = description,
+                    (former.timestamp, former.dot) < (operation.timestamp, operation.dot)
+                {
+                    return
+                }
+                // One that cannot be read describes nothing.
+                guard let meta = try? TurnCodec.decodeMeta(operation.body) else { return }
+                description = (meta, operation.timestamp, operation.dot)
+            case .userTurn, .assistantTurn:
+                turns += 1
+                updated = max(updated, operation.timestamp)
+            default: break
             }
-            if operation.timestamp < header.created {
-                header.created = operation.timestamp
-                header.id = meta.id
-                header.owner = meta.owner
-            }
-            return header
         }
-        guard operation.kind == .userTurn || operation.kind == .assistantTurn, var header else { return header }
-        header.updated = max(header.updated, operation.timestamp)
-        header.turns += 1
-        return header
+
+        /// Nil while nothing describes it.
+        func header(of stream: StreamID) -> ConversationHeader? {
+            description.map { meta, created, _ in
+                ConversationHeader(
+                    stream: stream, id: meta.id, owner: meta.owner, created: created, updated: max(created, updated),
+                    turns: turns)
+            }
+        }
     }
 }
 

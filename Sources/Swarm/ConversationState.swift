@@ -25,10 +25,9 @@ package struct ConversationState: Sendable {
     package init() {}
 
     package init(_ operations: [Operation]) {
-        for operation in operations { keep(operation) }
-        let waiting = undetermined
-        undetermined = []
-        for operation in waiting { place(operation) }
+        history = StreamHistory(operations)
+        var seen: Set<Dot> = []
+        for operation in operations where seen.insert(operation.dot).inserted { place(operation) }
         rebuild()
     }
 

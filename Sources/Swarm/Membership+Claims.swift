@@ -73,6 +73,8 @@ extension Membership {
         return true
     }
 
+    static let mostRivals = 16
+
     /// Somebody holds a claim in this host's name: of an earlier run, which is outdone, or of a living clone, which
     /// outdoes this one in turn, again and again.
     private mutating func outdo(_ claim: SignedClaim, _ time: Duration) {
@@ -80,7 +82,9 @@ extension Membership {
         guard claim.incarnation >= own.incarnation, isGenuine(claim) else { return }
         var rivalry = rivals[claim.instance] ?? Rivalry(first: time, last: time - .seconds(1), count: 0)
         // Two clones must not outdo one another as fast as the network goes.
-        guard time - rivalry.last >= .seconds(1), rivals.count < 16 || rivals[claim.instance] != nil else { return }
+        guard time - rivalry.last >= .seconds(1), rivals.count < Self.mostRivals || rivals[claim.instance] != nil else {
+            return
+        }
         rivalry.count += 1
         rivalry.last = time
         rivals[claim.instance] = rivalry

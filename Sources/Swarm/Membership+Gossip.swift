@@ -11,7 +11,7 @@ extension Membership {
     }
 
     /// So many members at once can be news; of more, the next comparison of tables tells.
-    private static let mostNews = 1_024
+    static let mostNews = 1_024
 
     /// `peer` said so itself, if anyone.
     mutating func announce(_ claim: MembershipClaim, from peer: NodeID?) {

@@ -192,10 +192,14 @@ extension Membership {
 
     // MARK: - Conclusions
 
+    static let mostAccusers = 8
+
     mutating func suspect(_ node: NodeID, by accuser: NodeID, from peer: NodeID?, _ time: Duration) {
         guard var record = records[node], record.isThere else { return }
         if var suspicion = record.suspicion {
-            guard suspicion.accusers.count < 8, suspicion.accusers.insert(accuser).inserted else { return }
+            guard suspicion.accusers.count < Self.mostAccusers, suspicion.accusers.insert(accuser).inserted else {
+                return
+            }
             record.suspicion = suspicion
             records[node] = record
         } else {

@@ -53,19 +53,21 @@ extension Mesh {
         return nil
     }
 
-    /// Whether to dial after a sighting: at once where there is something new, or it was taken for dead.
+    /// Whether to dial after a sighting: at once where there is something new, or it could not be reached until now.
     private mutating func consider(_ id: Int, hasNews: Bool, _ now: Duration) {
         guard let entry = entries[id], entry.host.link == nil else { return }
         if let reason = reasonAgainst(entry) {
             nextDials[id] = nil
             return stand(id, reason.standing, reason.whyNot)
         }
+        // A member that could not be reached for a while is heard of: so it can be now.
+        let isMissing = entry.isMember && (entry.host.standing == .unreachable || entry.host.standing == .connecting)
         if hasNews {
             entries[id]?.failures = 0
             entries[id]?.untried = []
             stand(id, .connecting, nil)
             schedule(id, after: courtesy(entry.host.node), now)
-        } else if entry.isCold || nextDials[id] == nil {
+        } else if entry.isCold || isMissing || nextDials[id] == nil {
             schedule(id, after: courtesy(entry.host.node), now)
         }
     }
@@ -236,6 +238,8 @@ extension Mesh {
         let wasAway = !entry.isMember || entry.isCold
         entry.isMember = true
         entry.isCold = state == .dead || state == .left
+        entry.died = state == .dead ? entry.died ?? now : nil
+        if state == .dead { nextResurrection = min(nextResurrection ?? now, now + Self.freshResurrectionInterval) }
         if !entry.host.channels.contains(.peer), entry.host.channels.isEmpty { entry.host.channels = [.peer] }
         if entry.isCold { nextDials[id] = nil }
         entries[id] = entry
@@ -288,13 +292,15 @@ extension Mesh {
         }
     }
 
-    /// One random host that is taken for dead, every ten seconds: so partitions heal without any sighting.
+    /// One random host that is taken for dead, every ten seconds, at first every two: so partitions heal without any
+    /// sighting.
     mutating func resurrect(_ now: Duration) {
         guard let due = nextResurrection, due <= now else {
             if nextResurrection == nil { nextResurrection = now + jittered(Self.resurrectionInterval) }
             return
         }
-        nextResurrection = now + jittered(Self.resurrectionInterval)
+        let isFresh = entries.values.contains { $0.died.map { now - $0 < Self.freshness } == true }
+        nextResurrection = now + jittered(isFresh ? Self.freshResurrectionInterval : Self.resurrectionInterval)
         for id in entries.keys.sorted() {
             guard let entry = entries[id], entry.isDouble, entry.host.standing == .cloned else { continue }
             if now - entry.host.lastSeen > Self.doubleExpiry { remove(id) }

@@ -322,6 +322,15 @@ extension Mesh {
         }
     }
 
+    /// The one that was linked is dead: whoever else has this identity may be all that there is of it.
+    private mutating func trySecondRuns(of node: NodeID, _ now: Duration) {
+        for id in entries.keys.sorted() {
+            guard let entry = entries[id], entry.isDouble, entry.host.node == node else { continue }
+            entries[id]?.failures = 0
+            schedule(id, after: .zero, now)
+        }
+    }
+
     /// It was dialed for what an announcement said; now the host itself spoke.
     private mutating func forgetDialer(of link: Link) {
         guard let id = link.dialer, let entry = entries[id], entry.isDouble, entry.host.standing != .cloned else {
@@ -395,6 +404,7 @@ extension Mesh {
 
     private mutating func ended(_ number: LinkNumber, _ link: Link, _ now: Duration) {
         guard let id = unlink(number, link, isParting: false) else { return }
+        if entries[id]?.isCold == true { trySecondRuns(of: link.node, now) }
         guard entries[id]?.isCold == false, !denied.contains(link.node) else { return }
         entries[id]?.isBroken = true
         if now - link.opened >= Self.stability {
@@ -422,14 +432,19 @@ extension Mesh {
                 giveUpRound(id, LinkFailure(.timedOut, "It accepts connections and says nothing."), now)
             case .contending:
                 // The old one is silent: this is the host after a restart.
-                guard let former = usedLink(link.node), let greeting = link.greeting else {
+                guard let greeting = link.greeting else {
                     close(number, now)
                     continue
                 }
                 if link.isDialed {
                     close(number, now)
-                    close(former, now)
-                    if let id = byNode[link.node] { schedule(id, after: .zero, now) }
+                    if let former = usedLink(link.node) { close(former, now) }
+                    if let id = byNode[link.node] {
+                        // There it answers.
+                        learn(id, [link.address])
+                        entries[id]?.listened = link.address
+                        schedule(id, after: .zero, now)
+                    }
                 } else {
                     adopt(number, greeting, now, wallClock)
                 }

@@ -11,6 +11,9 @@ extension Mesh {
     static let contentionDeadline = Duration.seconds(1)
     static let pingInterval = Duration.seconds(30)
     static let resurrectionInterval = Duration.seconds(10)
+    /// While somebody died not long ago: a swarm that was parted finds itself again within seconds.
+    static let freshResurrectionInterval = Duration.seconds(2)
+    static let freshness = Duration.seconds(600)
     /// A link that lived shorter did not end the trouble.
     static let stability = Duration.seconds(5)
     /// Links beyond the limit with newcomers and those taken for dead, until they know who else there is.
@@ -27,6 +30,8 @@ extension Mesh {
         var isMember = false
         /// Dead, or gone with a goodbye: not dialed by itself.
         var isCold = false
+        /// Since when it is held for dead.
+        var died: Duration?
         /// May be a second run of a host that is linked.
         var isDouble = false
         /// Its link broke, and it was not dialed since.

@@ -73,17 +73,24 @@ package struct OperationLog: Sendable {
     package private(set) var applied: VersionVector
     /// Origins of which contradicting seals are known.
     package internal(set) var frozen: Set<Origin> = []
+    /// Origins whose operations above these places nobody has any more.
+    private var forsaken: [Origin: UInt64] = [:]
     /// The latest seal of each origin.
     package private(set) var seals: [Origin: BatchSeal] = [:]
     let scheme: SealScheme
     private var chains: [Origin: ChainHash] = [:]
     /// The chain hashes at the last operations of each origin, ascending and without gaps.
     private var trails: [Origin: Trail] = [:]
+    /// Of these more is kept, the latest asked for last.
+    private var longTrails: [Origin] = []
     private var clock: HybridClock
     var waiting = WaitingBatches()
 
     /// How far back contradictions are recognised, in operations.
     private static let trailLength = 64
+    /// The same where the store was asked for it.
+    static let longTrail = 4_096
+    private static let longTrails = 16
 
     private struct Trail {
         /// The place of the first of ``chains``.
@@ -195,11 +202,24 @@ package struct OperationLog: Sendable {
             }
         }
         takeWaiting(&taking)
-        if !taking.advance.operations.isEmpty {
-            taking.advance.heads = Set(taking.advance.operations.map(\.dot.origin)).sorted().map(head(of:))
-            taking.actions.append(.apply(taking.advance))
-        }
-        return taking.actions + gaps(dropped)
+        return finish(taking) + gaps(dropped)
+    }
+
+    private func finish(_ gathered: Taking) -> [Action] {
+        var taking = gathered
+        guard !taking.advance.operations.isEmpty else { return taking.actions }
+        taking.advance.heads = Set(taking.advance.operations.map(\.dot.origin)).sorted().map(head(of:))
+        return taking.actions + [.apply(taking.advance)]
+    }
+
+    /// Nobody has the next operations of these origins any more: who depends on them waits no longer. What a
+    /// conversation looks like does not depend on the order in which its operations come.
+    package mutating func forsaken(_ origins: [Origin], milliseconds: UInt64) -> [Action] {
+        var taking = Taking(milliseconds: milliseconds)
+        if forsaken.count >= Limits.knownHosts { forsaken = [:] }
+        for origin in origins { forsaken[origin] = reach(of: origin) }
+        takeWaiting(&taking)
+        return finish(taking)
     }
 
     /// The store refused what was applied last: these origins stand where it has them.
@@ -219,6 +239,21 @@ package struct OperationLog: Sendable {
 
     /// How far this host is with what waits here counted, up to the first gap.
     package func reach(of origin: Origin) -> UInt64 { waiting.reach(of: origin, from: applied[origin]) }
+
+    /// Takes chain hashes from the store: the last is that at `sequence`. Returns from where on contradictions can be
+    /// proven now; nil where this is no longer what is here.
+    mutating func lengthenTrail(of origin: Origin, _ chains: [ChainHash], upTo sequence: UInt64) -> UInt64? {
+        guard let last = chains.last, chain(at: sequence, of: origin) == last, var trail = trails[origin],
+            UInt64(chains.count) <= sequence &+ 1, sequence >= trail.start
+        else { return nil }
+        trail.chains = chains + trail.chains.dropFirst(Int(sequence - trail.start) + 1)
+        trail.start = sequence + 1 - UInt64(chains.count)
+        trails[origin] = trail
+        longTrails.removeAll { $0 == origin }
+        longTrails.append(origin)
+        if longTrails.count > Self.longTrails { shortenTrail(of: longTrails.removeFirst(), to: Self.trailLength) }
+        return trail.start
+    }
 
     /// Contradictions of what comes after this place can be proven.
     func trailStart(of origin: Origin) -> UInt64 { trails[origin]?.start ?? 0 }
@@ -264,9 +299,15 @@ package struct OperationLog: Sendable {
         if trails[origin] == nil { trails[origin] = Trail(start: 0, chains: [.empty]) }
         trails[origin]?.chains.append(chain)
         if let count = trails[origin]?.chains.count, count > 2 * Self.trailLength {
-            trails[origin]?.chains.removeFirst(count - Self.trailLength)
-            trails[origin]?.start += UInt64(count - Self.trailLength)
+            let length = longTrails.contains(origin) ? Self.longTrail : Self.trailLength
+            if count > 2 * length { shortenTrail(of: origin, to: length) }
         }
+    }
+
+    private mutating func shortenTrail(of origin: Origin, to length: Int) {
+        guard let count = trails[origin]?.chains.count, count > length else { return }
+        trails[origin]?.chains.removeFirst(count - length)
+        trails[origin]?.start += UInt64(count - length)
     }
 
     /// chain_n = SHA-256(chain_{n-1} ‖ SHA-256(op_n)); an erased operation carries the hash that it had
@@ -399,9 +440,10 @@ package struct OperationLog: Sendable {
         return count
     }
 
-    /// Of a frozen origin nothing more comes: nobody waits for it.
+    /// Of a frozen origin nothing more comes, and what is lost does not come back: nobody waits for it.
     private func isMet(_ dependency: Dot) -> Bool {
         applied.contains(dependency) || frozen.contains(dependency.origin)
+            || forsaken[dependency.origin].map { $0 < dependency.sequence } == true
     }
 
     /// A pull for every origin whose next operation, or whose dependency, is not here; and for those of which

@@ -72,10 +72,17 @@ extension Replication {
             let reach = log.reach(of: entry.origin)
             guard entry.sequence > reach else { continue }
             lacking &+= entry.sequence - reach
-            want(entry.origin, upTo: entry.sequence, at: turn.now + Timing.patience)
+            want(entry.origin, upTo: entry.sequence, after: Timing.patience, &turn)
+            // Nobody had it for a while, and now somebody has.
+            if let want = wants[entry.origin], want.asked == nil, want.due > turn.now + Timing.patience {
+                wants[entry.origin]?.tried.remove(peer)
+                wants[entry.origin]?.due = turn.now + Timing.patience
+                turn.wake(at: turn.now + Timing.patience)
+            }
         }
         if lacking > UInt64(Self.snapshotDistance), snapshot == nil, turn.now >= snapshotAllowedAt {
             snapshot = (peer, turn.now)
+            turn.wake(at: turn.now + Timing.snapshotIdle)
             turn.effects.append(.fetchSnapshot(from: peer))
         }
         if theirs == vector, digest != shortDigest() { diverged(peer, &turn) }
@@ -101,7 +108,7 @@ extension Replication {
         hold(mark, by: peer, &turn)
         // What this host's disk refused, it has.
         if mark.sequence > log.reach(of: mark.origin) {
-            want(mark.origin, upTo: mark.sequence, at: turn.now + Timing.refusal)
+            want(mark.origin, upTo: mark.sequence, after: Timing.refusal, &turn)
         }
     }
 
@@ -143,10 +150,12 @@ extension Replication {
 
     // MARK: - Asking
 
-    mutating func want(_ origin: Origin, upTo target: UInt64, at due: Duration) {
+    mutating func want(_ origin: Origin, upTo target: UInt64, after patience: Duration, _ turn: inout Turn) {
         guard !log.frozen.contains(origin), target > log.applied[origin] else { return }
         if wants[origin] == nil {
-            wants[origin] = Want(target: target, due: due)
+            guard wants.count < Limits.wantedOrigins else { return }
+            wants[origin] = Want(target: target, due: turn.now + patience)
+            turn.wake(at: turn.now + patience)
         } else if let known = wants[origin]?.target, target > known {
             wants[origin]?.target = target
         }
@@ -158,43 +167,68 @@ extension Replication {
         var loads: [NodeID: Int] = [:]
         for want in wants.values { if let asked = want.asked { loads[asked.peer, default: 0] += 1 } }
         var pulls: [NodeID: [ReplicationMessage.Mark]] = [:]
+        var lost: [Origin] = []
         for (origin, want) in wants.sorted(by: { $0.key < $1.key }) {
             if log.applied[origin] >= want.target || log.frozen.contains(origin) {
                 wants[origin] = nil
                 continue
             }
             if let asked = want.asked {
-                guard turn.now - asked.at > Timing.answer else { continue }
+                guard turn.now - asked.at > Timing.answer else {
+                    turn.wake(at: asked.at + Timing.answer)
+                    continue
+                }
                 wants[origin]?.asked = nil
                 wants[origin]?.tried.insert(asked.peer)
             }
             let reach = log.reach(of: origin)
+            turn.wake(at: max(want.due, turn.now + Timing.tick))
             guard turn.now >= want.due, snapshot == nil, reach < want.target else { continue }
             guard let peer = source(of: origin, after: reach, tried: wants[origin]?.tried ?? []) else {
+                if isLost(origin, above: reach, tried: want.tried) {
+                    lost.append(origin)
+                    wants[origin] = nil
+                    continue
+                }
                 wants[origin]?.tried = []
                 wants[origin]?.rounds += 1
-                wants[origin]?.due = turn.now + Timing.retry * (1 << min(4, want.rounds))
+                let pause = Timing.retry * (1 << min(4, want.rounds))
+                wants[origin]?.due = turn.now + pause
+                turn.wake(at: turn.now + pause)
                 continue
             }
             guard loads[peer] ?? 0 < Self.askedOrigins else { continue }
             loads[peer, default: 0] += 1
             wants[origin]?.asked = (peer, turn.now)
+            turn.wake(at: turn.now + Timing.answer)
             pulls[peer, default: []].append(ReplicationMessage.Mark(origin, reach))
         }
         for (peer, marks) in pulls.sorted(by: { $0.key < $1.key }) {
             tally.pulls += 1
             send(.pull(marks), to: peer, &turn)
         }
+        if !lost.isEmpty { take(log.forsaken(lost, milliseconds: turn.wallClock), from: nil, &turn) }
+    }
+
+    /// Whether the next operation of `origin` is gone for good, as far as can be told: all who are linked were asked,
+    /// its author among them, who by its own word writes a later stream. (Its disk refused the operation, and whoever
+    /// had it lost it: a disk was set back.)
+    private func isLost(_ origin: Origin, above reach: UInt64, tried: Set<NodeID>) -> Bool {
+        guard tried.contains(origin.node), let author = peers[origin.node], author.stored[origin] <= reach else {
+            return false
+        }
+        return author.stored.entries.contains { $0.origin.node == origin.node && $0.origin.epoch > origin.epoch }
     }
 
     /// Origins that one peer is asked for at a time.
     private static let askedOrigins = 64
 
     private mutating func source(of origin: Origin, after: UInt64, tried: Set<NodeID>) -> NodeID? {
-        let able = peers.filter { peer, state in
-            !state.isBroken && !tried.contains(peer)
-                && (state.held[origin] > after || state.stored[origin] > after || peer == origin.node)
-        }.keys.sorted()
+        let able = peers.keys.filter { peer in
+            guard peers[peer]?.isBroken == false, !tried.contains(peer) else { return false }
+            return peer == origin.node || peers[peer]?.held[origin] ?? 0 > after
+                || peers[peer]?.stored[origin] ?? 0 > after
+        }
         if able.contains(origin.node) { return origin.node }
         return able.isEmpty ? nil : able[Int.random(in: 0..<able.count, using: &random)]
     }
@@ -235,9 +269,8 @@ extension Replication {
 
     /// The next read for a peer: one at a time, and none while its queue is busy.
     mutating func serve(_ peer: NodeID, _ turn: inout Turn) {
-        guard let state = peers[peer], !state.isRead, let mark = state.asked.first,
-            turn.queues[peer] ?? 0 < Limits.batchBytes
-        else { return }
+        guard peers[peer]?.isRead == false, let mark = peers[peer]?.asked.first else { return }
+        guard turn.queues[peer] ?? 0 < Limits.batchBytes else { return turn.wake(at: turn.now + Timing.tick) }
         peers[peer]?.asked.removeFirst()
         peers[peer]?.isRead = true
         turn.effects.append(.read(Read(peer: peer, origin: mark.origin, after: mark.sequence)))

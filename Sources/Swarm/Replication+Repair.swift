@@ -27,10 +27,10 @@ extension Replication {
                 repairs[origin]?.tried.insert(asked.peer)
             }
             let tried = repairs[origin]?.tried ?? []
-            let able = peers.filter { peer, state in
-                !state.isBroken && !tried.contains(peer)
-                    && (state.held[origin] > repair.after || state.stored[origin] > repair.after || peer == origin.node)
-            }.keys.sorted()
+            let able = peers.keys.filter { peer in
+                guard let state = peers[peer], !state.isBroken, !tried.contains(peer) else { return false }
+                return state.held[origin] > repair.after || state.stored[origin] > repair.after || peer == origin.node
+            }
             guard !able.isEmpty else {
                 // Whoever is linked later may have it, and a damaged peer may be whole by then.
                 repairs[origin]?.tried = []

@@ -63,7 +63,7 @@ package struct Replication: Sendable {
         /// Write this to the store, with the rows of the views that follow. At most one own and one other write are on
         /// their way at a time; the store must do them in the order of the effects.
         case commit(Write)
-        /// Read a batch for a peer.
+        /// Read a batch for a peer, or for this host itself.
         case read(Read)
         /// This host is too far behind to ask for operations one batch after the other.
         case fetchSnapshot(from: NodeID)
@@ -157,7 +157,7 @@ package struct Replication: Sendable {
     /// What this host has applied, its own stream included.
     package internal(set) var log: OperationLog
     package internal(set) var tally = Tally()
-    var peers: [NodeID: Peer] = [:]
+    var peers = PeerTable()
     /// Also those not linked now.
     var members: [NodeID: Member] = [:]
     var wants: [Origin: Want] = [:]
@@ -165,6 +165,7 @@ package struct Replication: Sendable {
     var snapshot: (peer: NodeID, since: Duration)?
     var snapshotAllowedAt = Duration.zero
     var challenged: [Origin: Duration] = [:]
+    var traces: [Origin: Trace] = [:]
     var neighboursDueAt: Duration?
     /// Not everyone is linked with everyone: the tree carries what is fresh.
     var isTree = false
@@ -172,6 +173,8 @@ package struct Replication: Sendable {
     var newsDueAt: Duration?
     /// Who has what, for the next hop on the way to the author.
     var forwarded: [NodeID: [NodeID: VersionVector]] = [:]
+    /// A ``Event/ticked`` before this finds nothing to do.
+    package private(set) var wake = Duration.zero
     var random: SplitMix64
 
     // What the store has, and what is on its way there.
@@ -219,7 +222,8 @@ package struct Replication: Sendable {
             pursue(&turn)
         case .stored(let number): stored(number, &turn)
         case .refused(let number, let heads): refused(number, heads, &turn)
-        case .read(let read, let batch): serve(read, batch, &turn)
+        case .read(let read, let batch):
+            if read.peer == log.origin.node { traced(read, batch, &turn) } else { serve(read, batch, &turn) }
         case .snapshot(let batches, let peer):
             snapshot = snapshot.map { ($0.peer, now) }
             deliver(batches, from: peer, isDivisible: true, &turn)
@@ -228,8 +232,14 @@ package struct Replication: Sendable {
             if !isWhole { snapshotAllowedAt = now + Timing.snapshotRetry }
             pursue(&turn)
         case .damaged(let origin, let after, let except): damaged(origin, after: after, except: except, &turn)
-        case .ticked: tick(&turn)
+        case .ticked:
+            guard now >= wake else { return [] }
+            wake = .seconds(Int64.max)
+            tick(&turn)
         }
+        // The tree's news and repairs have no times of their own.
+        if isTree || !repairs.isEmpty { turn.wake(at: now + Timing.tick) }
+        wake = min(wake, turn.wake)
         return turn.effects
     }
 
@@ -246,13 +256,16 @@ package struct Replication: Sendable {
         if isTree {
             spread(batches, &turn)
         } else {
-            for peer in peers.keys.sorted() {
+            for peer in peers.keys {
                 for batch in batches { post(batch, to: peer) }
                 flush(peer, &turn)
             }
         }
         ownNext.add(advance)
         write(&turn)
+        // The tree's news and repairs have no times of their own.
+        if isTree || !repairs.isEmpty { turn.wake(at: now + Timing.tick) }
+        wake = min(wake, turn.wake)
         return (advance.operations, turn.effects)
     }
 
@@ -262,6 +275,10 @@ package struct Replication: Sendable {
         let wallClock: UInt64
         let queues: [NodeID: Int]
         var effects: [Effect] = []
+        /// What this call leaves to a tick is due then.
+        var wake = Duration.seconds(Int64.max)
+
+        mutating func wake(at time: Duration) { wake = min(wake, time) }
 
         mutating func notice(_ notice: Notice) { effects.append(.notice(notice)) }
     }
@@ -386,9 +403,9 @@ package struct Replication: Sendable {
             otherNext = OperationLog.Advance()
         }
         for origin in origins.sorted() {
-            for peer in peers.keys.sorted() {
+            for peer in peers.keys {
                 let theirs = peers[peer]?.stored[origin] ?? 0
-                if theirs > log.applied[origin] { want(origin, upTo: theirs, at: turn.now + Timing.refusal) }
+                if theirs > log.applied[origin] { want(origin, upTo: theirs, after: Timing.refusal, &turn) }
             }
         }
         write(&turn)
@@ -404,11 +421,23 @@ package struct Replication: Sendable {
         tally.received += batches.reduce(0) { $0 + $1.operations.count }
         let actions = log.received(batches, from: peer, isDivisible: isDivisible, milliseconds: turn.wallClock)
         if log.origin != origin { turn.notice(.abandonedEpoch(origin)) }
+        take(actions, from: peer, isDivisible: isDivisible, isBroadcast: isBroadcast, &turn)
+    }
+
+    /// - Parameter peer: who brought what can be taken now; nil where nobody did.
+    mutating func take(
+        _ actions: [OperationLog.Action], from peer: NodeID?, isDivisible: Bool = false, isBroadcast: Bool = false,
+        _ turn: inout Turn
+    ) {
         for action in actions {
             switch action {
             case .apply(let advance):
-                for head in advance.heads { bringers[head.origin] = peer }
                 otherNext.add(advance)
+                guard let peer else {
+                    if isTree { spread(advance.whole, &turn) }
+                    continue
+                }
+                for head in advance.heads { bringers[head.origin] = peer }
                 if isTree {
                     if isDivisible { hasCaughtUp = true }
                     if !isBroadcast { spread(advance.whole, &turn) }
@@ -416,7 +445,7 @@ package struct Replication: Sendable {
                     pass(advance.whole, from: peer, &turn)
                 }
             case .pull(let origin, let after):
-                want(origin, upTo: after &+ 1, at: turn.now + Timing.patience)
+                want(origin, upTo: after &+ 1, after: Timing.patience, &turn)
             case .dropped: break
             case .clockAhead(let node, let milliseconds):
                 turn.notice(.clockAhead(node, milliseconds: milliseconds))
@@ -431,26 +460,17 @@ package struct Replication: Sendable {
         write(&turn)
     }
 
-    /// Asks `peer` for its version of a stream from far enough back that a contradiction can be proven.
-    mutating func challenge(_ origin: Origin, after: UInt64, _ peer: NodeID, _ turn: inout Turn) {
-        guard !log.frozen.contains(origin) else { return }
-        if let last = challenged[origin], turn.now - last < Timing.challenge { return }
-        if challenged.count >= Limits.knownHosts { challenged = [:] }
-        challenged[origin] = turn.now
-        send(.pull([ReplicationMessage.Mark(origin, after)]), to: peer, &turn)
-    }
-
     /// Sends on what a peer cannot get from those it is linked with.
     private mutating func pass(_ batches: [OperationBatch], from bringer: NodeID, _ turn: inout Turn) {
         guard peers.count > 1 else { return }
         let theirs = peers[bringer]?.neighbours ?? []
-        for (peer, state) in peers.sorted(by: { $0.key < $1.key }) where peer != bringer {
-            guard let linked = state.neighbours, !linked.contains(bringer) else { continue }
+        for peer in peers.keys where peer != bringer {
+            guard let linked = peers[peer]?.neighbours, !linked.contains(bringer) else { continue }
             // The least of those who could do it does.
             let isLeast = !theirs.contains { $0 < log.origin.node && linked.contains($0) }
             guard isLeast else { continue }
             for batch in batches where batch.origin.node != peer && !linked.contains(batch.origin.node) {
-                if state.held[batch.origin] < batch.seal.sequence { post(batch, to: peer) }
+                if peers[peer]?.held[batch.origin] ?? 0 < batch.seal.sequence { post(batch, to: peer) }
             }
             flush(peer, &turn)
         }

@@ -53,8 +53,9 @@ extension Replication {
 
     /// Every peer that is linked, ascending.
     package var lags: [Lag] {
-        peers.sorted { $0.key < $1.key }.map { peer, state in
-            Lag(
+        peers.keys.compactMap { peer in
+            guard let state = peers[peer] else { return nil }
+            return Lag(
                 peer: peer, behind: Self.distance(from: log.applied, to: state.stored),
                 ahead: Self.distance(from: state.stored, to: vector), isGreeted: state.isGreeted,
                 isDemoted: state.isDemoted)
@@ -98,37 +99,56 @@ extension Replication {
         peers[peer] = Peer(keepaliveAt: turn.now + delay)
         tell(peer, isWhole: true, isQuestion: false, &turn)
         // At once, for the new one; the others can wait for further changes.
-        send(.neighbours(peers.keys.sorted()), to: peer, &turn)
-        neighboursDueAt = neighboursDueAt ?? turn.now + Timing.neighbours
+        send(.neighbours(peers.keys), to: peer, &turn)
+        tellNeighbours(&turn)
+        turn.wake(at: turn.now + delay)
         postUnsettled(to: peer)
         flush(peer, &turn)
     }
 
     mutating func unlink(_ peer: NodeID, _ turn: inout Turn) {
-        guard peers.removeValue(forKey: peer) != nil else { return }
-        neighboursDueAt = neighboursDueAt ?? turn.now + Timing.neighbours
+        guard peers.remove(peer) else { return }
+        tellNeighbours(&turn)
         for origin in wants.keys.sorted() where wants[origin]?.asked?.peer == peer { wants[origin]?.asked = nil }
         pursue(&turn)
     }
 
+    /// Soon, with whatever else changes until then.
+    private mutating func tellNeighbours(_ turn: inout Turn) {
+        neighboursDueAt = neighboursDueAt ?? turn.now + Timing.neighbours
+        if let due = neighboursDueAt { turn.wake(at: due) }
+    }
+
     mutating func tick(_ turn: inout Turn) {
-        if let due = neighboursDueAt, turn.now >= due {
-            neighboursDueAt = nil
-            let nodes = peers.keys.sorted()
-            for peer in nodes { send(.neighbours(nodes), to: peer, &turn) }
+        if let due = neighboursDueAt {
+            if turn.now >= due {
+                neighboursDueAt = nil
+                let nodes = peers.keys
+                for peer in nodes { send(.neighbours(nodes), to: peer, &turn) }
+            } else {
+                turn.wake(at: due)
+            }
         }
         tellNews(&turn)
         forwardHoldings(&turn)
-        for peer in peers.keys.sorted() {
+        for peer in peers.keys {
             flush(peer, &turn)
             serve(peer, &turn)
-            guard let due = peers[peer]?.keepaliveAt, turn.now >= due else { continue }
+            guard let due = peers[peer]?.keepaliveAt else { continue }
+            guard turn.now >= due else {
+                turn.wake(at: due)
+                continue
+            }
             let delay = keepaliveDelay()
             peers[peer]?.keepaliveAt = turn.now + delay
+            turn.wake(at: turn.now + delay)
             // What is queued on a busy link says as much as a keepalive would.
             if turn.queues[peer] ?? 0 < Self.busyBytes { send(.keepalive(digest: shortDigest()), to: peer, &turn) }
         }
-        if let fetch = snapshot, turn.now - fetch.since > Timing.snapshotIdle { snapshot = nil }
+        if let fetch = snapshot {
+            if turn.now - fetch.since > Timing.snapshotIdle { snapshot = nil }
+            turn.wake(at: fetch.since + Timing.snapshotIdle)
+        }
         pursue(&turn)
         if !repairs.isEmpty { pursueRepairs(&turn) }
     }
@@ -158,14 +178,15 @@ extension Replication {
     }
 
     mutating func post(_ batch: OperationBatch, to peer: NodeID) {
-        guard let state = peers[peer], !state.isDemoted, !state.isBroken else { return }
+        guard peers[peer]?.isDemoted == false, peers[peer]?.isBroken == false else { return }
         let size = batch.operations.reduce(100) { $0 + $1.body.count + 32 }
-        guard state.outboxBytes + size <= Limits.linkQueueBytes || state.outbox.isEmpty else {
+        let bytes = peers[peer]?.outboxBytes ?? 0
+        guard bytes + size <= Limits.linkQueueBytes || bytes == 0 else {
             demote(peer)
             return
         }
         peers[peer]?.outbox.append(batch)
-        peers[peer]?.outboxBytes += size
+        peers[peer]?.outboxBytes = bytes + size
         peers[peer]?.held.raise(batch.origin, to: batch.seal.sequence)
     }
 
@@ -177,23 +198,23 @@ extension Replication {
 
     /// Sends what waits for the peer, unless its queue is busy: then it grows, and travels in fewer batches.
     mutating func flush(_ peer: NodeID, _ turn: inout Turn) {
-        guard let state = peers[peer], !state.isBroken else { return }
+        guard peers[peer]?.isBroken == false else { return }
         let queue = turn.queues[peer] ?? 0
-        if state.isDemoted {
-            guard queue < Self.busyBytes else { return }
+        if peers[peer]?.isDemoted == true {
+            guard queue < Self.busyBytes else { return turn.wake(at: turn.now + Timing.tick) }
             peers[peer]?.isDemoted = false
             tell(peer, isWhole: false, isQuestion: true, &turn)
             return
         }
-        guard !state.outbox.isEmpty else { return }
+        guard let bytes = peers[peer]?.outboxBytes, bytes > 0, let outbox = peers[peer]?.outbox else { return }
         guard queue < Self.busyBytes else {
-            if queue + state.outboxBytes > Limits.linkQueueBytes { demote(peer) }
-            return
+            if queue + bytes > Limits.linkQueueBytes { demote(peer) }
+            return turn.wake(at: turn.now + Timing.tick)
         }
         peers[peer]?.outbox = []
         peers[peer]?.outboxBytes = 0
-        tally.sent += state.outbox.reduce(0) { $0 + $1.operations.count }
-        send(.push(Self.joined(state.outbox)), to: peer, &turn)
+        tally.sent += outbox.reduce(0) { $0 + $1.operations.count }
+        send(.push(Self.joined(outbox)), to: peer, &turn)
     }
 
     /// Neighbouring batches of one origin as one, where the later depends on its own origin only: what depends on

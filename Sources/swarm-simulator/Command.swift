@@ -6,11 +6,14 @@ import Simulation
 struct Command: Sendable {
     static let usage = """
         usage: swarm-simulator [--seeds N] [--start SEED] [--seconds S] [--hosts N] [--faults NAMES] [--mesh-limit N]
-                               [--bug NAME] [--trace]
+                               [--bug NAME] [--stall MS] [--plain-swim] [--compare-swim] [--trace]
                swarm-simulator --broadcasts HOSTS,HOSTS,…
           --faults  names with commas between them, "all" or "none"; each seed draws its own otherwise
           --bug     plants one of: \(Bug.allCases.map(\.rawValue).joined(separator: " "))
           --broadcasts  what a broadcast takes in swarms of these sizes, with the shipped overlay alone
+          --stall   how long a starved host stands still at a time, about
+          --plain-swim    membership without Lifeguard
+          --compare-swim  counts false deaths with and without Lifeguard while one of 10 hosts is starved (I19)
           --trace   prints what happens; for one seed
 
         """
@@ -21,14 +24,24 @@ struct Command: Sendable {
     private var isTraced = false
     /// Not empty: nothing else is done.
     private(set) var broadcasts: [Int] = []
+    private(set) var comparesSWIM = false
+    private var stalls: [Duration] = []
 
     /// Nil for anything that is not understood.
     init?(_ arguments: some Sequence<String>) {
         var rest = Array(arguments)[...]
         while let flag = rest.popFirst() {
-            if flag == "--trace" {
+            switch flag {
+            case "--trace":
                 isTraced = true
                 continue
+            case "--plain-swim":
+                template.isPlainSWIM = true
+                continue
+            case "--compare-swim":
+                comparesSWIM = true
+                continue
+            default: break
             }
             guard let value = rest.popFirst() else { return nil }
             switch flag {
@@ -44,6 +57,9 @@ struct Command: Sendable {
             case "--hosts":
                 guard let number = Int(value), (2...128).contains(number) else { return nil }
                 template.hosts = number
+            case "--stall":
+                guard let number = Int(value), (1...60_000).contains(number) else { return nil }
+                template.stall = .milliseconds(number)
             case "--faults":
                 guard let faults = Faults(names: value) else { return nil }
                 template.faults = faults
@@ -64,7 +80,18 @@ struct Command: Sendable {
     func options(_ seed: UInt64) -> RunOptions {
         var options = template
         options.seed = seed
+        if !stalls.isEmpty { options.stall = stalls[Int(seed % UInt64(stalls.count))] }
         return options
+    }
+
+    /// The world of I19: one host of ten gets half of a processor, in slices of another length for each seed.
+    func starved(isPlain: Bool) -> Command {
+        var command = self
+        command.template.isPlainSWIM = isPlain
+        command.template.faults = .starvation
+        command.template.hosts = template.hosts ?? 10
+        command.stalls = [.milliseconds(300), .seconds(1), .seconds(2), .seconds(4)]
+        return command
     }
 
     /// All seeds, ascending.

@@ -18,6 +18,7 @@ enum SwarmSimulator {
             }
             return
         }
+        if command.comparesSWIM { exit(await Self.compare(command) ? 0 : 1) }
         let start = ContinuousClock.now
         let reports = await command.run()
         let seconds = (ContinuousClock.now - start) / .seconds(1)
@@ -28,6 +29,22 @@ enum SwarmSimulator {
         }
         print(Self.summary(reports, seconds: seconds))
         exit(reports.contains { !$0.violations.isEmpty } ? 1 : 0)
+    }
+
+    /// I19: how many hosts that live are taken for dead, with plain SWIM and with Lifeguard. False where Lifeguard saves
+    /// less than 49 of 50.
+    private static func compare(_ command: Command) async -> Bool {
+        let plain = await command.starved(isPlain: true).run()
+        let guarded = await command.starved(isPlain: false).run()
+        func deaths(_ reports: [RunReport]) -> (others: Int, starved: Int) {
+            (reports.reduce(0) { $0 + $1.falseDeaths }, reports.reduce(0) { $0 + $1.starvedDeaths })
+        }
+        let (without, with) = (deaths(plain), deaths(guarded))
+        print(
+            "\(plain.count) seeds, one host of \(plain.first?.hosts ?? 0) starved; living hosts taken for dead, each "
+                + "host that does so counted: plain SWIM \(without.others) (and the starved one \(without.starved)), "
+                + "Lifeguard \(with.others) (\(with.starved))")
+        return with.others * 50 <= without.others && without.others > 0
     }
 
     private static func summary(_ reports: [RunReport], seconds: Double) -> String {

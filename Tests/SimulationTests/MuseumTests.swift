@@ -37,7 +37,7 @@ import Testing
         Exhibit(bug: .appliedTwice, faults: .kills, invariants: ["I11"]),
         Exhibit(bug: .ignoredDependencies, faults: .clocks, invariants: ["I11"]),
         Exhibit(bug: .lostVector, faults: .partitions, invariants: ["wire", "I12"]),
-        Exhibit(bug: .lostReads, faults: .partitions, invariants: ["I12"]),
+        Exhibit(bug: .lostReads, faults: .partitions, invariants: ["I12", "I20"]),
         Exhibit(bug: .trustedRelay, faults: [.forgery, .partitions], invariants: ["I9"], seeds: 10...10),
         Exhibit(bug: .deafToSuspicion, faults: [.partitions, .pauses], invariants: ["I18"]),
         Exhibit(bug: .staleLink, faults: .resets, invariants: ["links"]),

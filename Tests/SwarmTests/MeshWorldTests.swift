@@ -205,7 +205,7 @@ import Testing
         #expect(world.hosts[0].dials.count == dials)
     }
 
-    @Test("The dead are dialed one every ten seconds, and at each sighting")
+    @Test("The dead are dialed one every two seconds, after ten minutes one every ten, and at each sighting")
     func dead() {
         var world = MeshWorld(hosts: 1, seed: 11)
         for index in 5..<10 {
@@ -213,7 +213,11 @@ import Testing
             world.say(.member(MeshWorld.node(index), .dead, addresses: [MeshWorld.address(index)]), at: 0)
         }
         world.run(for: .seconds(100))
-        #expect((8...12).contains(world.hosts[0].dials.count), "\(world.hosts[0].dials.count) dials")
+        #expect((40...62).contains(world.hosts[0].dials.count), "\(world.hosts[0].dials.count) dials")
+        world.run(for: .seconds(505))
+        let later = world.hosts[0].dials.count
+        world.run(for: .seconds(100))
+        #expect((8...12).contains(world.hosts[0].dials.count - later), "\(world.hosts[0].dials.count - later) dials")
         let before = world.hosts[0].dials.count
         world.say(
             .sighted(
@@ -222,6 +226,41 @@ import Testing
                     swarm: MeshWorld.home)), at: 0)
         world.run(for: .seconds(1))
         #expect(world.hosts[0].dials.count > before)
+    }
+
+    @Test("A member that is missed is dialed once it is heard of, however long it could not be reached")
+    func heardAgain() {
+        var world = MeshWorld(hosts: 2, seed: 12)
+        world.sight(1, at: 0)
+        world.run(for: .seconds(10))
+        world.say(.member(MeshWorld.node(1), .alive, addresses: []), at: 0)
+        world.kill(1)
+        world.run(for: .seconds(120))
+        world.restart(1)
+        // Known already: nothing about it is new but that it speaks.
+        world.say(
+            .sighted(
+                Sighting(
+                    channel: .multicast, addresses: [MeshWorld.address(1)], node: MeshWorld.node(1),
+                    swarm: MeshWorld.home)), at: 0)
+        world.run(for: .seconds(2))
+        #expect(world.flaws().isEmpty)
+    }
+
+    @Test("Who was kept waiting for a link that died meanwhile is linked at once")
+    func contenderOfADeadLink() {
+        var world = MeshWorld(hosts: 2, seed: 13)
+        world.sight(1, at: 0)
+        world.run(for: .seconds(10))
+        world.say(.member(MeshWorld.node(1), .alive, addresses: []), at: 0)
+        world.vanish(1)
+        world.restart(1)
+        // Its restart is dialed, and the old link is given up before it has been pinged for a second.
+        world.sight(1, at: 0)
+        world.run(for: .milliseconds(300))
+        world.say(.member(MeshWorld.node(1), .dead, addresses: []), at: 0)
+        world.run(for: .milliseconds(1_900))
+        #expect(world.flaws().isEmpty)
     }
 
     @Test("What a member tells leads to no door in the Internet, unless an operator named it")

@@ -250,6 +250,85 @@ import Testing
         }
     }
 
+    @Test("A contradiction from before this host's start is proven: the store still has the chain")
+    func contradictionOfOld() throws {
+        var world = ReplicationWorld(3)
+        try world.write(0, "past")
+        world.link(0, 1)
+        world.wait(.milliseconds(100))
+        var copy = world.machines[0]
+        try world.write(0, "ours")
+        try world.write(0, "more")
+        world.unlink(0, 1)
+        // Host 2 hears of the copy only; both start again, and remember no more than where the streams end.
+        let (_, effects) = try copy.propose([Fixture.draft("theirs")], now: world.now, wallClock: world.wall)
+        for effect in effects {
+            guard case .commit(let write) = effect, let seal = write.seals.first else { continue }
+            let past = try #require(world.disks[0].operations[Self.origin]?.first)
+            let batch = OperationBatch(operations: [past] + write.operations, seal: seal)
+            world.step(.snapshot([batch], from: Self.node(0)), 2)
+        }
+        #expect(world.vector(1)[Self.origin] == 3 && world.vector(2)[Self.origin] == 2)
+        for host in [1, 2] { world.restart(host) }
+        world.link(1, 2)
+        world.wait(.seconds(20))
+        #expect([1, 2].contains { world.machines[$0].log.frozen == [Self.origin] })
+        #expect(
+            [1, 2].contains { host in
+                world.notices[host].contains { if case .equivocated = $0 { true } else { false } }
+            })
+    }
+
+    @Test("What nobody had for a while is asked for as soon as somebody tells of it")
+    func heardOfAgain() throws {
+        var world = ReplicationWorld(3)
+        try world.write(0, "a")
+        world.link(0, 1)
+        world.wait(.milliseconds(100))
+        // Host 2 is told of it by a host whose answers get lost, for so long that it asks ever more seldom.
+        world.link(1, 2)
+        world.unlink(1, 2)
+        world.disks[2].refuses = true
+        world.link(1, 2)
+        world.wait(.seconds(15))
+        world.disks[2].refuses = false
+        world.unlink(1, 2)
+        world.link(1, 2)
+        world.wait(.milliseconds(200))
+        #expect(world.vector(2)[Self.origin] == 1)
+    }
+
+    @Test("What follows an operation that nobody has any more is taken without it")
+    func forsaken() throws {
+        var world = ReplicationWorld(2)
+        // The disk of host 0 refuses what a peer has, which is then set back; what followed is in the next epoch.
+        world.disks[0].refuses = true
+        let lost = try world.write(0, "lost")
+        world.disks[0].refuses = false
+        try world.write(0, "next", after: [try #require(lost.first).dot])
+        #expect(world.vector(0)[ReplicationWorld.origin(0, epoch: 2)] == 1)
+        world.link(0, 1)
+        world.wait(.seconds(3))
+        #expect(world.vector(1)[ReplicationWorld.origin(0, epoch: 2)] == 1)
+        #expect(world.isEqual())
+    }
+
+    @Test("A tick before its time does nothing, and an idle link asks for one a second")
+    func wake() throws {
+        var world = ReplicationWorld(2)
+        world.linkAll()
+        try world.write(0, "a")
+        world.wait(.seconds(3))
+        var ticks = 0
+        for _ in 0..<500 {
+            world.now += Replication.Timing.tick
+            if world.machines[0].wake <= world.now { ticks += 1 }
+            world.step(.ticked, 0)
+            world.settle()
+        }
+        #expect((6...30).contains(ticks), "\(ticks) ticks in ten seconds")
+    }
+
     @Test("Without trouble there is no alarm, however much is on its way")
     func noFalseAlarm() throws {
         var world = ReplicationWorld(4)

@@ -93,6 +93,14 @@ struct ReplicationWorld {
         settle()
     }
 
+    /// The process on `host` starts again, over its disk: what it remembers of each stream is the end.
+    mutating func restart(_ host: Int) {
+        let heads = disks[host].heads.values.sorted { $0.origin < $1.origin }
+        machines[host] = Replication(
+            Fixture.recovered(UInt64(host + 1), epoch: 9, heads: heads), seals: Fixture.seals(UInt64(host + 1)),
+            seed: UInt64(host))
+    }
+
     @discardableResult
     mutating func write(_ host: Int, _ texts: String..., after: [Dot] = [], settles: Bool = true) throws -> [Operation]
     {

@@ -53,11 +53,19 @@ package struct ByteReader: Sendable {
     }
 
     package mutating func bigEndian32() throws(RuntimeError) -> UInt32 {
-        try raw(4).reduce(0) { $0 << 8 | UInt32($1) }
+        UInt32(truncatingIfNeeded: try bigEndian(bytes: 4))
     }
 
     package mutating func bigEndian64() throws(RuntimeError) -> UInt64 {
-        try raw(8).reduce(0) { $0 << 8 | UInt64($1) }
+        try bigEndian(bytes: 8)
+    }
+
+    private mutating func bigEndian(bytes count: Int) throws(RuntimeError) -> UInt64 {
+        guard count <= source.count - position else { throw Self.short }
+        var value: UInt64 = 0
+        for place in position..<position + count { value = value << 8 | UInt64(source[place]) }
+        position += count
+        return value
     }
 
     package mutating func bytes16() throws(RuntimeError) -> Bytes16 {

@@ -29,8 +29,7 @@ package struct Bytes16: Hashable, Comparable, Sendable, CustomStringConvertible 
     }
 
     package var bytes: [UInt8] {
-        (0..<8).map { UInt8(truncatingIfNeeded: high >> (56 - 8 * $0)) }
-            + (0..<8).map { UInt8(truncatingIfNeeded: low >> (56 - 8 * $0)) }
+        withUnsafeBytes(of: (high.bigEndian, low.bigEndian)) { Array($0) }
     }
 
     package var description: String { bytes.hex }
