@@ -57,6 +57,7 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CDNSSD", providers: [.apt(["libavahi-compat-libdnssd-dev"])]),
+        .systemLibrary(name: "CCompression"),
         .target(name: "CRecallModel", cSettings: [.unsafeFlags(["-std=c23"])]),
         .target(name: "CDocuments", cSettings: [.unsafeFlags(["-std=c23"])]),
 
@@ -105,7 +106,7 @@ let package = Package(
         room(
             "Gateway",
             [
-                "CDocuments", "Core", "Node", "Guardian",
+                "CDocuments", "CCompression", "Core", "Node", "Guardian",
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),

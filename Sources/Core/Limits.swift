@@ -19,6 +19,10 @@ package enum Limits {
     package static let stopStrings = 16
     package static let stopStringBytes = 1_024
     package static let choices = 16
+    /// How many of a caller's conversations are looked through for stored answers.
+    package static let conversationsSearched = 1_000
+    package static let backgroundAnswers = 256
+    package static let embeddingInputs = 2_048
 
     // Streams
     package static let streamBufferBytes = 256 * 1024

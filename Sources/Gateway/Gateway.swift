@@ -40,7 +40,7 @@ package struct Gateway: Service {
                     keys: ClientKeys(configuration.keys), network: configuration.networkAccess,
                     allowed: configuration.addressAllowlist),
                 machine: MachineNamesCache(), link: link),
-            chat: ChatCompletions(flow: flow), anthropic: AnthropicResponder(flow: flow),
+            openAI: OpenAIResponder(flow: flow, swarm: swarm), anthropic: AnthropicResponder(flow: flow),
             ollama: OllamaResponder(flow: flow, startedAt: lifecycle.startedAt),
             information: Information(
                 node: node, lifecycle: lifecycle, metricsPage: metricsPage, logs: LogPages(source: logged), swarm: swarm

@@ -11,6 +11,7 @@ actor AnswerSession {
     private let destination: ConversationPlan.Destination?
     private let model: String
     private let promptTokens: Int
+    private let answers: OpenAnswers
     private let log: Logger
 
     private var stream: GenerationStream.AsyncIterator?
@@ -19,33 +20,41 @@ actor AnswerSession {
     /// The answer that is kept, so far.
     private var message = Message(.assistant, "")
     private(set) var question: Dot?
+    /// When the question was written, if that was now.
+    private(set) var asked: HybridTimestamp?
     private var isOver = false
     /// How many stores have what was written last of this exchange.
     private(set) var replicas = 0
 
     init(
         choices: Int, conversations: Conversations, destination: ConversationPlan.Destination?, model: String,
-        promptTokens: Int, log: Logger, begin: @escaping @Sendable (_ choice: Int) -> GenerationStream
+        promptTokens: Int, answers: OpenAnswers, log: Logger,
+        begin: @escaping @Sendable (_ choice: Int) -> GenerationStream
     ) {
         self.choices = choices
         self.conversations = conversations
         self.destination = destination
         self.model = model
         self.promptTokens = promptTokens
+        self.answers = answers
         self.log = log
         self.begin = begin
     }
 
     /// Waits for the engine's first event, then until the question is on disk; the engine goes on meanwhile. Nothing
-    /// is given out before that, and a question that cannot be written is still a plain error.
-    func start() async throws {
-        first = try await pull()
-        guard first != nil else {
-            try Task.checkCancellation()
-            throw RuntimeError(.engineFailed, "the engine ended without an answer; try again")
+    /// is given out before that, and a question that cannot be written is still a plain error. Of an answer in the
+    /// background only the question is waited for.
+    func start(inBackground: Bool = false) async throws {
+        if !inBackground {
+            first = try await pull()
+            guard first != nil else {
+                try Task.checkCancellation()
+                throw RuntimeError(.engineFailed, "the engine ended without an answer; try again")
+            }
         }
         guard let destination else { return }
-        (question, replicas) = try await conversations.recordQuestion(destination)
+        (question, replicas, asked) = try await conversations.recordQuestion(destination)
+        if let question { await answers.asked(question) }
     }
 
     /// The next event for the client; nil after the last.
@@ -98,7 +107,7 @@ actor AnswerSession {
         guard !isOver else { return }
         isOver = true
         stream = nil
-        guard choice == 0, question != nil else { return }
+        guard choice == 0, let question else { return }
         let usage = TokenUsage(promptTokens: promptTokens, completionTokens: 0, isExact: false)
         await Task { [log] in
             do {
@@ -106,6 +115,7 @@ actor AnswerSession {
             } catch {
                 log.error("a partial answer could not be kept", metadata: ["error": "\(error)"])
             }
+            await self.answers.kept(question)
         }.value
     }
 
@@ -121,6 +131,7 @@ actor AnswerSession {
         replicas = try await conversations.recordAnswer(
             message, outcome: Turn.Outcome(finishReason: reason, usage: usage, model: model), to: question,
             of: destination)
+        await answers.kept(question)
     }
 }
 

@@ -17,7 +17,7 @@ package actor Conversations {
     let store: any ContextStore
     let writer: LogWriter
     package let retention: Retention
-    private let prefixKey: SymmetricKey
+    let prefixKey: SymmetricKey
     private let policy: Policy
     private var cache = ConversationCache()
     private var reads: [StreamID: Read] = [:]
@@ -29,6 +29,8 @@ package actor Conversations {
     var waitingForExpiry: [CheckedContinuation<Void, Never>] = []
     /// Since the start, by this host.
     package internal(set) var expired = 0
+    /// Where the latest turns belong: they may not be on disk yet.
+    private(set) var recentStreams = RecentStreams()
     /// What the store took is known up to here.
     private var newsNumber: UInt64 = 0
     /// Rises when some of it was missed.
@@ -72,8 +74,22 @@ package actor Conversations {
                 .invalidRequest, "the last message is the assistant's; end messages with one of role user",
                 parameter: "messages")
         }
+        var plan = try await plan(request, instructions, dialogue, last, caller)
+        if !request.keeps {
+            plan.destination = nil
+            plan.replay = nil
+        }
+        if let passing = request.instructions { plan.instructions.insert(Message(.system, passing), at: 0) }
+        return plan
+    }
+
+    private func plan(
+        _ request: ChatRequest, _ instructions: [Message], _ dialogue: [Message], _ last: Message, _ caller: Owner
+    ) async throws -> ConversationPlan {
         switch policy == .never ? .off : request.continuation {
         case .off: return Self.unkept(instructions, dialogue, last)
+        case .after(let question): return try await following(question, request, instructions, dialogue, caller)
+        case .new: return try await recognising(request, instructions, dialogue, caller)
         case .conversation(let id):
             return try await continuing(id, request, instructions, dialogue, caller)
         case .automatic:
@@ -107,10 +123,10 @@ package actor Conversations {
     }
 
     /// Writes the client's turns of a plan. Returns the question's dot once it is safe, and how many stores have it;
-    /// 0 for one that was written before.
+    /// 0 for one that was written before; else also when.
     package func recordQuestion(
         _ destination: ConversationPlan.Destination
-    ) async throws -> (question: Dot, replicas: Int) {
+    ) async throws -> (question: Dot, replicas: Int, asked: HybridTimestamp?) {
         open[destination.stream, default: 0] += 1
         do {
             return try await writeQuestion(destination)
@@ -126,10 +142,11 @@ package actor Conversations {
         open[stream] = count > 1 ? count - 1 : nil
     }
 
-    private func writeQuestion(
+    /// The same without an answer to come: nothing is open after it.
+    func writeQuestion(
         _ destination: ConversationPlan.Destination
-    ) async throws -> (question: Dot, replicas: Int) {
-        if let question = destination.question { return (question, 0) }
+    ) async throws -> (question: Dot, replicas: Int, asked: HybridTimestamp?) {
+        if let question = destination.question { return (question, 0, nil) }
         var drafts: [OperationLog.Draft] = []
         if destination.isNew {
             let meta = ConversationMeta(id: destination.id, owner: destination.owner)
@@ -150,7 +167,7 @@ package actor Conversations {
         guard let question = written.operations.last else {
             throw RuntimeError(.internal, "a request had nothing to write")
         }
-        return (question.dot, written.replicas)
+        return (question.dot, written.replicas, question.timestamp)
     }
 
     /// Writes the answer to `question`. Returns once it is safe, with how many stores have it.
@@ -187,7 +204,7 @@ package actor Conversations {
         return delete.dot
     }
 
-    private static let unknownConversation = RuntimeError(
+    static let unknownConversation = RuntimeError(
         .notFound, "there is no conversation of that id for this caller")
 
     /// Throws ``RuntimeError`` `.notFound` also for a conversation of someone else.
@@ -216,7 +233,7 @@ package actor Conversations {
         return try await store.conversations(of: owner, limit: limit)
     }
 
-    private func requireKeeping() throws(RuntimeError) {
+    func requireKeeping() throws(RuntimeError) {
         guard policy == .never else { return }
         throw RuntimeError(.notFound, "this host keeps no conversations: mcp.enabled is false in its settings")
     }
@@ -238,12 +255,12 @@ package actor Conversations {
         let given = instructions.last
         let instructions = instructions.isEmpty ? standing.map { [$0] } ?? [] : instructions
         let key = requestKey(request, caller)
-        if let known = Self.retried(request, dialogue, transcript, key) {
+        if let known = try Self.retried(request, dialogue, transcript, key) {
             return repeating(known, id, stream, caller, instructions, transcript, dialogue, replays: true)
         }
 
         // A client may send again what is stored already; only what follows is new.
-        let overlap = transcript.overlap(with: dialogue)
+        let overlap = transcript.overlap(with: request.asksAnew ? dialogue.dropLast() : dialogue)
         if overlap == dialogue.count, let unanswered = transcript.lastQuestion {
             // Not a word was answered, so it is no replay that is wanted.
             return repeating(unanswered, id, stream, caller, instructions, transcript, dialogue, replays: false)
@@ -254,7 +271,7 @@ package actor Conversations {
         if overlap == 0, dialogue.count > 1 {
             // Or it goes back to where it wants another answer, or says something else: a branch.
             let said = transcript.said
-            let common = transcript.agreement(with: dialogue)
+            let common = transcript.agreement(with: request.asksAnew ? dialogue.dropLast() : dialogue)
             if common == dialogue.count,
                 let asked = transcript.exchanges.first(where: { $0.question == said[common - 1].dot })
             {
@@ -288,17 +305,26 @@ package actor Conversations {
         if let failure = await writer.failure { throw failure }
         var chain = PrefixChain(owner: caller, key: prefixKey)
         let hashes = dialogue.map { chain.advance(over: $0) }
-        let match = try await store.firstMatch(of: Self.recognisable(hashes).compactMap(\.self).reversed())
-        let known = match.flatMap { match in hashes.firstIndex(of: match.prefix).map { $0 + 1 } } ?? 0
         let key = requestKey(request, caller)
+        let keyed = request.asksAnew ? key.map { ConversationID("conv_", hexOf: $0.bytes.prefix(12)) } : nil
+        if request.asksAnew, let again = try await askedAgain(request, dialogue, hashes, key, keyed, caller) {
+            return repeating(
+                again.exchange, again.place.header.id, again.place.header.stream, caller, instructions,
+                again.place.state.transcript, dialogue, replays: true)
+        }
+        let sought = Self.recognisable(request.asksAnew ? hashes.dropLast() : hashes)
+        let match = try await store.firstMatch(of: sought.compactMap(\.self).reversed())
+        let known = match.flatMap { match in hashes.firstIndex(of: match.prefix).map { $0 + 1 } } ?? 0
 
         var plan = Self.unkept(instructions, dialogue, dialogue[dialogue.count - 1])
         if let match { await expiryOver(of: match.stream) }
         guard let match, known > 0, let header = try await writer.header(of: match.stream) else {
-            let id = ConversationID("conv_", hexOf: try SecureRandom.bytes(12))
+            let id = try keyed ?? ConversationID("conv_", hexOf: SecureRandom.bytes(12))
             var destination = ConversationPlan.Destination(
                 id: id, stream: Self.stream(of: id, owner: caller), owner: caller, isNew: true, dependencies: [],
-                turns: instructions.suffix(1).map { Turn(message: $0) },
+                turns: instructions.suffix(request.continuation == .new ? instructions.count : 1).map {
+                    Turn(message: $0)
+                },
                 chain: chain, question: nil)
             Self.add(dialogue, Self.recognisable(hashes), key: key, request.annotation, to: &destination)
             plan.destination = destination
@@ -313,7 +339,9 @@ package actor Conversations {
                 let transcript = try await state(of: match.stream).transcript
                 // Another key with the same history asks for another answer.
                 let exchange =
-                    if let key { transcript.exchange(requestKey: key) } else {
+                    if let key {
+                        try Self.same(transcript.exchange(requestKey: key), as: dialogue.last)
+                    } else {
                         transcript.exchanges.last { $0.question == match.dot }
                     }
                 if let exchange, exchange.message == dialogue.last { plan.replay = exchange.completeAnswer }
@@ -327,8 +355,33 @@ package actor Conversations {
         return plan
     }
 
+    /// The exchange of a request that was sent before and begins a conversation of its own.
+    private func askedAgain(
+        _ request: ChatRequest, _ dialogue: [Message], _ hashes: [PrefixHash], _ key: Bytes16?,
+        _ keyed: ConversationID?, _ caller: Owner
+    ) async throws -> (place: Place, exchange: Transcript.Exchange)? {
+        guard let key, let keyed else {
+            return request.isRetry ? try await recentlyAsked(request, dialogue, caller) : nil
+        }
+        var headers: [ConversationHeader] = []
+        if let header = try await writer.header(of: Self.stream(of: keyed, owner: caller)) { headers.append(header) }
+        if let match = try await store.firstMatch(of: Self.recognisable(hashes).compactMap(\.self).reversed()),
+            let header = try await writer.header(of: match.stream)
+        {
+            headers.append(header)
+        }
+        for header in headers {
+            let state = try await state(of: header.stream)
+            let known = state.transcript.exchange(requestKey: key)
+            if let exchange = try Self.same(known, as: dialogue.last) {
+                return (Place(header: header, state: state), exchange)
+            }
+        }
+        return nil
+    }
+
     /// The same request again: its question stands already; its answer is given again, or given now.
-    private func repeating(
+    func repeating(
         _ exchange: Transcript.Exchange, _ id: ConversationID, _ stream: StreamID, _ owner: Owner,
         _ instructions: [Message], _ transcript: Transcript, _ dialogue: [Message], replays: Bool
     ) -> ConversationPlan {
@@ -347,9 +400,9 @@ package actor Conversations {
 
     private static func retried(
         _ request: ChatRequest, _ dialogue: [Message], _ transcript: Transcript, _ key: Bytes16?
-    ) -> Transcript.Exchange? {
+    ) throws(RuntimeError) -> Transcript.Exchange? {
         // A key tells for certain; what else is said alike is another request.
-        if let key { return transcript.exchange(requestKey: key) }
+        if let key { return try same(transcript.exchange(requestKey: key), as: dialogue.last) }
         guard request.isRetry, let last = transcript.lastQuestion, last.message == dialogue.last else { return nil }
         return last
     }
@@ -359,7 +412,7 @@ package actor Conversations {
         hashes.enumerated().map { $0.offset == 0 ? nil : $0.element }
     }
 
-    private static func add(
+    static func add(
         _ messages: [Message], _ hashes: [PrefixHash?], key: Bytes16?, _ annotation: JSON?,
         to destination: inout ConversationPlan.Destination
     ) {
@@ -378,7 +431,7 @@ package actor Conversations {
         }
     }
 
-    private func header(of stream: StreamID) async throws -> ConversationHeader? {
+    func header(of stream: StreamID) async throws -> ConversationHeader? {
         do {
             return try await writer.header(of: stream)
         } catch {
@@ -424,7 +477,7 @@ package actor Conversations {
     }
 
     /// Takes what was written since the last look, here or elsewhere.
-    private func catchUp() async {
+    func catchUp() async {
         let news = await writer.news(since: newsNumber)
         // Somebody else has looked meanwhile.
         guard news.next > newsNumber else { return }
@@ -436,6 +489,7 @@ package actor Conversations {
         }
         for operation in operations {
             reads[operation.stream]?.written.append(operation)
+            recentStreams.add(operation)
             cache.add([operation], to: operation.stream)
         }
     }
@@ -452,6 +506,7 @@ package actor Conversations {
         do {
             let written = try await writer.append(entry)
             reads[stream]?.written += written.operations
+            for operation in written.operations { recentStreams.add(operation) }
             cache.add(written.operations, to: stream)
             return written
         } catch {
@@ -461,7 +516,7 @@ package actor Conversations {
         }
     }
 
-    private func requestKey(_ request: ChatRequest, _ caller: Owner) -> Bytes16? {
+    func requestKey(_ request: ChatRequest, _ caller: Owner) -> Bytes16? {
         request.idempotencyKey.flatMap {
             Bytes16(HMACSHA256.authenticate(Array("\(caller.name)\u{0}\($0)".utf8), key: prefixKey))
         }

@@ -22,7 +22,7 @@ struct EngineFit {
         let needed: [(name: String, capability: EngineCapability, isNeeded: Bool)] = [
             ("tools", .tools, shape.offersTools), ("response_format", .jsonObject, shape.format == .jsonObject),
             ("response_format", .jsonSchema, shape.hasSchema), ("logprobs", .logprobs, shape.logprobs != nil),
-            ("logit_bias", .logitBias, !sampling.logitBias.isEmpty),
+            ("logit_bias", .logitBias, !sampling.logitBias.isEmpty), ("prompt", .rawPrompt, request.rawPrompt != nil),
         ]
         for need in needed where need.isNeeded && !engine.capabilities.contains(need.capability) {
             throw refusal(need.name)

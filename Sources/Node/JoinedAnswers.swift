@@ -13,6 +13,7 @@ actor JoinedAnswers {
 
     private struct Entry {
         let number: Int
+        let messages: [Message]
         let begin: Task<JoinedAnswer, any Error>
         var readers = 1
     }
@@ -21,12 +22,15 @@ actor JoinedAnswers {
     private var numbers = 0
 
     /// Joins the answer of that identity that is on its way, or begins it.
+    ///
+    /// Throws ``RuntimeError`` `.invalidRequest` where that one was asked with other `messages`.
     func answer(
-        _ identity: Identity, begin: @escaping @Sendable () async throws -> ChatAnswer
+        _ identity: Identity, to messages: [Message], begin: @escaping @Sendable () async throws -> ChatAnswer
     ) async throws -> ChatAnswer {
         let number: Int
         let task: Task<JoinedAnswer, any Error>
         if let entry = entries[identity] {
+            guard entry.messages == messages else { throw Conversations.reusedKey }
             entries[identity]?.readers += 1
             (number, task) = (entry.number, entry.begin)
         } else {
@@ -34,7 +38,7 @@ actor JoinedAnswers {
             number = numbers
             // Not one client's own: it goes on while any of them wants it, and is cancelled with the last.
             task = Task { JoinedAnswer(try await begin()) }
-            entries[identity] = Entry(number: number, begin: task)
+            entries[identity] = Entry(number: number, messages: messages, begin: task)
         }
         let reader = Reader { await self.leave(identity, number) }
         do {
@@ -123,6 +127,7 @@ actor JoinedAnswer {
     private var source: AsyncThrowingStream<ChatEvent, any Error>.AsyncIterator
     private var events: [ChatEvent] = []
     private var end: Result<Void, any Error>?
+    private var isStopped = false
     private var reading: Task<Void, Never>?
     private var waiting: [Int: CheckedContinuation<Void, any Error>] = [:]
     private var tickets = 0
@@ -142,12 +147,16 @@ actor JoinedAnswer {
             }
             // In a task of its own: a client that goes away must not end what the others read.
             if reading == nil { reading = Task { await self.read() } }
+            if isStopped { reading?.cancel() }
             try await wait()
         }
     }
 
-    /// Nobody reads any more.
-    func stop() { reading?.cancel() }
+    /// It is given up, whoever reads.
+    func stop() {
+        isStopped = true
+        reading?.cancel()
+    }
 
     private func read() async {
         do {

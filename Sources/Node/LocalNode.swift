@@ -8,13 +8,14 @@ package struct LocalNode: NodeServices {
     package let id: NodeID
     package let version: String
     private let models: Models
-    private let conversations: Conversations
+    let conversations: Conversations
     private let writer: LogWriter
     private let store: any ContextStore
     private let log: Logger
     private let wallClock: @Sendable () -> UInt64
     private let elsewhere: @Sendable (_ model: String) async -> [String]
-    private let answers = OpenAnswers()
+    let answers = OpenAnswers()
+    let background = BackgroundAnswers()
     private let joined = JoinedAnswers()
 
     /// - Parameters:
@@ -37,12 +38,14 @@ package struct LocalNode: NodeServices {
     }
 
     package func answer(_ request: ChatRequest, caller: Owner) async throws -> ChatAnswer {
-        guard let key = request.idempotencyKey, request.continuation != .off, request.choices == 1 else {
+        guard let key = request.idempotencyKey, request.continuation != .off, request.choices == 1,
+            !request.runsInBackground
+        else {
             return try await answerAlone(request, caller)
         }
         let identity = JoinedAnswers.Identity(
             caller: caller, key: key, continuation: request.continuation, user: request.user)
-        return try await joined.answer(identity) { try await answerAlone(request, caller) }
+        return try await joined.answer(identity, to: request.messages) { try await answerAlone(request, caller) }
     }
 
     private func answerAlone(_ request: ChatRequest, _ caller: Owner) async throws -> ChatAnswer {
@@ -60,12 +63,32 @@ package struct LocalNode: NodeServices {
         let entry = try await entry(named: request.model)
         let engine = try await entry.engine.describe()
         try EngineFit(engine).check(request)
+        if let prompt = request.rawPrompt { return try rawAnswer(prompt, request, entry, engine) }
+        if case .after(let question) = request.continuation, await answers.isRunning(question) {
+            throw RuntimeError(
+                .invalidRequest, "the previous response is still being written; wait for its end",
+                parameter: "previous_response_id")
+        }
+        if request.runsInBackground { try await background.admit() }
         let plan = try await plan(request, caller: caller)
         mayStand = plan.destination?.question != nil
+        guard plan.destination != nil || !request.runsInBackground else {
+            throw RuntimeError(
+                .invalidRequest,
+                "this host keeps no conversations, so an answer in the background could not be fetched",
+                parameter: "background")
+        }
         let window = try PromptWindow(
             instructions: plan.instructions, history: plan.history, new: plan.new,
             maximumTokens: request.maximumTokens, contextLength: engine.contextLength, cost: engine.tokenCost,
             shape: request.shape)
+
+        if request.mustFitWhole, window.report.omitted > 0 {
+            throw RuntimeError(
+                .contextLengthExceeded,
+                "the conversation does not fit into the model's context of \(engine.contextLength) tokens; send "
+                    + "\"truncation\": \"auto\" to leave out the oldest turns")
+        }
 
         let generation = GenerationRequest(
             messages: EngineFit(engine).readable(window.messages), maximumTokens: window.maximumTokens,
@@ -74,36 +97,77 @@ package struct LocalNode: NodeServices {
         let events: AsyncThrowingStream<ChatEvent, any Error>
         var replicas: @Sendable () async -> Int = { 0 }
         var question = plan.destination?.question
+        var created = Int64(wallClock() / 1000)
         // One answer is stored: a client that wants several gets new ones.
         if let replay = plan.replay, request.choices == 1 {
             events = Self.replaying(replay)
         } else {
             let session = AnswerSession(
                 choices: request.choices, conversations: conversations, destination: plan.destination,
-                model: entry.name, promptTokens: window.report.promptTokens, log: log
+                model: entry.name, promptTokens: window.report.promptTokens, answers: answers, log: log
             ) { choice in
                 var generation = generation
                 // One seed would write the same answer each time.
                 generation.sampling.seed = generation.sampling.seed.map { $0 &+ UInt64(clamping: choice) }
                 return entry.engine.generate(generation)
             }
-            try await session.start()
-            question = await session.question
+            try await session.start(inBackground: request.runsInBackground)
+            // Another answer to a question that stands: its id is the first one's.
+            let isAnother = question != nil && request.idempotencyKey == nil && !request.isRetry
+            question = isAnother ? nil : await session.question
+            if let asked = await session.asked { created = asked.seconds }
             await answers.begin()
             let guardian = AnswerGuard(session, answers)
             events = AsyncThrowingStream { try await guardian.next() }
             replicas = { await session.replicas }
         }
-        return ChatAnswer(
-            conversation: plan.destination?.id, question: question, created: Int64(wallClock() / 1000),
+        let answer = ChatAnswer(
+            conversation: plan.destination?.id, question: question, created: created,
             model: entry.name,
             fingerprint: engine.fingerprint, servedBy: id, context: window.report, events: events,
             replicas: replicas)
+        guard request.runsInBackground, let question else { return answer }
+        return await background.run(answer, of: question)
+    }
+
+    /// Goes on from a text as it stands: no conversation, no template.
+    private func rawAnswer(
+        _ prompt: String, _ request: ChatRequest, _ entry: Models.Entry, _ engine: EngineDescription
+    ) throws -> ChatAnswer {
+        let tokens = engine.tokenCost.tokens(ofBytes: prompt.utf8.count)
+        guard tokens < engine.contextLength else {
+            throw RuntimeError(
+                .contextLengthExceeded,
+                "the prompt takes \(tokens) tokens, the model's context is \(engine.contextLength); shorten it",
+                parameter: "prompt")
+        }
+        let room = engine.contextLength - tokens
+        var generation = GenerationRequest(
+            messages: [], maximumTokens: max(1, min(request.maximumTokens ?? room, room)), stop: request.stop,
+            sampling: request.sampling, shape: request.shape)
+        generation.rawPrompt = prompt
+        let session = AnswerSession(
+            choices: request.choices, conversations: conversations, destination: nil, model: entry.name,
+            promptTokens: tokens, answers: answers, log: log
+        ) { [generation] choice in
+            var generation = generation
+            generation.sampling.seed = generation.sampling.seed.map { $0 &+ UInt64(clamping: choice) }
+            return entry.engine.generate(generation)
+        }
+        return ChatAnswer(
+            conversation: nil, created: Int64(wallClock() / 1000), model: entry.name, fingerprint: engine.fingerprint,
+            servedBy: id,
+            context: ContextReport(
+                promptTokens: tokens, contextLength: engine.contextLength, included: 0, omitted: 0),
+            events: AsyncThrowingStream { try await session.next() })
     }
 
     /// Returns once every answer that had begun is kept, or given up: the store may be closed then. An answer whose
     /// reader holds on to it is waited for.
-    package func settle() async { await answers.none() }
+    package func settle() async {
+        await background.cancelAll()
+        await answers.none()
+    }
 
     /// Throws ``RuntimeError`` `.modelNotFound` with what there is here, and where in the swarm it is otherwise.
     private func entry(named name: String) async throws -> Models.Entry {
@@ -128,7 +192,15 @@ package struct LocalNode: NodeServices {
     package func countTokens(_ request: ChatRequest, caller: Owner) async throws -> TokenCount {
         let engine = try await entry(named: request.model).engine
         let description = try await engine.describe()
-        let messages = EngineFit(description).readable(request.messages)
+        var prompt = request.messages
+        switch request.continuation {
+        case .after, .conversation:
+            let plan = try await plan(request, caller: caller)
+            prompt = plan.instructions + plan.history + plan.new
+        case .automatic, .new, .off:
+            if let passing = request.instructions { prompt.insert(Message(.system, passing), at: 0) }
+        }
+        let messages = EngineFit(description).readable(prompt)
         if let count = try await engine.countTokens(of: messages, shape: request.shape) {
             return TokenCount(tokens: count, isExact: true)
         }
@@ -187,7 +259,8 @@ package struct LocalNode: NodeServices {
             return try await conversations.plan(request, caller: caller)
         } catch let error as RuntimeError where error.code != .invalidRequest {
             guard let failure = await writer.failure else { throw error }
-            guard request.continuation == .automatic else {
+            guard request.continuation == .automatic || request.continuation == .new, !request.runsInBackground
+            else {
                 throw RuntimeError(
                     .unavailable, "this conversation cannot be continued now: \(failure.message)", cause: failure)
             }

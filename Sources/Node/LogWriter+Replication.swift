@@ -283,8 +283,8 @@ extension LogWriter {
     /// The streams of a write that came from others: one that is damaged here keeps its row, and the log goes on. A
     /// delete takes what can still be read of it.
     private func load(_ stream: StreamID, for write: Replication.Write) async throws {
-        let deletes = write.operations.contains { $0.stream == stream && $0.kind == .delete }
-        try await loadIfReadable(stream, withHistory: deletes)
+        let removes = write.operations.contains { $0.stream == stream && $0.kind.removes }
+        try await loadIfReadable(stream, withHistory: removes)
     }
 
     private func loadIfReadable(_ stream: StreamID, withHistory: Bool) async throws {

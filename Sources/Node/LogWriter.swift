@@ -194,10 +194,10 @@ package actor LogWriter {
     private func prepare(_ drafts: [OperationLog.Draft]) async throws {
         for stream in Set(drafts.map(\.stream)).sorted() {
             _ = try await header(of: stream)
-            let deletes = drafts.contains { $0.stream == stream && $0.kind == .delete }
+            let removes = drafts.contains { $0.stream == stream && $0.kind.removes }
             do {
-                try await load(stream, withHistory: deletes)
-            } catch let error as RuntimeError where error.code == .corrupt && deletes {
+                try await load(stream, withHistory: removes)
+            } catch let error as RuntimeError where error.code == .corrupt && removes {
                 // What is damaged can be deleted like everything else.
                 ledger.load(stream, try await store.remains(of: stream), withHistory: true)
             }

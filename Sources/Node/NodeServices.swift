@@ -1,7 +1,7 @@
 package import Core
 
 /// What the roof sees of this host: one value, handed to every dialect.
-package protocol NodeServices: Sendable {
+package protocol NodeServices: ConversationServices {
     var id: NodeID { get }
     var version: String { get }
 

@@ -1,10 +1,18 @@
+import Core
+
 /// Counts the answers that are on their way, so that the store is closed only after the last of them is kept.
 actor OpenAnswers {
     private var open = 0
+    /// The questions whose answers are not kept yet.
+    private var running: Set<Dot> = []
     private var waiting: [Int: CheckedContinuation<Void, Never>] = [:]
     private var tickets = 0
 
     func begin() { open += 1 }
+
+    func asked(_ question: Dot) { running.insert(question) }
+    func kept(_ question: Dot) { running.remove(question) }
+    func isRunning(_ question: Dot) -> Bool { running.contains(question) }
 
     func end() {
         open -= 1

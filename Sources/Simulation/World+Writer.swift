@@ -76,7 +76,7 @@ extension World {
     private mutating func append(_ entry: [OperationLog.Draft], isQuestion: Bool, at host: Int) {
         guard let process = hosts[host].process else { return }
         for stream in Set(entry.map(\.stream)).sorted() {
-            let deletes = entry.contains { $0.stream == stream && $0.kind == .delete }
+            let deletes = entry.contains { $0.stream == stream && $0.kind.removes }
             if !process.ledger.isLoaded(stream) || deletes {
                 process.ledger.load(stream, hosts[host].disk.image.operations(of: stream), withHistory: deletes)
             }
@@ -186,7 +186,7 @@ extension World {
     private mutating func commit(_ write: Replication.Write, at host: Int) {
         guard let process = hosts[host].process else { return }
         for stream in process.ledger.unknown(write.operations) {
-            let hasDelete = write.operations.contains { $0.stream == stream && $0.kind == .delete }
+            let hasDelete = write.operations.contains { $0.stream == stream && $0.kind.removes }
             process.ledger.load(stream, hosts[host].disk.image.operations(of: stream), withHistory: hasDelete)
         }
         var commit = process.ledger.commit(write)

@@ -29,7 +29,7 @@ package struct ConversationLedger: Sendable {
     package func knows(_ stream: StreamID, for operations: [Operation]) -> Bool {
         guard let row = rows[stream] else { return false }
         return row.history != nil || row.isUnreadable
-            || !operations.contains { $0.stream == stream && $0.kind == .delete }
+            || !operations.contains { $0.stream == stream && $0.kind.removes }
     }
 
     /// The streams that must be loaded before `operations` can be committed, ascending: theirs, and those whose rows
@@ -57,8 +57,10 @@ package struct ConversationLedger: Sendable {
         }
         var row = Row(lastUse: nextUse())
         let history = StreamHistory(all)
-        for operation in all where history.isVisible(operation.dot) { row.summary.add(operation) }
-        if withHistory || !history.deletes.isEmpty { row.history = history }
+        for operation in all where history.isVisible(operation.dot) && !history.isErased(operation.dot) {
+            row.summary.add(operation)
+        }
+        if withHistory || history.removesAnything { row.history = history }
         rows[stream] = row
     }
 
@@ -78,7 +80,7 @@ package struct ConversationLedger: Sendable {
             touched.insert(stream)
             var row = rows[stream] ?? Row(isUnreadable: true)
             row.lastUse = nextUse()
-            if operation.kind == .delete, row.history == nil { row.history = StreamHistory() }
+            if operation.kind.removes, row.history == nil { row.history = StreamHistory() }
             // What waited for this one may be visible now: the row is computed afresh with the next commit.
             let mayDecide = row.history?.hasUndetermined == true
             if mayDecide { waiting.insert(stream) }
@@ -89,12 +91,16 @@ package struct ConversationLedger: Sendable {
                     kept = operation.erased
                     row.history?.markErased([operation.dot])
                 }
+            } else if row.history?.isErased(operation.dot) == true {
+                // What takes it away was here before it.
+                kept = operation.erased
+                row.history?.markErased([operation.dot])
             } else if operation.kind != .delete, !row.isUnreadable {
                 row.summary.add(operation)
             }
             commit.operations.append(kept)
             erased[operation.dot] = index
-            if operation.kind == .delete || mayDecide, let history = row.history {
+            if operation.kind.removes || mayDecide, let history = row.history {
                 let hidden = history.hidden
                 for dot in hidden {
                     if let place = erased[dot] {
@@ -104,6 +110,11 @@ package struct ConversationLedger: Sendable {
                     }
                 }
                 row.history?.markErased(hidden)
+                if operation.kind == .erase {
+                    row.summary.remove(turns: hidden.count { history.isVisible($0) })
+                    // When the conversation was last continued may be another moment now.
+                    waiting.insert(stream)
+                }
                 // What descends from a delete cannot be older than it is: nothing is visible right after one.
                 if operation.kind == .delete { row.summary = Summary() }
             }
@@ -206,6 +217,8 @@ package struct ConversationLedger: Sendable {
             default: break
             }
         }
+
+        mutating func remove(turns count: Int) { turns = max(0, turns - count) }
 
         /// Nil while nothing describes it.
         func header(of stream: StreamID) -> ConversationHeader? {

@@ -15,6 +15,8 @@ package struct ConversationState: Sendable {
     /// Turns that are visible, without their bodies.
     private var operations: [Dot: Operation] = [:]
     private var turns: [Dot: Turn] = [:]
+    /// What describes the conversation.
+    private var descriptions: [Dot: (timestamp: HybridTimestamp, meta: ConversationMeta)] = [:]
     /// What may be visible once its causes are here.
     private var undetermined: [Operation] = []
     /// The questions asked with one request key.
@@ -37,7 +39,7 @@ package struct ConversationState: Sendable {
         for operation in new where !history.contains(operation.dot) {
             let follows = operation.dependencies.sorted() == heads
             let isShown = keep(operation)
-            guard Self.isTurn(operation) || operation.kind == .delete else { continue }
+            guard operation.kind.isTurn || operation.kind.removes else { continue }
             // The usual case: it follows all that is here, so it comes last.
             if isInOrder, follows, isShown {
                 show(operation.dot)
@@ -65,31 +67,87 @@ package struct ConversationState: Sendable {
     /// What a conversation begun anew depends on.
     package var deletes: [Dot] { history.frontier }
 
+    /// What the client has noted about the conversation last.
+    package var metadata: JSON? {
+        descriptions.filter { $0.value.meta.metadata != nil }
+            .max { ($0.value.timestamp, $0.key) < ($1.value.timestamp, $1.key) }?.value.meta.metadata
+    }
+
+    /// The exchange that a question began. One that was retried on another host stands once, under either of its dots.
+    package func exchange(asked question: Dot) -> Transcript.Exchange? {
+        if let exchange = transcript.exchange(asked: question) { return exchange }
+        return turns[question]?.requestKey.flatMap { transcript.exchange(requestKey: $0) }
+    }
+
+    /// The question that a turn answers.
+    package func question(of answer: Dot) -> Dot? {
+        guard let operation = operations[answer], operation.kind == .assistantTurn,
+            let question = operation.dependencies.first, operations[question] != nil
+        else { return nil }
+        return question
+    }
+
+    /// The answers to a question, those included that do not count.
+    package func answers(to question: Dot) -> [Dot] {
+        operations.values.filter { $0.kind == .assistantTurn && $0.dependencies.first == question }.map(\.dot).sorted()
+    }
+
+    /// What led to `ends`, they included, in the order of the whole: a branch is not its neighbour's business.
+    package func path(to ends: [Dot]) -> [Dot] {
+        var path: Set<Dot> = []
+        var rest = ends
+        while let next = rest.popLast() {
+            guard let operation = operations[next], path.insert(next).inserted else { continue }
+            rest += operation.dependencies
+            // A request that was retried elsewhere stands once, with the answer that it has there.
+            if let key = turns[next]?.requestKey, let several = requests[key], several.count > 1 {
+                for question in several where path.insert(question).inserted {
+                    rest += operations[question]?.dependencies ?? []
+                    path.formUnion(answers(to: question))
+                }
+            }
+        }
+        return dots.filter(path.contains)
+    }
+
+    /// What was said on the way to `ends`.
+    package func transcript(upTo ends: [Dot]) -> Transcript {
+        var transcript = Transcript()
+        for dot in path(to: ends) {
+            guard let turn = turns[dot], let operation = operations[dot] else { continue }
+            transcript.append(turn, dot: dot, dependencies: operation.dependencies)
+        }
+        return transcript
+    }
+
     package func turn(_ dot: Dot) -> (turn: Turn, timestamp: HybridTimestamp)? {
         guard let turn = turns[dot], let operation = operations[dot] else { return nil }
         return (turn, operation.timestamp)
     }
 
-    private static func isTurn(_ operation: Operation) -> Bool {
-        (operation.kind == .userTurn || operation.kind == .assistantTurn) && !operation.flags.contains(.erased)
-    }
-
     /// Returns whether it may be shown without a look at what else is here.
     @discardableResult
     private mutating func keep(_ operation: Operation) -> Bool {
-        if history.add(operation) { dropHidden() }
+        if history.add(operation) || operation.kind == .erase { dropHidden() }
         return place(operation)
     }
 
     @discardableResult
     private mutating func place(_ operation: Operation) -> Bool {
-        guard Self.isTurn(operation) else { return false }
+        if operation.kind == .conversationMeta, history.isVisible(operation.dot),
+            let meta = try? TurnCodec.decodeMeta(operation.body)
+        {
+            descriptions[operation.dot] = (operation.timestamp, meta)
+        }
+        guard operation.kind.isTurn else { return false }
         if history.isUndetermined(operation.dot) { undetermined.append(operation) }
         guard history.isVisible(operation.dot) else { return false }
         bytes += operation.body.count + 256
         var bare = operation
         bare.body = []
         operations[operation.dot] = bare
+        // A turn without its content holds its place: what follows it does not move.
+        guard !operation.flags.contains(.erased), !history.isErased(operation.dot) else { return false }
         guard let turn = try? TurnCodec.decodeTurn(operation.body) else { return false }
         turns[operation.dot] = turn
         if operation.kind == .userTurn, let key = turn.requestKey {
@@ -108,6 +166,8 @@ package struct ConversationState: Sendable {
             operations[dot] = nil
             turns[dot] = nil
         }
+        for dot in turns.keys where history.isErased(dot) { turns[dot] = nil }
+        descriptions = descriptions.filter { history.isVisible($0.key) }
         requests = [:]
         for (dot, turn) in turns where operations[dot]?.kind == .userTurn {
             if let key = turn.requestKey { requests[key, default: []].append(dot) }

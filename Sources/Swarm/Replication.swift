@@ -328,7 +328,7 @@ package struct Replication: Sendable {
         guard let running else { return false }
         let all = [running, next]
         return all.indices.contains { index in
-            let deleted = Set(all[index].lazy.filter { $0.kind == .delete }.map(\.stream))
+            let deleted = Set(all[index].lazy.filter { $0.kind.removes }.map(\.stream))
             return !deleted.isEmpty && all[1 - index].contains { deleted.contains($0.stream) }
         }
     }

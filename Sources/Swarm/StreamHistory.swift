@@ -7,6 +7,8 @@ package struct StreamHistory: Sendable {
     /// Without their bodies.
     private var operations: [Dot: Operation] = [:]
     package private(set) var deletes: Set<Dot> = []
+    /// Turns whose content was taken away one by one.
+    private var erasures: Set<Dot> = []
     /// While there are deletes: what descends from all of them.
     private var descending: Set<Dot> = []
     /// While there are deletes: what depends on operations that are not here, and what follows it. It may yet turn out
@@ -47,16 +49,25 @@ package struct StreamHistory: Sendable {
         return deletes.isEmpty || descending.contains(dot)
     }
 
+    /// Whether it is a turn whose content goes, while its place in the conversation stays.
+    package func isErased(_ dot: Dot) -> Bool {
+        erasures.contains(dot) && operations[dot].map { $0.kind.isTurn } ?? true
+    }
+
+    /// Whether anything was taken away.
+    package var removesAnything: Bool { !deletes.isEmpty || !erasures.isEmpty }
+
     /// Whether that will be known only when its causes are here.
     package func isUndetermined(_ dot: Dot) -> Bool { undetermined.contains(dot) }
     package var hasUndetermined: Bool { !undetermined.isEmpty }
 
     /// What a delete has hit and what still has its content, ascending.
     package var hidden: [Dot] {
-        guard !deletes.isEmpty else { return [] }
+        guard removesAnything else { return [] }
         return operations.values.filter {
-            $0.kind != .delete && !$0.flags.contains(.erased) && !descending.contains($0.dot)
-                && !undetermined.contains($0.dot)
+            guard !$0.kind.removes, !$0.flags.contains(.erased) else { return false }
+            return isErased($0.dot)
+                || !deletes.isEmpty && !descending.contains($0.dot) && !undetermined.contains($0.dot)
         }.map(\.dot).sorted()
     }
 
@@ -77,6 +88,7 @@ package struct StreamHistory: Sendable {
         bare.body = []
         operations[operation.dot] = bare
         if operation.kind == .delete { deletes.insert(operation.dot) }
+        if operation.kind == .erase { erasures.formUnion(operation.dependencies) }
     }
 
     private mutating func recompute() {

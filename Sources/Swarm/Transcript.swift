@@ -61,6 +61,11 @@ package struct Transcript: Sendable {
     /// The exchange that was asked with `key`.
     package func exchange(requestKey key: Bytes16) -> Exchange? { keys[key].map { exchanges[$0] } }
 
+    /// The exchange that a question began, or a message that stands alone.
+    package func exchange(asked question: Dot) -> Exchange? {
+        places[question].map { exchanges[$0] } ?? exchanges.first { $0.question == question }
+    }
+
     /// What a client asked last, or what its tools gave back.
     package var lastQuestion: Exchange? { exchanges.last { $0.message.role == .user || $0.message.role == .tool } }
 

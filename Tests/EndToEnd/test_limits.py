@@ -82,11 +82,11 @@ def test_too_many_messages_are_refused(one):
     assert reply.status_code in (400, 413)
 
 
-def test_a_compressed_body_is_not_taken_for_something_else(one):
+def test_a_compressed_body_is_read_as_what_it_holds(one):
     body = gzip.compress(b'{"model":"phi3","messages":[{"role":"user","content":"Hello"}]}')
     reply = httpx.post(
         f"{one.url}/v1/chat/completions", content=body, headers={"Content-Encoding": "gzip"}, timeout=30)
-    assert reply.status_code in (400, 415)
+    assert reply.status_code == 200
 
 
 # Too slow

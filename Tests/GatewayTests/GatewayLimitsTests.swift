@@ -145,7 +145,7 @@ import Testing
         #expect(try await Self.all(post(body, "Connection: close\r\n")).hasPrefix("HTTP/1.1 413 "))
     }
 
-    @Test("a compressed body is refused in clear words", arguments: ["gzip", "zstd", "br"])
+    @Test("a compressed body is refused in clear words", arguments: ["deflate", "br"])
     func compressed(_ coding: String) async throws {
         let reply = try await Self.all(post("x", "Content-Encoding: \(coding)\r\n"))
         #expect(reply.hasPrefix("HTTP/1.1 415 "))

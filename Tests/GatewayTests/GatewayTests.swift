@@ -263,7 +263,7 @@ import Testing
 
     @Test("a wrong method is told the right ones")
     func method() async throws {
-        let reply = try await Self.exchange(get("/v1/chat/completions"))
+        let reply = try await Self.exchange(get("/v1/responses"))
         #expect(reply.status == 405)
         #expect(reply.headers["allow"] == "POST, OPTIONS")
         let other = try await Self.exchange(post("{}", path: "/v1/models"))
@@ -282,7 +282,7 @@ import Testing
         #expect(preflight.status == 204)
         #expect(preflight.headers["access-control-allow-origin"] == "http://localhost:3000")
         #expect(preflight.headers["vary"] == "Origin")
-        #expect(preflight.headers["access-control-allow-methods"] == "POST, OPTIONS")
+        #expect(preflight.headers["access-control-allow-methods"] == "GET, HEAD, POST, OPTIONS")
         let allowed = try #require(preflight.headers["access-control-allow-headers"])
         #expect(allowed.contains("authorization") && allowed.contains("x-stainless-new") && !allowed.contains("evil"))
         let reply = try await Self.exchange(get("/v1/models", "Origin: http://localhost:3000\r\n"))

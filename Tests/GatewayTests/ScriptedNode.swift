@@ -10,6 +10,8 @@ final class ScriptedNode: NodeServices {
     let version = "0.0.0-test"
     let script: Script
     let state: Mutex<Readiness>
+    /// What the endpoints of stored answers find.
+    let kept = Mutex<[Dot: KeptExchange]>([:])
 
     init(readiness: Readiness = Readiness(isReady: true, reasons: []), script: @escaping Script) {
         self.script = script

@@ -38,6 +38,10 @@ package struct ChatRequest: Sendable {
         case automatic
         /// The conversation that the client names.
         case conversation(ConversationID)
+        /// The exchange that began with that turn, and what led there: nothing that was said beside or after it.
+        case after(Dot)
+        /// A conversation of its own, unless the request carries the history of one that is known.
+        case new
         /// Nothing is recalled and nothing kept.
         case off
     }
@@ -47,6 +51,18 @@ package struct ChatRequest: Sendable {
     /// At least one; the last is not the assistant's.
     package var messages: [Message]
     package var continuation: Continuation
+    /// What is said is kept. Without it what was said before is recalled all the same, where `continuation` names it.
+    package var keeps = true
+    /// Where not all of the conversation fits into the model's context, it is refused rather than cut.
+    package var mustFitWhole = false
+    /// Holds for this answer only, before all other instructions; it is not kept.
+    package var instructions: String?
+    /// The last message is asked in any case, also where the same was asked before: it gets a turn of its own.
+    package var asksAnew = false
+    /// The answer is written to its end also without its client; the question is kept before the engine begins.
+    package var runsInBackground = false
+    /// The model goes on from exactly this text; `messages` is not read then, and nothing is kept.
+    package var rawPrompt: String?
     /// The OpenAI `user` field: it tells apart the default conversations behind one key.
     package var user: String?
     /// Nil: as many as the window leaves.

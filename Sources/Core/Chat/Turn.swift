@@ -40,9 +40,13 @@ package struct Turn: Hashable, Sendable {
 package struct ConversationMeta: Hashable, Sendable {
     package var id: ConversationID
     package var owner: Owner
+    /// What the client has noted about it; nil where this description says nothing of that. Of several the newest
+    /// counts.
+    package var metadata: JSON?
 
-    package init(id: ConversationID, owner: Owner) {
+    package init(id: ConversationID, owner: Owner, metadata: JSON? = nil) {
         self.id = id
         self.owner = owner
+        self.metadata = metadata
     }
 }

@@ -15,6 +15,7 @@ package enum TurnCodec {
         static let toolCalls: UInt8 = 11
         static let toolCallID: UInt8 = 12
         static let annotation: UInt8 = 13
+        static let metadata: UInt8 = 14
     }
 
     package static func encode(_ turn: Turn) -> [UInt8] {
@@ -96,6 +97,7 @@ package enum TurnCodec {
         var writer = ByteWriter()
         writer.put(field: Field.conversation, meta.id.rawValue.utf8)
         writer.put(field: Field.owner, meta.owner.name.utf8)
+        if let metadata = meta.metadata { writer.put(field: Field.metadata, metadata.encoded) }
         return writer.bytes
     }
 
@@ -105,7 +107,10 @@ package enum TurnCodec {
         guard let id = ConversationID(try fields.text(Field.conversation)) else {
             throw RuntimeError(.corrupt, "a conversation has an id that cannot be one")
         }
-        return ConversationMeta(id: id, owner: Owner(name: try fields.text(Field.owner)))
+        var meta = ConversationMeta(id: id, owner: Owner(name: try fields.text(Field.owner)))
+        // Notes that cannot be read are none.
+        if let metadata = fields[Field.metadata] { meta.metadata = try? JSON.parse(metadata) }
+        return meta
     }
 
     /// The fields of one body by their number.

@@ -13,6 +13,12 @@ package struct Operation: Hashable, Sendable {
         package static let conversationMeta = Kind(rawValue: 4)
         /// Removes the stream's content everywhere; no body.
         package static let delete = Kind(rawValue: 5)
+        /// Removes the content of those turns that it depends on, everywhere; no body. What follows them stays.
+        package static let erase = Kind(rawValue: 6)
+
+        /// Takes content of earlier operations away.
+        package var removes: Bool { self == .delete || self == .erase }
+        package var isTurn: Bool { self == .userTurn || self == .assistantTurn }
     }
 
     /// Properties of the encoded form.

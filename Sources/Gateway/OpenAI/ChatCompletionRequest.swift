@@ -34,6 +34,8 @@ struct ChatCompletionRequest {
         chat.choices = Int(clamping: try fields.integer("n", in: 1...Int64(Limits.choices)) ?? 1)
         chat.idempotencyKey = try RequestFields.idempotencyKey(headers)
         chat.isRetry = RequestFields.isRetry(headers)
+        chat.annotation = try StoredCompletions.annotation(fields, messages: chat.messages.count)
+        chat.asksAnew = chat.annotation != nil
     }
 
     /// Which conversation (design.md §3): the body speaks first, then the header, then the metadata.

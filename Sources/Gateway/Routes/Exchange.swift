@@ -34,6 +34,19 @@ struct Exchange: Sendable {
         return nil
     }
 
+    /// All of the query, its escapes resolved. Throws ``RuntimeError`` for broken ones.
+    func queryItems() throws(RuntimeError) -> [(name: String, value: String)] {
+        var items: [(name: String, value: String)] = []
+        for pair in (head.path ?? "").drop(while: { $0 != "?" }).dropFirst().split(separator: "&") {
+            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            guard let name = parts.first.flatMap(Route.decoded),
+                let value = parts.count == 2 ? Route.decoded(parts[1]) : ""
+            else { throw RuntimeError(.invalidRequest, "the query holds a broken percent escape") }
+            items.append((name, value))
+        }
+        return items
+    }
+
     var hasBody: Bool {
         head.headerFields[.transferEncoding] != nil || (head.headerFields[.contentLength] ?? "0") != "0"
     }

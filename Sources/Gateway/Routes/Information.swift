@@ -27,7 +27,7 @@ struct Information: Sendable {
         case .status: await status()
         case .metrics: Reply(type: "text/plain; version=0.0.4; charset=utf-8", body: Array(await metricsPage().utf8))
         case .logs: try logs.page(exchange)
-        case .chatCompletions, .anthropic, .ollama, .swarm:
+        case .chatCompletions, .openAI, .anthropic, .ollama, .swarm:
             throw RuntimeError(.internal, "this route has a handler of its own")
         }
     }

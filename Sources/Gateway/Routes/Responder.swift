@@ -11,7 +11,7 @@ struct Responder: Sendable {
     typealias Parts = NIOAsyncChannelInboundStream<HTTPRequestPart>.AsyncIterator
 
     let admission: Admission
-    let chat: ChatCompletions
+    let openAI: OpenAIResponder
     let anthropic: AnthropicResponder
     let ollama: OllamaResponder
     let information: Information
@@ -25,12 +25,12 @@ struct Responder: Sendable {
     private let clock = HTTPDate()
 
     init(
-        admission: Admission, chat: ChatCompletions, anthropic: AnthropicResponder, ollama: OllamaResponder,
+        admission: Admission, openAI: OpenAIResponder, anthropic: AnthropicResponder, ollama: OllamaResponder,
         information: Information, swarm: SwarmResponder?, link: SwarmLink, metrics: GatewayMetrics,
         lifecycle: GatewayLifecycle, nodeID: NodeID, log: Logger
     ) {
         self.admission = admission
-        self.chat = chat
+        self.openAI = openAI
         self.anthropic = anthropic
         self.ollama = ollama
         self.information = information
@@ -81,11 +81,15 @@ struct Responder: Sendable {
             }
             let owner = try admission.admit(exchange, to: route?.access ?? Access(ofUnknown: exchange.path))
             let route = try supported(route, exchange)
-            if route.isInference, lifecycle.draining.isOpen { throw APIError.draining }
-            let content = try await collect(&body, exchange, limit: route.bodyLimit, outbound)
+            if route.infers(head.method), lifecycle.draining.isOpen { throw APIError.draining }
+            let decoder = try BodyDecoder(exchange.hasBody ? head.headerFields[.contentEncoding] : nil)
+            let packed = try await collect(&body, exchange, limit: route.bodyLimit, outbound)
             isBodyRead = true
+            let content = try decoder.decode(packed, limit: route.bodyLimit)
             switch route {
-            case .chatCompletions: try await chat.respond(to: exchange, caller: owner, body: content, writer)
+            case .chatCompletions: try await openAI.chatCompletions(exchange, owner, content, writer)
+            case .openAI(let route):
+                try await openAI.respond(to: route, exchange, caller: owner, body: content, writer)
             case .anthropic(let route):
                 try await anthropic.respond(to: route, exchange, caller: owner, body: content, writer)
             case .ollama(let route):
@@ -141,10 +145,6 @@ struct Responder: Sendable {
         _ parts: inout Parts, _ exchange: Exchange, limit: Int, _ outbound: ReplyWriter.Outbound
     ) async throws -> [UInt8] {
         let headers = exchange.head.headerFields
-        if exchange.hasBody, let coding = headers[.contentEncoding], coding.lowercased() != "identity" {
-            throw APIError(
-                415, code: "unsupported_content_encoding", "compressed bodies are not taken; send the body as it is")
-        }
         let tooLarge = RuntimeError(.tooLarge, "the body is larger than the \(limit) bytes that this path takes")
         if let length = headers[.contentLength].flatMap({ Int($0) }), length > limit { throw tooLarge }
         if exchange.hasBody, headers[.expect]?.lowercased() == "100-continue" {

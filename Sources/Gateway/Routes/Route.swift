@@ -18,6 +18,7 @@ enum Route: Hashable {
     case logs
     case anthropic(AnthropicRoute)
     case ollama(OllamaRoute)
+    case openAI(OpenAIRoute)
     case swarm(SwarmRoute)
 
     /// The route of a path, whatever the method. Nil for a path that leads nowhere.
@@ -45,13 +46,16 @@ enum Route: Hashable {
             guard let id = Self.decoded(path.dropFirst("/v1/mcp/contexts/".count)) else { return nil }
             self = .context(id)
         case let path:
-            if let route = AnthropicRoute(rawValue: String(path)) {
+            if let route = OpenAIRoute(path: path) {
+                self = .openAI(route)
+            } else if let route = AnthropicRoute(rawValue: String(path)) {
                 self = .anthropic(route)
             } else if let route = OllamaRoute(path: path) {
                 self = .ollama(route)
-            } else {
-                guard let route = SwarmRoute(path: path) else { return nil }
+            } else if let route = SwarmRoute(path: path) {
                 self = .swarm(route)
+            } else {
+                return nil
             }
         }
     }
@@ -63,7 +67,8 @@ enum Route: Hashable {
 
     var methods: [HTTPRequest.Method] {
         switch self {
-        case .chatCompletions: [.post]
+        case .chatCompletions: [.get, .head, .post]
+        case .openAI(let route): route.methods
         case .context: [.get, .head, .delete]
         case .anthropic(let route): route.methods
         case .ollama(let route): route.methods
@@ -72,16 +77,25 @@ enum Route: Hashable {
         }
     }
 
-    /// Engines work for it: the body may be long, and none is begun while the host drains.
-    var isInference: Bool {
+    var bodyLimit: Int {
         switch self {
-        case .chatCompletions, .anthropic: true
-        case .ollama(let route): route.isInference
-        default: false
+        case .chatCompletions, .anthropic: Limits.inferenceBodyBytes
+        case .openAI(let route) where route.takesPrompts: Limits.inferenceBodyBytes
+        case .ollama(let route) where route.isInference: Limits.inferenceBodyBytes
+        default: Limits.bodyBytes
         }
     }
 
-    var bodyLimit: Int { isInference ? Limits.inferenceBodyBytes : Limits.bodyBytes }
+    /// Asks an engine for work: refused while the host shuts down.
+    func infers(_ method: HTTPRequest.Method) -> Bool {
+        switch self {
+        case .chatCompletions: method == .post
+        case .anthropic: true
+        case .ollama(let route): route.isInference
+        case .openAI(let route): route.infers
+        default: false
+        }
+    }
 
     /// The path as metrics name it: without ids, so that there are few.
     var pattern: String {
@@ -101,12 +115,13 @@ enum Route: Hashable {
         case .logs: "/v1/logs"
         case .anthropic(let route): route.pattern
         case .ollama(let route): route.pattern
+        case .openAI(let route): route.pattern
         case .swarm(let route): route.pattern
         }
     }
 
     /// Percent escapes resolved; nil for a broken escape or bytes that are no UTF-8.
-    private static func decoded(_ text: Substring) -> String? {
+    static func decoded(_ text: Substring) -> String? {
         var bytes: [UInt8] = []
         var rest = text.utf8[...]
         while let byte = rest.popFirst() {
