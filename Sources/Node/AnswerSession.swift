@@ -23,6 +23,7 @@ actor AnswerSession {
     /// When the question was written, if that was now.
     private(set) var asked: HybridTimestamp?
     private var isOver = false
+    private var isInBackground = false
     /// How many stores have what was written last of this exchange.
     private(set) var replicas = 0
 
@@ -45,6 +46,7 @@ actor AnswerSession {
     /// is given out before that, and a question that cannot be written is still a plain error. Of an answer in the
     /// background only the question is waited for.
     func start(inBackground: Bool = false) async throws {
+        isInBackground = inBackground
         if !inBackground {
             first = try await pull()
             guard first != nil else {
@@ -109,6 +111,9 @@ actor AnswerSession {
         stream = nil
         guard choice == 0, let question else { return }
         let usage = TokenUsage(promptTokens: promptTokens, completionTokens: 0, isExact: false)
+        // Without a client nobody has gone away: it was cancelled, or the daemon stops.
+        let isStopped = isInBackground && reason == .aborted ? await answers.isClosing : false
+        let reason = isStopped ? FinishReason.failed : reason
         await Task { [log] in
             do {
                 try await self.keep(reason, usage)

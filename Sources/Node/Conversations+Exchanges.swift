@@ -77,7 +77,7 @@ extension Conversations {
         let place = try await place(of: question, caller)
         guard let exchange = place.state.exchange(asked: question) else { throw Self.unknownExchange }
         let asked = place.state.path(to: [exchange.question]).suffix(max(1, turns))
-        try await erase(Array(asked) + place.state.answers(to: exchange.question), place)
+        try await erase(Array(asked) + place.state.answers(to: exchange.question), place, withAnswers: true)
     }
 
     package func deleteTurn(_ turn: Dot, of id: ConversationID, of caller: Owner) async throws {
@@ -90,12 +90,13 @@ extension Conversations {
         try await erase(gone, place)
     }
 
-    private func erase(_ turns: [Dot], _ place: Place) async throws {
+    private func erase(_ turns: [Dot], _ place: Place, withAnswers: Bool = false) async throws {
         // An operation names so many dependencies at most.
         let drafts = stride(from: 0, to: turns.count, by: Limits.operationDependencies).map { start in
             OperationLog.Draft(
                 kind: .erase, stream: place.header.stream,
-                dependencies: Array(turns[start..<min(turns.count, start + Limits.operationDependencies)]), body: [])
+                dependencies: Array(turns[start..<min(turns.count, start + Limits.operationDependencies)]),
+                body: withAnswers ? [1] : [])
         }
         for draft in drafts { _ = try await write(LogWriter.Entry(drafts: [draft]), to: place.header.stream) }
     }

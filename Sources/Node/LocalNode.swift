@@ -165,6 +165,7 @@ package struct LocalNode: NodeServices {
     /// Returns once every answer that had begun is kept, or given up: the store may be closed then. An answer whose
     /// reader holds on to it is waited for.
     package func settle() async {
+        await answers.close()
         await background.cancelAll()
         await answers.none()
     }

@@ -10,6 +10,11 @@ actor OpenAnswers {
 
     func begin() { open += 1 }
 
+    /// Those in the background are ended: not by their client.
+    private(set) var isClosing = false
+
+    func close() { isClosing = true }
+
     func asked(_ question: Dot) { running.insert(question) }
     func kept(_ question: Dot) { running.remove(question) }
     func isRunning(_ question: Dot) -> Bool { running.contains(question) }

@@ -9,6 +9,8 @@ package struct StreamHistory: Sendable {
     package private(set) var deletes: Set<Dot> = []
     /// Turns whose content was taken away one by one.
     private var erasures: Set<Dot> = []
+    /// Questions to which no answer is shown.
+    private var withdrawn: Set<Dot> = []
     /// While there are deletes: what descends from all of them.
     private var descending: Set<Dot> = []
     /// While there are deletes: what depends on operations that are not here, and what follows it. It may yet turn out
@@ -51,7 +53,10 @@ package struct StreamHistory: Sendable {
 
     /// Whether it is a turn whose content goes, while its place in the conversation stays.
     package func isErased(_ dot: Dot) -> Bool {
-        erasures.contains(dot) && operations[dot].map { $0.kind.isTurn } ?? true
+        guard !erasures.isEmpty, let operation = operations[dot], operation.kind.isTurn else { return false }
+        if erasures.contains(dot) { return true }
+        guard operation.kind == .assistantTurn, let question = operation.dependencies.first else { return false }
+        return withdrawn.contains(question) && operations[question]?.kind == .userTurn
     }
 
     /// Whether anything was taken away.
@@ -65,7 +70,7 @@ package struct StreamHistory: Sendable {
     package var hidden: [Dot] {
         guard removesAnything else { return [] }
         return operations.values.filter {
-            guard !$0.kind.removes, !$0.flags.contains(.erased) else { return false }
+            guard $0.kind != .delete, !$0.flags.contains(.erased) else { return false }
             return isErased($0.dot)
                 || !deletes.isEmpty && !descending.contains($0.dot) && !undetermined.contains($0.dot)
         }.map(\.dot).sorted()
@@ -88,7 +93,9 @@ package struct StreamHistory: Sendable {
         bare.body = []
         operations[operation.dot] = bare
         if operation.kind == .delete { deletes.insert(operation.dot) }
-        if operation.kind == .erase { erasures.formUnion(operation.dependencies) }
+        guard operation.kind == .erase else { return }
+        erasures.formUnion(operation.dependencies)
+        if !operation.body.isEmpty { withdrawn.formUnion(operation.dependencies) }
     }
 
     private mutating func recompute() {

@@ -265,7 +265,7 @@ def test_other_routes_and_methods_are_refused_in_the_same_shape(shared):
     unknown = shared.get("/v1/unknown")
     assert unknown.status_code == 404
     assert set(unknown.json()["error"]) == {"message", "type", "param", "code"}
-    wrong = shared.get("/v1/chat/completions")
+    wrong = shared.get("/v1/responses")
     assert wrong.status_code in (404, 405)
     assert set(wrong.json()["error"]) == {"message", "type", "param", "code"}
 

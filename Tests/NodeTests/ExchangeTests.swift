@@ -219,6 +219,9 @@ import Testing
         #expect(try await pair.b.node.exchange(question, of: .local).progress == .elsewhere(Pair.nodes[0]))
         let again = await World(pair.a.store, node: Pair.nodes[0])
         #expect(try await again.node.exchange(question, of: .local).progress == .lost)
-        _ = try await pair.a.node.cancelAnswer(to: question, of: .local)
+        // A daemon that stops says that the answer failed; nobody cancelled it.
+        await pair.a.node.settle()
+        let over = try await pair.a.node.exchange(question, of: .local)
+        #expect(over.progress == .over && over.answer?.turn.outcome?.finishReason == .failed)
     }
 }

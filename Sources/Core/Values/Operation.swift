@@ -13,7 +13,8 @@ package struct Operation: Hashable, Sendable {
         package static let conversationMeta = Kind(rawValue: 4)
         /// Removes the stream's content everywhere; no body.
         package static let delete = Kind(rawValue: 5)
-        /// Removes the content of those turns that it depends on, everywhere; no body. What follows them stays.
+        /// Removes the content of those turns that it depends on, everywhere; what follows them stays. With a body of
+        /// one byte also all answers to them, whenever they come.
         package static let erase = Kind(rawValue: 6)
 
         /// Takes content of earlier operations away.

@@ -71,8 +71,11 @@ struct ResponseRecord: Sendable {
             switch reason {
             case .stop, .toolCalls: self.init(status: "completed")
             case .length: self.init(status: "incomplete", reason: "max_output_tokens")
-            case .aborted: self.init(status: "incomplete", reason: "interrupted")
-            case .failed: self = .failed("the engine failed in the middle of the answer")
+            case .aborted:
+                self.init(
+                    status: "incomplete",
+                    failure: "the answer broke off: its client went away, or the host was stopped; ask again")
+            case .failed: self = .failed("the answer failed before its end; ask again")
             }
         }
 
@@ -127,7 +130,9 @@ struct ResponseRecord: Sendable {
     private static func json(_ usage: TokenUsage) -> JSON {
         [
             "input_tokens": .integer(Int64(usage.promptTokens)),
-            "input_tokens_details": ["cached_tokens": .integer(Int64(usage.cachedTokens))],
+            "input_tokens_details": [
+                "cached_tokens": .integer(Int64(usage.cachedTokens)), "cache_write_tokens": 0,
+            ],
             "output_tokens": .integer(Int64(usage.completionTokens)),
             "output_tokens_details": ["reasoning_tokens": 0],
             "total_tokens": .integer(Int64(usage.totalTokens)),
