@@ -183,8 +183,8 @@ package struct World {
             .beacon(let host, let run, _), .sighted(let host, let run, _), .answered(let host, let run, _):
             deliver(event, to: host, run: run)
         case .committed(let host, let run, _), .synced(let host, let run), .read(let host, let run, _),
-            .snapshotPart(let host, let run), .ringKept(let host, let run, _, _),
-            .snapshotPart(let host, let run), .snapshotFailed(let host, let run, _), .mend(let host, let run),
+            .snapshotPart(let host, let run), .ringKept(let host, let run, _, _), .snapshotFailed(let host, let run, _),
+            .mend(let host, let run),
             .reread(let host, let run, _):
             deliver(event, to: host, run: run)
         }

@@ -9,7 +9,7 @@ import pytest
 
 from daemon import Daemon, recall
 
-CLIENTS = ["open-webui", "claude-code", "vscode", "aider"]
+CLIENTS = ["open-webui", "claude-code", "codex", "vscode", "aider"]
 
 
 @pytest.fixture(scope="module")
