@@ -109,7 +109,7 @@ func ask(
         let page = try JSON.parse(try await ask(get("/v1/swarm/topology")).body)
         #expect(page["nodes"]?.array?.map { $0["degree"]?.integer } == [1, 2])
         // Of others' links nobody counts the bytes here.
-        #expect(page["links"]?.array?.last?["bytes_sent"] == .null)
+        #expect(page["links"]?.array?.last?.object?["bytes_sent"] == .null)
         #expect(page["links"]?.array?.first?["rtt_ms"]?.number == 0.25)
         #expect(page["links"]?.array?.first?["to"]?.string == ScriptedSwarm.otherID.description)
     }
@@ -150,7 +150,7 @@ func ask(
         #expect(reply.status == 200)
         #expect(swarm.deeds == ["join 192.168.1.11:8081"])
         let page = try JSON.parse(reply.body)
-        #expect(page["nodes"]?.array?.count == 2 && page["links"]?.array?.count == 1)
+        #expect(page["nodes"]?.array?.count == 2 && page["links"]?.array?.count == 2)
     }
 
     @Test("join tells when another host is there than the one that was named")

@@ -218,6 +218,8 @@ import Testing
         let pair = try await Self.pair(kind)
         await pair.link()
         try await pair.a.ask(World.request("a secret"))
+        // Else both may describe the conversation, each with an operation of its own.
+        await pair.agree()
         try await pair.b.ask(World.request("another"))
         await pair.agree()
         let dot = try await Self.delete(pair.b)
