@@ -32,7 +32,7 @@ import Testing
         Exhibit(bug: .unsyncedTurns, faults: [.powerCuts, .partitions], invariants: ["I14"], seeds: 5...5),
         Exhibit(bug: .refusalIgnored, faults: .fullDisks, invariants: ["I10", "I12", "I14"]),
         Exhibit(
-            bug: .keptEpoch, faults: [.kills, .slowDisks, .powerCuts, .partitions], invariants: ["I9"], seeds: 8...8),
+            bug: .keptEpoch, faults: [.kills, .slowDisks, .powerCuts, .partitions], invariants: ["I9"], seeds: 19...20),
         Exhibit(bug: .lostTombstone, faults: .deletions, invariants: ["I13"]),
         Exhibit(bug: .appliedTwice, faults: .kills, invariants: ["I11"]),
         Exhibit(bug: .ignoredDependencies, faults: .clocks, invariants: ["I11"]),
