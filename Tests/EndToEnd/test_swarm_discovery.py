@@ -95,11 +95,13 @@ def test_peers_nodes_status_and_topology_tell_the_same(swarm):
     status = a.status()
     assert status["role"] == "worker" and status["members"]["alive"] == 3 and status["security"] == "key"
     assert [each["phase"] for each in status["phase_history"]]
-    # Each host shows the links that it has itself.
+    # Each host shows the links of all: members tell whom they are linked with.
+    pairs = {frozenset((one.id, other.id)) for one in three.hosts for other in three.hosts if one is not other}
     for host in three.hosts:
-        rows = host.fetch("/v1/swarm/topology").json["links"]
-        assert {frozenset((row["from"], row["to"])) for row in rows} == {
-            frozenset((host.id, other.id)) for other in three.hosts if other is not host}
+        def shown(host=host):
+            links = host.fetch("/v1/swarm/topology").json["links"]
+            return {frozenset((row["from"], row["to"])) for row in links}
+        wait_for(lambda: f"links: {shown()}", lambda: shown() == pairs, FOUND)
 
 
 def test_the_commands_use_the_same_words(swarm):
