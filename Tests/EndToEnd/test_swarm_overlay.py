@@ -37,7 +37,7 @@ def is_settled(hosts) -> bool:
         and all(1 < degree <= LIMIT for degree in degrees.values()) and is_connected(degrees, links))
 
 
-def settled(hosts, within: float = 40.0) -> dict[str, int]:
+def settled(hosts, within: float = 90.0) -> dict[str, int]:
     wait_for(lambda: f"few links, seen alike by all: {[topology(host) for host in hosts]}", lambda: is_settled(hosts), within)
     return topology(hosts[0])[0]
 
@@ -74,6 +74,7 @@ def test_eight_hosts_with_three_links_each_are_one_swarm(eight):
     assert len(deleted["confirmed"]) == 8 and not deleted["pending"], deleted
 
 
+@pytest.mark.timeout(400)
 def test_the_tree_heals_when_a_relay_is_killed(eight):
     degrees = settled(eight.hosts)
     author = eight.hosts[0]
@@ -86,20 +87,21 @@ def test_the_tree_heals_when_a_relay_is_killed(eight):
         relay.kill9()
     rest = eight.running
     author.hear("after", "talk")
-    hear_of(rest, "talk", 4, within=2 * HEALED)
+    # The author may have lost all of its links at once: it took more than 10 s once, on a busy machine.
+    hear_of(rest, "talk", 4, within=10 * HEALED)
     wait_for(
         lambda: f"five others alive: {[host.alive() for host in rest]}",
-        lambda: all(host.alive() == 5 for host in rest), 4 * HEALED)
+        lambda: all(host.alive() == 5 for host in rest), 10 * HEALED)
     settled(rest)
     rest[-1].hear("and on", "talk")
-    hear_of(rest, "talk", 6)
+    hear_of(rest, "talk", 6, within=10 * HEALED)
     # Back again, they find a place and hear of everything.
     for relay in relays:
         relay.start()
-    eight.together(within=4 * HEALED)
-    hear_of(eight.hosts, "talk", 6, within=2 * HEALED)
+    eight.together(within=10 * HEALED)
+    hear_of(eight.hosts, "talk", 6, within=10 * HEALED)
     settled(eight.hosts)
-    eight.equal(within=2 * HEALED)
+    eight.equal(within=10 * HEALED)
 
 
 def test_a_quorum_counts_those_that_are_not_linked(swarm):
