@@ -42,7 +42,7 @@ UPGRADE = {
 }
 
 
-@pytest.mark.parametrize("path", ["/v1/swarm/ws", "/v1/sync/snapshot", "/v1/sync/vector", "/v1/sync/streams", "/v1/sync/anything"])
+@pytest.mark.parametrize("path", ["/v1/swarm/ws", "/v1/swarm/work", "/v1/swarm/tunnel", "/v1/sync/snapshot", "/v1/sync/vector", "/v1/sync/streams", "/v1/sync/anything"])
 def test_routes_for_peers_answer_strangers_with_401(swarm, path):
     a, b = swarm(2).hosts
     a.hear("Quintaval", "talk")

@@ -63,6 +63,24 @@ extension PeerTests {
             }
         }
 
+        @Test("a link for work reaches those who take work, and only the host that was meant")
+        func purposes() async throws {
+            try await withHost(1, in: swarm(1)) { server in
+                let client = try LinkTransport(identity: identity(2), primary: swarm(1))
+                let dialed = try await client.open(.work, to: server.node, at: server.address)
+                dialed.send([7])
+                for await accepted in server.transport.accepted(for: .work) {
+                    var messages = accepted.messages().makeAsyncIterator()
+                    #expect(try await messages.next() == [7])
+                    break
+                }
+                let failure = await #expect(throws: LinkFailure.self) {
+                    _ = try await client.open(.tunnel, to: nodeID(3), at: server.address)
+                }
+                #expect(failure?.reason == .unreachable)
+            }
+        }
+
         @Test("a reader that does not read stops the sender's socket, not its memory; read on, everything is there")
         func slowReader() async throws {
             try await withLink { dialed, accepted in

@@ -160,7 +160,7 @@ extension PeerDoor {
             }
         } isDenied: { _ in
             denied
-        } takeLink: { _, _ in
+        } takeLink: { _, _, _ in
             []
         }
     }

@@ -9,7 +9,8 @@ import Testing
 
 @Suite(.timeLimit(.minutes(1))) struct SwarmAccessTests {
     private static let peerPaths = [
-        "/v1/swarm/ws", "/v1/sync/vector", "/v1/sync/snapshot", "/v1/sync/snapshot/\(ScriptedSwarm.snapshotID)",
+        "/v1/swarm/ws", "/v1/swarm/work", "/v1/swarm/tunnel", "/v1/sync/vector", "/v1/sync/snapshot",
+        "/v1/sync/snapshot/\(ScriptedSwarm.snapshotID)",
     ]
 
     @Test("every route of the swarm is found by its path, and declares who may use it")
@@ -19,7 +20,8 @@ import Testing
             ("/v1/swarm/status", .status, .client), ("/v1/swarm/nodes/", .nodes, .client),
             ("/v1/swarm/topology", .topology, .client), ("/v1/swarm/events", .events, .client),
             ("/v1/swarm/join", .join, .admin), ("/v1/swarm/rotate", .rotate, .admin),
-            ("/v1/swarm/evict", .evict, .admin), ("/v1/swarm/ws", .link, .peer), ("/v1/sync/vector", .vector, .peer),
+            ("/v1/swarm/evict", .evict, .admin), ("/v1/swarm/ws", .link(.swarm), .peer),
+            ("/v1/swarm/work", .link(.work), .peer), ("/v1/sync/vector", .vector, .peer),
             ("/v1/sync/snapshot", .snapshots, .peer), ("/v1/sync/snapshot/ab", .snapshot("ab"), .peer),
         ]
         for (path, route, access) in table {

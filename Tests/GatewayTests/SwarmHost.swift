@@ -54,7 +54,7 @@ func withHost<Value: Sendable>(
         identity: identity(number), primary: primary, accepted: Array(swarms.dropFirst()))
     let door = PeerDoor(
         secure: { transport.secure($0) }, isDenied: { transport.isDenied($0) },
-        takeLink: { transport.takeLink($0, from: $1) })
+        takeLink: { transport.takeLink($0, from: $1, for: $2) })
     var configuration = GatewayConfiguration(host: "127.0.0.1", port: 0)
     configuration.limits = limits
     let id = try nodeID(number)

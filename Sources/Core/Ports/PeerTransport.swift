@@ -13,6 +13,18 @@ package struct PeerCertificate: Hashable, Sendable {
     }
 }
 
+/// What a link between two hosts is for. Each kind has a path of its own, so that one cannot hold up another.
+package enum LinkPurpose: String, Hashable, Sendable, CaseIterable {
+    /// Membership and replication: one between each pair of hosts.
+    case swarm = "ws"
+    /// Answers that one host writes for another.
+    case work
+    /// The bytes of a program on one host that talks with a program on another.
+    case tunnel
+
+    package var path: String { "/v1/swarm/\(rawValue)" }
+}
+
 /// One duplex connection with a peer that proved to hold the swarm's key: messages both ways, in order, until one
 /// side closes.
 package protocol PeerLink: AnyObject, Sendable {
@@ -70,10 +82,15 @@ package struct LinkFailure: Error, Hashable, Sendable, CustomStringConvertible {
 
 /// Opens and accepts links: mutual TLS 1.3, one WebSocket inside (swarm.md §11).
 package protocol PeerTransport: Sendable {
-    /// Links that others opened. One reader.
+    /// Links for the swarm that others opened. One reader.
     var accepted: AsyncStream<any PeerLink> { get }
-    /// Throws ``LinkFailure``.
+    /// Links for another purpose that others opened. One reader each.
+    func accepted(for purpose: LinkPurpose) -> AsyncStream<any PeerLink>
+    /// Opens the link for the swarm. Throws ``LinkFailure``.
     func dial(_ address: NetworkAddress) async throws -> any PeerLink
+    /// Opens a link for another purpose with a known host. Throws ``LinkFailure``: `.unreachable` where another host
+    /// answers at this address.
+    func open(_ purpose: LinkPurpose, to node: NodeID, at address: NetworkAddress) async throws -> any PeerLink
     /// `GET path` on a peer over the same mutual TLS, for what is too large for the link; `range` asks for a part.
     /// Throws ``LinkFailure``, or ``RuntimeError`` for a status other than 200 and 206.
     func get(_ path: String, range: Range<Int>?, from address: NetworkAddress, node: NodeID) async throws -> [UInt8]

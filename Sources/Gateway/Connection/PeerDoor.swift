@@ -11,12 +11,14 @@ package struct PeerDoor: Sendable {
     /// Whether an identity was thrown out of the swarm.
     package var isDenied: @Sendable (NodeID) -> Bool
     /// What turns a connection that has just become a WebSocket into a link: handlers that take the frames' bytes.
-    package var takeLink: @Sendable (_ connection: any Channel, _ peer: PeerCertificate) -> [any ChannelHandler]
+    package var takeLink:
+        @Sendable (_ connection: any Channel, _ peer: PeerCertificate, _ purpose: LinkPurpose) ->
+            [any ChannelHandler]
 
     package init(
         secure: @escaping @Sendable (any Channel) -> EventLoopFuture<PeerCertificate?>,
         isDenied: @escaping @Sendable (NodeID) -> Bool,
-        takeLink: @escaping @Sendable (any Channel, PeerCertificate) -> [any ChannelHandler]
+        takeLink: @escaping @Sendable (any Channel, PeerCertificate, LinkPurpose) -> [any ChannelHandler]
     ) {
         self.secure = secure
         self.isDenied = isDenied

@@ -94,7 +94,7 @@ struct Responder: Sendable {
                 try await anthropic.respond(to: route, exchange, caller: owner, body: content, writer)
             case .ollama(let route):
                 try await ollama.respond(to: route, exchange, caller: owner, body: content, writer)
-            case .swarm(.link): try await link.open(exchange, writer)
+            case .swarm(.link(let purpose)): try await link.open(purpose, exchange, writer)
             case .swarm(let route):
                 guard let swarm else { throw Self.noSwarm }
                 try await swarm.respond(to: route, exchange, body: content, writer)

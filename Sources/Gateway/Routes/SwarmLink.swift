@@ -1,7 +1,7 @@
 import Core
 import NIOCore
 
-/// `GET /v1/swarm/ws`: another host of the swarm opens its link; and the rule by which paths are for such hosts only.
+/// `GET /v1/swarm/ws`, `work`, `tunnel`: another host of the swarm opens a link; and the rule by which paths are for such hosts only.
 struct SwarmLink: Sendable {
     /// Nil where this host has no swarm.
     let door: PeerDoor?
@@ -26,10 +26,10 @@ struct SwarmLink: Sendable {
         return certificate
     }
 
-    func open(_ exchange: Exchange, _ writer: ReplyWriter) async throws {
+    func open(_ purpose: LinkPurpose, _ exchange: Exchange, _ writer: ReplyWriter) async throws {
         let peer = try peer(of: exchange)
         guard let door else { return }
-        try await writer.upgrade(exchange) { (door.takeLink($0, peer), ()) }
+        try await writer.upgrade(exchange) { (door.takeLink($0, peer, purpose), ()) }
     }
 }
 

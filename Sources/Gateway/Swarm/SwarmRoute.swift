@@ -1,3 +1,4 @@
+import Core
 import HTTPTypes
 
 /// What a request asks of the swarm.
@@ -12,7 +13,7 @@ enum SwarmRoute: Hashable {
     case rotate
     case evict
     /// A peer's link (``SwarmLink``).
-    case link
+    case link(LinkPurpose)
     case vector
     case snapshots
     case snapshot(String)
@@ -30,7 +31,9 @@ enum SwarmRoute: Hashable {
         case "/v1/swarm/join": self = .join
         case "/v1/swarm/rotate": self = .rotate
         case "/v1/swarm/evict": self = .evict
-        case "/v1/swarm/ws": self = .link
+        case "/v1/swarm/ws": self = .link(.swarm)
+        case "/v1/swarm/work": self = .link(.work)
+        case "/v1/swarm/tunnel": self = .link(.tunnel)
         case "/v1/sync/vector": self = .vector
         case "/v1/sync/snapshot": self = .snapshots
         case "/v1/sync/streams": self = .streams
@@ -68,7 +71,7 @@ enum SwarmRoute: Hashable {
         case .join: "/v1/swarm/join"
         case .rotate: "/v1/swarm/rotate"
         case .evict: "/v1/swarm/evict"
-        case .link: "/v1/swarm/ws"
+        case .link(let purpose): purpose.path
         case .vector: "/v1/sync/vector"
         case .snapshots: "/v1/sync/snapshot"
         case .snapshot: "/v1/sync/snapshot/{id}"

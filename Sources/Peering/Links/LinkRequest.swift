@@ -3,29 +3,36 @@ import NIOCore
 import NIOHTTP1
 import NIOWebSocket
 
-/// Asks another host for a link: `GET /v1/swarm/ws` and its 101.
+/// Asks another host for a link: `GET /v1/swarm/ws` (or the path of another purpose) and its 101.
 final class LinkRequest: PeerConnection.Exchange {
-    static let path = "/v1/swarm/ws"
-
+    private let purpose: LinkPurpose
     private let address: NetworkAddress
+    /// Who must answer; nil where anyone of the swarm will do.
+    private let node: NodeID?
     private let transport: LinkTransport
     private let upgrader = NIOWebSocketClientUpgrader { channel, _ in channel.eventLoop.makeSucceededVoidFuture() }
     private var peer: PeerCertificate?
     private var isAccepted = false
 
-    init(address: NetworkAddress, transport: LinkTransport) {
+    init(_ purpose: LinkPurpose, address: NetworkAddress, node: NodeID? = nil, transport: LinkTransport) {
+        self.purpose = purpose
         self.address = address
+        self.node = node
         self.transport = transport
     }
 
     func begin(with peer: PeerCertificate) throws -> HTTPRequestHead {
+        if let node, peer.node != node {
+            throw LinkFailure(
+                .unreachable, "host \(node) is not at \(address) any more: host \(peer.node) answers there")
+        }
         guard !transport.isDenied(peer.node) else {
             throw LinkFailure(.denied, "host \(peer.node) at \(address) was evicted from this swarm")
         }
         self.peer = peer
         var headers: HTTPHeaders = ["host": "\(address)", "connection": "upgrade", "upgrade": "websocket"]
         upgrader.addCustom(upgradeRequestHeaders: &headers)
-        return HTTPRequestHead(version: .http1_1, method: .GET, uri: Self.path, headers: headers)
+        return HTTPRequestHead(version: .http1_1, method: .GET, uri: purpose.path, headers: headers)
     }
 
     func received(

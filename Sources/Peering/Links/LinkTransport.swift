@@ -8,8 +8,6 @@ import Synchronization
 /// Opens and accepts links over mutual TLS 1.3. The swarm's key *is* the certificate authority: who shows a certificate
 /// of it belongs to the swarm, and who that is, is the hash of the certificate's key (swarm.md §11).
 package final class LinkTransport: PeerTransport {
-    package let accepted: AsyncStream<any PeerLink>
-
     private struct State {
         var trust: LinkTrust
         var denied: Set<NodeID> = []
@@ -20,7 +18,8 @@ package final class LinkTransport: PeerTransport {
     private let identity: Ed25519.PrivateKey
     private let node: NodeID
     private let state: Mutex<State>
-    private let newcomers: AsyncStream<any PeerLink>.Continuation
+    private let newcomers: [LinkPurpose: AsyncStream<any PeerLink>.Continuation]
+    private let streams: [LinkPurpose: AsyncStream<any PeerLink>]
 
     /// - Parameter identity: this host's own key, whose hash is its `NodeID`.
     /// - Throws: ``RuntimeError`` when a seed is of the wrong length.
@@ -31,7 +30,14 @@ package final class LinkTransport: PeerTransport {
         self.identity = identity
         node = NodeID(id)
         state = Mutex(State(trust: try Self.trust(identity, node, primary, accepted)))
-        (self.accepted, newcomers) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(Limits.linksToAccept))
+        var newcomers: [LinkPurpose: AsyncStream<any PeerLink>.Continuation] = [:]
+        var streams: [LinkPurpose: AsyncStream<any PeerLink>] = [:]
+        for purpose in LinkPurpose.allCases {
+            (streams[purpose], newcomers[purpose]) = AsyncStream.makeStream(
+                bufferingPolicy: .bufferingOldest(Limits.linksToAccept))
+        }
+        self.newcomers = newcomers
+        self.streams = streams
     }
 
     private static func trust(
@@ -47,6 +53,12 @@ package final class LinkTransport: PeerTransport {
     private var trust: LinkTrust { state.withLock { $0.trust } }
 
     // MARK: Accepting
+
+    package var accepted: AsyncStream<any PeerLink> { accepted(for: .swarm) }
+
+    package func accepted(for purpose: LinkPurpose) -> AsyncStream<any PeerLink> {
+        streams[purpose] ?? AsyncStream { $0.finish() }
+    }
 
     /// Puts TLS in front of an accepted connection. Succeeds when the handshake is done: with the swarm's certificate,
     /// or nil where none was shown. Called on the connection's event loop.
@@ -66,10 +78,12 @@ package final class LinkTransport: PeerTransport {
 
     /// Makes a link of an accepted connection that has become a WebSocket: the handlers that it needs. Called on the
     /// connection's event loop.
-    package func takeLink(_ channel: any Channel, from peer: PeerCertificate) -> [any ChannelHandler] {
+    package func takeLink(
+        _ channel: any Channel, from peer: PeerCertificate, for purpose: LinkPurpose = .swarm
+    ) -> [any ChannelHandler] {
         let (link, handlers) = WebSocketLink.make(on: channel, peer: peer, isDialed: false)
         keep(link, until: channel.closeFuture)
-        switch newcomers.yield(link) {
+        switch newcomers[purpose]?.yield(link) {
         case .enqueued: break
         // Nobody takes links in, or too many came at once; the other side dials again.
         default: link.close()
@@ -97,7 +111,15 @@ package final class LinkTransport: PeerTransport {
 
     package func dial(_ address: NetworkAddress) async throws -> any PeerLink {
         try await connect(to: address, within: Limits.linkHandshake) { [self] in
-            LinkRequest(address: address, transport: self)
+            LinkRequest(.swarm, address: address, transport: self)
+        }
+    }
+
+    package func open(
+        _ purpose: LinkPurpose, to node: NodeID, at address: NetworkAddress
+    ) async throws -> any PeerLink {
+        try await connect(to: address, within: Limits.linkHandshake) { [self] in
+            LinkRequest(purpose, address: address, node: node, transport: self)
         }
     }
 

@@ -19,6 +19,6 @@ struct PeerLinks {
     var door: PeerDoor {
         PeerDoor(
             secure: { [transport] in transport.secure($0) }, isDenied: { [transport] in transport.isDenied($0) },
-            takeLink: { [transport] in transport.takeLink($0, from: $1) })
+            takeLink: { [transport] in transport.takeLink($0, from: $1, for: $2) })
     }
 }
