@@ -28,6 +28,11 @@ package struct HostedModel: Hashable, Sendable {
 
     package var isReady: Bool { state == EngineState.ready.word }
 
+    /// Now, or as soon as it is loaded.
+    package var canAnswer: Bool {
+        isReady || state == EngineState.starting.word || state == "unloaded" || state == "loading"
+    }
+
     package func isCalled(_ name: String) -> Bool { self.name == name || aliases.contains(name) }
 }
 
