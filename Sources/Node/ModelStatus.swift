@@ -1,4 +1,5 @@
 package import Core
+package import Swarm
 
 /// What `/v1/models` and `status` show of one model.
 package struct ModelStatus: Hashable, Sendable {
@@ -13,10 +14,11 @@ package struct ModelStatus: Hashable, Sendable {
     package var file: ModelFile?
     package var waiting: Int
     package var running: Int
+    package var rates: RateMeter
 
     package init(
         name: String, aliases: [String], engine: String, state: EngineState, description: EngineDescription?,
-        file: ModelFile? = nil, waiting: Int, running: Int
+        file: ModelFile? = nil, waiting: Int, running: Int, rates: RateMeter = RateMeter()
     ) {
         self.name = name
         self.aliases = aliases
@@ -26,11 +28,19 @@ package struct ModelStatus: Hashable, Sendable {
         self.file = file
         self.waiting = waiting
         self.running = running
+        self.rates = rates
     }
 }
 
 extension ModelStatus {
-    /// What the swarm is told of it. Loads are left out: they change all the time.
+    /// What the peers are told of its work.
+    package var load: ModelLoad {
+        ModelLoad(
+            name: name, waiting: waiting, running: running, slots: description?.slots ?? 1, readRate: rates.read,
+            writeRate: rates.write)
+    }
+
+    /// What the swarm is told of it. Loads are told apart: they change all the time.
     package var hosted: HostedModel {
         HostedModel(
             name: name, aliases: aliases, engine: engine, state: state.word, contextLength: description?.contextLength,

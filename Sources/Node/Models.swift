@@ -1,4 +1,5 @@
 package import Core
+internal import Swarm
 
 /// The models of this host, by name and alias. Fixed at start.
 package struct Models: Sendable {
@@ -6,7 +7,7 @@ package struct Models: Sendable {
         package var name: String
         package var aliases: [String]
         package var kind: String
-        package var engine: any InferenceEngine
+        package let engine: MeteredEngine
         /// What is known by now of the model's file.
         package var file: @Sendable () -> ModelFile?
 
@@ -17,7 +18,7 @@ package struct Models: Sendable {
             self.name = name
             self.aliases = aliases
             self.kind = kind
-            self.engine = engine
+            self.engine = MeteredEngine(engine)
             self.file = file
         }
     }
@@ -45,7 +46,8 @@ package struct Models: Sendable {
             statuses.append(
                 ModelStatus(
                     name: entry.name, aliases: entry.aliases, engine: entry.kind, state: state,
-                    description: description, file: entry.file(), waiting: load.waiting, running: load.running))
+                    description: description, file: entry.file(), waiting: load.waiting, running: load.running,
+                    rates: entry.engine.rates))
         }
         return statuses
     }

@@ -168,7 +168,7 @@ extension World {
             perform(process.step(.heard(peer.node), now: time), at: host)
             receivedBroadcast(Array(bytes.dropFirst()), from: peer.node, at: host)
         case .trust: tell(KeyRotation.Event.received(bytes, from: peer.node), at: host)
-        case .mesh, .diagnosis: break
+        case .mesh, .diagnosis, .load: break
         }
     }
 

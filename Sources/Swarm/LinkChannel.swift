@@ -13,4 +13,6 @@ package enum LinkChannel: UInt8, Sendable, CaseIterable {
     case diagnosis = 5
     /// ``Overlay``: broadcasts in swarms of more than ``Limits/meshHosts``.
     case overlay = 6
+    /// ``HostLoad``: how busy a host is.
+    case load = 7
 }

@@ -112,10 +112,12 @@ package struct EngineDescription: Hashable, Sendable {
     package var samplingFields: Set<String>
     /// A request that needs another one is refused by the field's name.
     package var capabilities: Set<EngineCapability>
+    /// Answers that it writes at once; at least 1.
+    package var slots: Int
 
     package init(
         kind: String, fingerprint: String, contextLength: Int, tokenCost: TokenCost, samplingFields: Set<String>,
-        capabilities: Set<EngineCapability> = []
+        capabilities: Set<EngineCapability> = [], slots: Int = 1
     ) {
         self.kind = kind
         self.fingerprint = fingerprint
@@ -123,6 +125,7 @@ package struct EngineDescription: Hashable, Sendable {
         self.tokenCost = tokenCost
         self.samplingFields = samplingFields
         self.capabilities = capabilities
+        self.slots = max(1, slots)
     }
 }
 

@@ -129,9 +129,10 @@ package actor CompletionEngine: InferenceEngine {
         if let preparation { return preparation }
         let task = Task {
             do {
-                let program = try await CompletionProgram(
+                var program = try await CompletionProgram(
                     command: try ChildCommand(command, environment: environment), modelPath: modelPath,
                     contextLength: contextLength, template: template, threads: threads, deadline: bounds.readiness)
+                program.description.slots = queue.slots
                 self.program = program
                 health.succeeded()
                 log.info(

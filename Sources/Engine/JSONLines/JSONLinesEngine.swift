@@ -335,7 +335,8 @@ package actor JSONLinesEngine: InferenceEngine {
         supervisor.becameReady(generation: generation)
         let description = EngineDescription(
             kind: kind, fingerprint: ready.fingerprint, contextLength: ready.contextLength,
-            tokenCost: ready.tokenCost, samplingFields: ready.samplingFields, capabilities: ready.capabilities)
+            tokenCost: ready.tokenCost, samplingFields: ready.samplingFields, capabilities: ready.capabilities,
+            slots: ready.slots)
         known = description
         timerTask?.cancel()
         log.info("An engine is ready", metadata: ["model.name": "\(name)", "engine.slots": "\(ready.slots)"])

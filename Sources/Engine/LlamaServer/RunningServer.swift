@@ -105,7 +105,7 @@ struct RunningServer: Sendable {
             tokenCost: try await cost(bounds: bounds),
             samplingFields: [
                 "temperature", "top_p", "top_k", "min_p", "seed", "presence_penalty", "frequency_penalty",
-            ], capabilities: capabilities)
+            ], capabilities: capabilities, slots: program.arguments.slots)
     }
 
     /// Exact for a vocabulary of bytes; else the server tells what its template adds to each message.

@@ -29,6 +29,7 @@ extension SwarmNode {
         case .lost(let number, let node, let isParting):
             guard adopted[node] == number else { return }
             adopted[node] = nil
+            loads[node] = nil
             tellWriter(of: node) { await $0.unlinked(node) }
             step(membership: isParting ? .parted(node) : .unlinked(node))
             step(overlay: .unlinked(node))
@@ -57,6 +58,7 @@ extension SwarmNode {
             setup.metAnotherMachine()
         }
         tellWriter(of: node) { await $0.linked(node, send: { link.send($0) }, queued: { link.queuedBytes }) }
+        send(.load, ownLoad.encoded, on: number)
         step(membership: .linked(node))
         step(overlay: .linked(node))
         step(trust: .linked(node))

@@ -36,6 +36,10 @@ package actor SwarmNode {
     var health = HealthWatch()
     let metrics = MembershipMetrics()
     var facts: MemberFacts
+    /// As it was told last.
+    var ownLoad = HostLoad()
+    /// What the linked peers have told.
+    var loads: [NodeID: HostLoad] = [:]
     var trust: KeyRotation
     /// The latest effects of `trust`, on their way.
     var trustTurn: Task<Void, Never>?
@@ -99,6 +103,7 @@ package actor SwarmNode {
             group.addTask { await self.takeBroadcasts() }
             group.addTask { await self.writer.run() }
             group.addTask { await self.refresh() }
+            group.addTask { await self.tellLoads() }
             group.addTask { await self.expireConversations() }
             await group.waitForAll()
         }
@@ -281,6 +286,9 @@ package actor SwarmNode {
                 guard adopted[node] == number else { return nil }
                 step(membership: .heard(node))
                 return try receivedBroadcast(payload, from: node)
+            case .load:
+                guard adopted[node] == number else { return nil }
+                try receivedLoad(payload, from: node)
             case .replication: break
             }
         } catch {

@@ -36,6 +36,10 @@ package struct SwarmSetup: Sendable {
     package var metAnotherMachine: @Sendable () -> Void = {}
     /// How much disk and memory this machine has left.
     package var resources: @Sendable () -> HealthWatch.Sample = { HealthWatch.Sample() }
+    /// What this host is doing.
+    package var load: @Sendable () async -> HostLoad = { HostLoad() }
+    /// Called when a peer has told what it is doing.
+    package var loadTold: @Sendable (NodeID) -> Void = { _ in }
     /// Milliseconds since 1970.
     package var wallClock: @Sendable () -> UInt64
     /// For the machines' random draws.

@@ -96,6 +96,14 @@ extension SwarmSetup {
         let place = settings.mcp.storagePath.lastIndex(of: "/").map { settings.mcp.storagePath[...$0] } ?? "."
         let disk = settings.mcp.persist ? String(place) : nil
         resources = { HealthWatch.Sample(MachineResources.current(diskOf: disk)) }
+        let processors = ProcessorShare()
+        load = {
+            let machine = MachineResources.current(diskOf: nil)
+            return HostLoad(
+                processor: processors.sinceLast() ?? 0,
+                freeMemory: Double(machine.memoryFree ?? 0) / Double(max(1, machine.memorySize ?? 1)),
+                models: await models.statuses().map(\.load))
+        }
     }
 }
 
