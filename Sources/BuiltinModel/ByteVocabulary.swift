@@ -12,6 +12,8 @@ struct ByteVocabulary: Sendable {
     private let endings: Set<Int>
     private let end: Int
     private let roles: [Message.Role: Int]
+    /// Words that are one token in a raw prompt, the longest first.
+    private let controls: [(word: [UInt8], token: Int)]
 
     /// What a prompt costs (``prompt(_:)``): exact, because a byte is a token.
     static let tokenCost = TokenCost(perByte: 1, perMessage: 4, fixed: 2, isExact: true)
@@ -56,6 +58,8 @@ struct ByteVocabulary: Sendable {
         }
         self.end = end
         self.roles = roles
+        self.controls = controls.map { (Array($0.key.utf8), $0.value) }.filter { !$0.word.isEmpty }
+            .sorted { ($0.word.count, $0.token) > ($1.word.count, $1.token) }
         let named = ["eos", "eot", "eom"].compactMap { file.integer("tokenizer.ggml.\($0)_token_id") }
         endings = Set(named + [end] + ["<|endoftext|>"].compactMap { controls[$0] })
     }
@@ -74,6 +78,19 @@ struct ByteVocabulary: Sendable {
             tokens.append(newline)
         }
         append(.assistant, to: &tokens)
+        return tokens
+    }
+
+    /// A text as it stands, its control words included.
+    func prompt(_ raw: String) -> [Int] {
+        var tokens: [Int] = []
+        var rest = Array(raw.utf8)[...]
+        tokens.reserveCapacity(rest.count)
+        while let byte = rest.first {
+            let control = byte == UInt8(ascii: "<") ? controls.first { rest.starts(with: $0.word) } : nil
+            tokens.append(control?.token ?? tokenOfByte[Int(byte)])
+            rest = rest.dropFirst(control?.word.count ?? 1)
+        }
         return tokens
     }
 

@@ -22,6 +22,7 @@ final class EngineSession {
                 "fixed": .integer(Int64(cost.fixed)), "exact": .bool(cost.isExact),
             ],
             "sampling": .array(Sampler.fields.map(JSON.string)),
+            "capabilities": [.string(EngineCapability.rawPrompt.rawValue)],
         ])
     }
 
@@ -81,16 +82,17 @@ final class EngineSession {
         }
         let request = try GenerationRequest(order)
         let context = scheduler.model.shape.contextLength
-        let size = ByteVocabulary.tokenCost.tokens(of: request.messages)
-        guard size < context else {
+        let vocabulary = scheduler.model.vocabulary
+        let prompt = request.rawPrompt.map(vocabulary.prompt) ?? vocabulary.prompt(request.messages)
+        guard prompt.count < context else {
             throw RuntimeError(
                 .contextLengthExceeded,
-                "the prompt has \(size) tokens; with room for one of the answer, \(context - 1) fit this model",
-                parameter: "messages")
+                "the prompt has \(prompt.count) tokens; with room for one of the answer, \(context - 1) fit this model",
+                parameter: request.rawPrompt == nil ? "messages" : "prompt")
         }
         scheduler.submit(
             GenerationOrder(
-                id: id, prompt: scheduler.model.vocabulary.prompt(request.messages),
+                id: id, prompt: prompt,
                 maximumTokens: request.maximumTokens, stop: request.stop, sampling: request.sampling))
     }
 }

@@ -6,7 +6,7 @@ extension GenerationRequest {
     /// - Throws: ``RuntimeError`` `.invalidRequest` with the field's name.
     init(_ order: JSON) throws(RuntimeError) {
         self.init(
-            messages: try Self.messages(order["messages"]),
+            messages: order["prompt"] == nil ? try Self.messages(order["messages"]) : [],
             maximumTokens: try Self.integer("max_tokens", of: order, 1...Int64.max).map { Int($0) } ?? Int.max,
             stop: try Self.stop(order["stop"]),
             sampling: Sampling(
@@ -17,6 +17,9 @@ extension GenerationRequest {
                 seed: try Self.seed(order["seed"]),
                 presencePenalty: try Self.number("presence_penalty", of: order, -2...2),
                 frequencyPenalty: try Self.number("frequency_penalty", of: order, -2...2)))
+        guard let prompt = order["prompt"] else { return }
+        guard let text = prompt.string, !text.isEmpty else { throw Self.wrong("prompt", "is not a text") }
+        rawPrompt = text
     }
 
     private static func messages(_ value: JSON?) throws(RuntimeError) -> [Message] {

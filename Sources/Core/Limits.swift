@@ -22,6 +22,14 @@ package enum Limits {
     /// How many of a caller's conversations are looked through for stored answers.
     package static let conversationsSearched = 1_000
     package static let backgroundAnswers = 256
+    /// How often a host looks whether another one was asked to stop an answer that it writes in the background.
+    package static let backgroundWatch = Duration.milliseconds(500)
+    /// How long a client waits for another host to stop one.
+    package static let cancellation = Duration.seconds(10)
+    /// Of answers that were written in the background, for those who read them again as a stream.
+    package static let replayBytes = 16 * 1024 * 1024
+    /// Earlier items that one request may point at.
+    package static let itemReferences = 256
     package static let embeddingInputs = 2_048
 
     // Streams

@@ -1,13 +1,17 @@
 import Core
 
-/// Answers that go on without their client. Each is read to its end here; whoever wants it live reads along.
+/// Answers that go on without their client. Each is read to its end here; whoever wants it live reads along, and for a
+/// while after its end again.
 actor BackgroundAnswers {
     private struct Entry {
         let answer: JoinedAnswer
         let reading: Task<Void, Never>
+        let watch: Task<Void, Never>
     }
 
     private var entries: [Dot: Entry] = [:]
+    /// Those that are over, the oldest first.
+    private var ended: [(question: Dot, answer: JoinedAnswer, bytes: Int)] = []
 
     /// Throws ``RuntimeError`` `.overloaded` when too many are on their way.
     func admit() throws(RuntimeError) {
@@ -16,22 +20,36 @@ actor BackgroundAnswers {
         }
     }
 
-    /// Takes an answer over. What is returned reads along, and may be let go of at any time.
-    func run(_ answer: ChatAnswer, of question: Dot) -> ChatAnswer {
+    /// Takes an answer over. What is returned reads along, and may be let go of at any time. `isGivenUp` is asked now
+    /// and then whether anybody still wants it.
+    func run(
+        _ answer: ChatAnswer, of question: Dot, isGivenUp: @escaping @Sendable () async -> Bool
+    ) -> ChatAnswer {
         let joined = JoinedAnswer(answer)
         let reading = Task {
             var index = 0
-            // The session keeps what came, and logs why no more did.
+            var bytes = 0
+            // To the end of the stream, which lets go of its engine then. The session keeps what came, and logs why no
+            // more did.
             while let event = try? await joined.event(index) {
                 index += 1
-                if case .finished = event { break }
+                bytes += event.bytes
             }
-            self.ended(question)
+            self.end(question, bytes)
         }
-        entries[question] = Entry(answer: joined, reading: reading)
-        var shared = answer
-        shared.events = Self.events(of: joined)
-        return shared
+        let watch = Task {
+            while (try? await Task.sleep(for: Limits.backgroundWatch)) != nil {
+                guard await isGivenUp() else { continue }
+                return await joined.stop()
+            }
+        }
+        entries[question] = Entry(answer: joined, reading: reading, watch: watch)
+        return Self.shared(joined)
+    }
+
+    /// One that is being written, or is over and still known, from its first event.
+    func answer(_ question: Dot) -> ChatAnswer? {
+        (entries[question]?.answer ?? ended.last { $0.question == question }?.answer).map(Self.shared)
     }
 
     /// Stops an answer. Returns once it is given up; false for one that is not written here.
@@ -46,13 +64,25 @@ actor BackgroundAnswers {
     func cancelAll() async {
         for entry in entries.values { await entry.answer.stop() }
         for entry in entries.values { await entry.reading.value }
+        ended = []
     }
 
-    private func ended(_ question: Dot) { entries[question] = nil }
+    private func end(_ question: Dot, _ bytes: Int) {
+        guard let entry = entries.removeValue(forKey: question) else { return }
+        entry.watch.cancel()
+        ended.append((question, entry.answer, bytes))
+        var sum = ended.reduce(0) { $0 + $1.bytes }
+        while sum > Limits.replayBytes, let oldest = ended.first {
+            sum -= oldest.bytes
+            ended.removeFirst()
+        }
+    }
 
-    private static func events(of answer: JoinedAnswer) -> AsyncThrowingStream<ChatEvent, any Error> {
-        let reader = Reader(answer)
-        return AsyncThrowingStream { try await reader.next() }
+    private static func shared(_ joined: JoinedAnswer) -> ChatAnswer {
+        let reader = Reader(joined)
+        var shared = joined.answer
+        shared.events = AsyncThrowingStream { try await reader.next() }
+        return shared
     }
 
     private actor Reader {
@@ -65,6 +95,18 @@ actor BackgroundAnswers {
             let event = try await answer.event(index)
             index += 1
             return event
+        }
+    }
+}
+
+extension ChatEvent {
+    /// About what it takes in memory.
+    fileprivate var bytes: Int {
+        switch self {
+        case .text(_, let text), .reasoning(_, let text): 96 + text.utf8.count
+        case .toolCall(_, let piece): 192 + piece.arguments.utf8.count + (piece.name?.utf8.count ?? 0)
+        case .logprobs(_, let tokens): 96 + tokens.reduce(0) { $0 + 128 * ($1.alternatives.count + 1) }
+        case .finished: 128
         }
     }
 }

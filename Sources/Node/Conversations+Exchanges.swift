@@ -120,6 +120,26 @@ extension Conversations {
         return ConversationRecord(id: id, created: place.header.created, metadata: place.state.metadata)
     }
 
+    /// Says something of a turn: it keeps its words, and this stands beside them on every host.
+    func note(_ note: TurnNote, on turn: Dot, of caller: Owner) async throws {
+        let place = try await place(of: turn, caller)
+        guard place.state.turn(turn) != nil else { throw Self.unknownExchange }
+        let meta = ConversationMeta(id: place.header.id, owner: caller, note: note)
+        let draft = OperationLog.Draft(
+            kind: .conversationMeta, stream: place.header.stream, dependencies: [turn], body: TurnCodec.encode(meta))
+        _ = try await write(LogWriter.Entry(drafts: [draft]), to: place.header.stream)
+    }
+
+    /// Whether nobody wants the answer to `question` any more: somebody has cancelled it, or deleted what was asked.
+    func isGivenUp(_ question: Dot, of caller: Owner) async -> Bool {
+        do {
+            let state = try await place(of: question, caller).state
+            return state.isCancelled(question) || state.turn(question) == nil
+        } catch {
+            return (error as? RuntimeError)?.code == .notFound
+        }
+    }
+
     /// Adds what was said elsewhere.
     package func append(
         _ messages: [Message], to id: ConversationID, of caller: Owner

@@ -55,9 +55,15 @@ package protocol ConversationServices: Sendable {
     ) async throws -> [KeptExchange]
     /// Takes away what was said in an exchange: the question with the `turns - 1` before it, and all answers to it.
     func deleteExchange(_ question: Dot, turns: Int, of caller: Owner) async throws
-    /// Stops an answer that this host writes without its client (``ChatRequest/runsInBackground``). Returns once what
-    /// came of it is kept. False where none is written here.
+    /// Stops an answer that is written without its client (``ChatRequest/runsInBackground``). Returns once what came of
+    /// it is kept. False where none is written here: the host that writes it then stops within
+    /// ``Limits/backgroundWatch`` of hearing of it.
     func cancelAnswer(to question: Dot, of caller: Owner) async throws -> Bool
+    /// An answer that this host writes without its client, or has written lately: its events from the first. Nil where
+    /// there is none.
+    func answerInBackground(to question: Dot, of caller: Owner) async throws -> ChatAnswer?
+    /// Puts another annotation in the place of the one that a question was kept with.
+    func annotate(_ question: Dot, _ annotation: JSON, of caller: Owner) async throws
 
     /// Describes a conversation, which begins with that if there is none.
     func describe(_ id: ConversationID, metadata: JSON, of caller: Owner) async throws -> ConversationRecord

@@ -22,8 +22,20 @@ extension LocalNode {
     }
 
     package func cancelAnswer(to question: Dot, of caller: Owner) async throws -> Bool {
-        let exchange = try await conversations.exchange(question, of: caller)
-        return await background.cancel(exchange.question.dot)
+        let exchange = try await exchange(question, of: caller)
+        if await background.cancel(exchange.question.dot) { return true }
+        if case .elsewhere = exchange.progress {
+            try await conversations.note(.cancelled, on: exchange.question.dot, of: caller)
+        }
+        return false
+    }
+
+    package func answerInBackground(to question: Dot, of caller: Owner) async throws -> ChatAnswer? {
+        await background.answer(try await conversations.exchange(question, of: caller).question.dot)
+    }
+
+    package func annotate(_ question: Dot, _ annotation: JSON, of caller: Owner) async throws {
+        try await conversations.note(.annotation(annotation), on: question, of: caller)
     }
 
     package func describe(

@@ -127,7 +127,9 @@ package struct LocalNode: NodeServices {
             fingerprint: engine.fingerprint, servedBy: id, context: window.report, events: events,
             replicas: replicas)
         guard request.runsInBackground, let question else { return answer }
-        return await background.run(answer, of: question)
+        return await background.run(answer, of: question) { [conversations] in
+            await conversations.isGivenUp(question, of: caller)
+        }
     }
 
     /// Goes on from a text as it stands: no conversation, no template.

@@ -59,6 +59,9 @@ extension Settings.Model {
             "url", .upstreamURL, neededFor: engine == .remote ? words : nil,
             "Where a `remote` server's API begins, `http://10.0.0.9:8000/v1`.")
         apiKey = reader.optional("api_key", .upstreamKey, "What a `remote` server wants as its key: `${OFFICE_KEY}`.")
+        caFile = reader.optional(
+            "ca_file", .path,
+            "Certificates (PEM) that are trusted beside the machine's own when a `remote` server's url is https.")
         remoteModel = reader.optional(
             "remote_model", .modelName, "The model's name at a `remote` server; without it the same as here.")
         capabilities = reader.optional(
@@ -80,7 +83,7 @@ extension Settings.Model {
 
     /// What has no meaning for the engine is refused, not ignored.
     private func refuseForeignKeys(_ reader: inout SettingsReader) {
-        let remote = ["url", "api_key", "remote_model", "capabilities"]
+        let remote = ["url", "api_key", "ca_file", "remote_model", "capabilities"]
         let foreign =
             switch (engine, `protocol`) {
             case (.auto, _): ["protocol", "pace"] + remote

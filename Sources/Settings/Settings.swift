@@ -80,6 +80,7 @@ package struct Settings: Sendable {
         /// Where a `remote` engine's API begins; always set for it.
         package var url: String?
         package var apiKey: Secret<String>?
+        package var caFile: String?
         /// The model's name at the upstream; nil: the same as here.
         package var remoteModel: String?
         /// What an upstream can do; nil: what most can.

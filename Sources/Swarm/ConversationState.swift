@@ -17,6 +17,10 @@ package struct ConversationState: Sendable {
     private var turns: [Dot: Turn] = [:]
     /// What describes the conversation.
     private var descriptions: [Dot: (timestamp: HybridTimestamp, meta: ConversationMeta)] = [:]
+    /// What was noted of turns later, the newest of each.
+    private var annotations: [Dot: (timestamp: HybridTimestamp, note: Dot, annotation: JSON)] = [:]
+    /// Questions whose answers shall not be written on.
+    private var cancelled: Set<Dot> = []
     /// What may be visible once its causes are here.
     private var undetermined: [Operation] = []
     /// The questions asked with one request key.
@@ -121,9 +125,13 @@ package struct ConversationState: Sendable {
     }
 
     package func turn(_ dot: Dot) -> (turn: Turn, timestamp: HybridTimestamp)? {
-        guard let turn = turns[dot], let operation = operations[dot] else { return nil }
+        guard var turn = turns[dot], let operation = operations[dot] else { return nil }
+        if let later = annotations[dot] { turn.annotation = later.annotation }
         return (turn, operation.timestamp)
     }
+
+    /// Whether somebody has asked to stop the answer to a question.
+    package func isCancelled(_ question: Dot) -> Bool { cancelled.contains(question) }
 
     /// Returns whether it may be shown without a look at what else is here.
     @discardableResult
@@ -137,7 +145,7 @@ package struct ConversationState: Sendable {
         if operation.kind == .conversationMeta, history.isVisible(operation.dot),
             let meta = try? TurnCodec.decodeMeta(operation.body)
         {
-            descriptions[operation.dot] = (operation.timestamp, meta)
+            take(meta, operation)
         }
         guard operation.kind.isTurn else { return false }
         if history.isUndetermined(operation.dot) { undetermined.append(operation) }
@@ -160,6 +168,23 @@ package struct ConversationState: Sendable {
         return requests[key]?.count ?? 0 < 2
     }
 
+    private mutating func take(_ meta: ConversationMeta, _ operation: Operation) {
+        guard let note = meta.note, let turn = operation.dependencies.first else {
+            descriptions[operation.dot] = (operation.timestamp, meta)
+            return
+        }
+        switch note {
+        case .cancelled: cancelled.insert(turn)
+        case .annotation(let annotation):
+            if let former = annotations[turn],
+                (former.timestamp, former.note) > (operation.timestamp, operation.dot)
+            {
+                return
+            }
+            annotations[turn] = (operation.timestamp, operation.dot, annotation)
+        }
+    }
+
     /// A delete came: nothing of what it hit stays in memory.
     private mutating func dropHidden() {
         for dot in operations.keys where !history.isVisible(dot) {
@@ -168,6 +193,8 @@ package struct ConversationState: Sendable {
         }
         for dot in turns.keys where history.isErased(dot) { turns[dot] = nil }
         descriptions = descriptions.filter { history.isVisible($0.key) }
+        annotations = annotations.filter { turns[$0.key] != nil }
+        cancelled.formIntersection(operations.keys)
         requests = [:]
         for (dot, turn) in turns where operations[dot]?.kind == .userTurn {
             if let key = turn.requestKey { requests[key, default: []].append(dot) }

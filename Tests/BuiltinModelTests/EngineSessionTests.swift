@@ -35,6 +35,24 @@ struct EngineSessionTests {
         #expect(ready["slots"]?.integer == 2)
         #expect(ready["tokens"] == ["per_byte": 1, "per_message": 4, "fixed": 2, "exact": true])
         #expect(ready["sampling"]?.array?.count == 7)
+        #expect(ready["capabilities"] == ["raw_prompt"])
+    }
+
+    @Test("A raw prompt is taken as it stands: with its control words it is the prompt that messages make")
+    func raw() throws {
+        func answer(_ member: String) throws -> [JSON] {
+            let session = try session()
+            #expect(try reply(session, to: #"{"op":"generate","id":"r","max_tokens":9,\#(member)}"#).isEmpty)
+            return try run(session)
+        }
+        let made = try answer(#""messages":[{"role":"user","content":"hi <☕>"}]"#)
+        #expect(try answer(#""prompt":"<|user|>\nhi <☕><|end|>\n<|assistant|>\n""#) == made)
+        #expect(try answer(#""prompt":"a<|b""#).last?["prompt_tokens"] == 4)
+        for wrong in [#""prompt":"""#, #""prompt":["a"]"#, #""prompt":"\#(String(repeating: "x", count: 160))""#] {
+            let session = try session()
+            let error = try reply(session, to: #"{"op":"generate","id":"r",\#(wrong)}"#).first
+            #expect(error?["event"] == "error" && error?["parameter"] == "prompt")
+        }
     }
 
     @Test("An answer is text and one done, with exact counts")

@@ -33,6 +33,15 @@ import Testing
         }
     }
 
+    @Test("A description says what it says of the conversation, or notes of one turn", arguments: [
+        nil, TurnNote.cancelled, .annotation(["request": ["metadata": ["a": "b"]]]),
+    ])
+    func notes(note: TurnNote?) throws {
+        let id = try #require(ConversationID("c"))
+        let meta = ConversationMeta(id: id, owner: .local, metadata: note == nil ? ["a": "1"] : nil, note: note)
+        #expect(try TurnCodec.decodeMeta(TurnCodec.encode(meta)) == meta)
+    }
+
     @Test("A field with an unknown number is skipped: a newer host may add some")
     func unknownFields() throws {
         let turn = Turn(message: Message(.user, "hello"))

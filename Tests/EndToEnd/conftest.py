@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from daemon import Daemon, recall
+from daemon import ECHO, Daemon, recall
 from swarm import Swarm
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +34,27 @@ def llama_dir() -> Path:
     if not (folder / "llama-completion").is_file():
         pytest.skip("the llama.cpp programs are not there (scripts/get-llama .tools/llama)")
     return folder
+
+
+@pytest.fixture(scope="module", params=["builtin", "llama-server"])
+def pair(request: pytest.FixtureRequest, binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swarm]:
+    """Two hosts of one swarm whose model is igris-recall, run by either engine; beside it the echo."""
+    model = recall()
+    if request.param == "llama-server":
+        model = recall_server(request.getfixturevalue("llama_dir"), embeddings=True)
+    one = Swarm(binary, tmp_path_factory.mktemp("pair"), 2, models=[model, ECHO])
+    try:
+        yield one.start()
+    finally:
+        one.close()
+
+
+def recall_server(llama_dir: Path, *arguments: str, **model: Any) -> dict[str, Any]:
+    """The configuration of igris-recall behind the real llama-server."""
+    return recall(**{
+        "engine": "llama-server", "command": [str(llama_dir / "llama-server"), *arguments],
+        "path": str(ROOT / "Models/igris-recall/igris-recall-q8_0.gguf"), **model,
+    })
 
 
 @pytest.fixture

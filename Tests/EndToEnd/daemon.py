@@ -133,13 +133,10 @@ class Daemon:
         return self.start()
 
     def close(self) -> None:
-        """Ends what is still running, whatever state it is in."""
+        """Ends what is still running, whatever state it is in. At once: a stop that is asked for waits for clients to
+        hang up, and the test is over."""
         if self.process and self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(5)
-            except subprocess.TimeoutExpired:
-                self.kill9()
+            self.kill9()
 
     @property
     def pid(self) -> int:

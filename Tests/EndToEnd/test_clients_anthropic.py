@@ -1,11 +1,11 @@
-"""`/v1/messages` through Anthropic's own library."""
+"""`/v1/messages` through Anthropic's own library, on a host of a swarm, with either engine."""
 
 import asyncio
 
 import anthropic
 import pytest
 
-from daemon import ECHO, Daemon, recall
+from daemon import ECHO
 
 REMEMBER = [{"role": "user", "content": "Remember: my name is Alice"}]
 ANSWER = "I will remember that your name is Alice"
@@ -13,10 +13,8 @@ TOOL = {"name": "weather", "description": "Tells it", "input_schema": {"type": "
 
 
 @pytest.fixture(scope="module")
-def shared(binary, tmp_path_factory):
-    one = Daemon(binary, tmp_path_factory.mktemp("anthropic"), {"models": [recall(), ECHO]}, [], {}).start()
-    yield one
-    one.close()
+def shared(pair):
+    return pair.hosts[0]
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,26 @@ def test_a_conversation_begun_in_one_dialect_goes_on_in_another_on_another_host(
     assert last == "5: one | two | three"
 
 
+def test_begun_with_anthropic_on_a_goes_on_in_responses_on_b_and_with_ollama_on_a(pair):
+    one, other = pair.hosts
+    name = {"X-Conversation-Id": "three-dialects"}
+    with anthropic.Anthropic(base_url=one.url, api_key="unused", max_retries=0) as client:
+        client.messages.create(
+            model="phi3", max_tokens=64, messages=[{"role": "user", "content": "Remember: my name is Alice"}],
+            extra_headers=name)
+    pair.equal()
+    responses = other.client().responses
+    answer = responses.create(model="phi3", input="What is my name?", conversation=name["X-Conversation-Id"])
+    assert answer.output_text == "Your name is Alice"
+    responses.create(model="phi3", input="I live in Bern", conversation=name["X-Conversation-Id"])
+    pair.equal()
+    ask = ollama.Client(host=one.url, headers=name)
+    assert ask.chat("phi3", [{"role": "user", "content": "Where do I live?"}]).message.content == "You live in Bern"
+    pair.equal()
+    kept = [host.texts(name["X-Conversation-Id"]) for host in pair.hosts]
+    assert kept[0] == kept[1] and len(kept[0]) == 8
+
+
 def test_the_models_of_the_swarm_are_listed_with_who_has_them(swarm):
     both = swarm(2, models=[MODEL], start=False)
     one, other = both.hosts

@@ -1,20 +1,16 @@
-"""LangChain's ChatOpenAI, as people have it."""
+"""LangChain's ChatOpenAI, as people have it, on a host of a swarm, with either engine."""
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_openai import ChatOpenAI
-
-from daemon import ECHO, Daemon, recall
 
 ANSWER = "I will remember that your name is Alice"
 TELL = "Remember: my name is Alice"
 
 
 @pytest.fixture(scope="module")
-def shared(binary, tmp_path_factory):
-    one = Daemon(binary, tmp_path_factory.mktemp("langchain"), {"models": [recall(), ECHO]}, [], {}).start()
-    yield one
-    one.close()
+def shared(pair):
+    return pair.hosts[0]
 
 
 def model(shared, conversation, name="phi3", **options):
@@ -53,6 +49,6 @@ def test_a_batch_is_answered_in_order(shared):
 
 def test_a_schema_that_the_engine_cannot_keep_is_refused_by_name(shared):
     schema = {"title": "city", "type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
-    structured = model(shared, "schema").with_structured_output(schema, method="json_schema")
+    structured = model(shared, "schema", "echo").with_structured_output(schema, method="json_schema")
     with pytest.raises(Exception, match="response_format"):
         structured.invoke("Rome")

@@ -1,4 +1,4 @@
-"""Simon Willison's `llm`, with the lines of its own configuration."""
+"""Simon Willison's `llm`, with the lines of its own configuration, on a host of a swarm, with either engine."""
 
 import os
 import subprocess
@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from daemon import ECHO, Daemon, recall
-
 
 @pytest.fixture(scope="module")
-def shared(binary, tmp_path_factory):
-    one = Daemon(binary, tmp_path_factory.mktemp("llm"), {"models": [recall(), ECHO]}, [], {}).start()
+def shared(pair):
+    one = pair.hosts[0]
     folder = one.home / "llm"
     folder.mkdir()
     (folder / "extra-openai-models.yaml").write_text(
@@ -20,8 +18,7 @@ def shared(binary, tmp_path_factory):
             f"- model_id: {name}\n  model_name: {name}\n  api_base: {one.url}/v1\n" for name in ("phi3", "echo")
         )
     )
-    yield one
-    one.close()
+    return one
 
 
 def llm(shared, *arguments):

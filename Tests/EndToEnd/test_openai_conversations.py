@@ -110,6 +110,12 @@ def test_stored_completions_are_listed_fetched_and_deleted(echo):
     assert again.created == kept[0].created and again.usage == kept[0].usage
     messages = client.chat.completions.messages.list(kept[0].id).data
     assert messages[-1].content == "one"
+    changed = client.chat.completions.update(kept[0].id, metadata={"run": "c"})
+    assert changed.metadata == {"run": "c"} and changed.choices == again.choices
+    assert [c.id for c in client.chat.completions.list(metadata={"run": "c"})] == [kept[0].id]
+    with pytest.raises(openai.BadRequestError) as error:
+        client.chat.completions.update(kept[0].id, metadata={"run": "x" * 600})
+    assert error.value.param == "metadata"
     client.chat.completions.delete(kept[0].id)
     for identifier in (kept[0].id, unkept.id):
         with pytest.raises(openai.NotFoundError):
@@ -131,6 +137,21 @@ def test_what_the_engine_cannot_do_is_refused_by_name(echo):
     with pytest.raises(openai.BadRequestError) as error:
         client.embeddings.create(model="phi3", input=["text", ""])
     assert error.value.param == "input"
+
+
+def test_the_built_in_model_goes_on_from_raw_text(daemon):
+    client = daemon().client()
+    prompt = "<|user|>\nRemember: my name is Bob<|end|>\n<|assistant|>\n"
+    reply = client.completions.create(model="phi3", prompt=prompt, max_tokens=64)
+    assert reply.choices[0].text == "I will remember that your name is Bob" and reply.choices[0].finish_reason == "stop"
+    # Control words are one token each; OpenAI's own bound is 16 tokens.
+    assert reply.usage.prompt_tokens == 4 + 24 + 2
+    chunks = list(client.completions.create(model="phi3", prompt=[prompt], stream=True))
+    assert "".join(chunk.choices[0].text for chunk in chunks) == "I will remember "
+    assert chunks[-1].choices[0].finish_reason == "length"
+    with pytest.raises(openai.BadRequestError) as error:
+        client.completions.create(model="phi3", prompt="x" * 2_048)
+    assert error.value.param == "prompt"
 
 
 def zstd_raw(data):

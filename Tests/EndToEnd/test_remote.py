@@ -2,6 +2,8 @@
 
 import http.server
 import json
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 
@@ -77,6 +79,8 @@ class Scripted(http.server.BaseHTTPRequestHandler):
     """Answers with `deltas`; keeps what it was asked."""
 
     deltas: list[dict] = []
+    # Fields that it does not know, and says so as OpenAI does.
+    refused: list[str] = []
     asked: list[tuple[dict, str]] = []
 
     def do_GET(self):
@@ -85,6 +89,14 @@ class Scripted(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.asked.append((body, self.headers["authorization"]))
+        if field := next((field for field in self.refused if field in body), None):
+            error = {"message": f"Unsupported parameter: '{field}'", "type": "invalid_request_error", "param": field}
+            data = json.dumps({"error": error}).encode()
+            self.send_response(400)
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+            return
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.end_headers()
@@ -143,6 +155,56 @@ def test_tool_calls_and_thoughts_pass_through_and_the_key_is_the_upstreams_alone
     assert [message["role"] for message in sent] == ["user", "assistant", "tool", "tool"]
     assert [call["id"] for call in sent[1]["tool_calls"]] == ["c1", "c2"] == [m["tool_call_id"] for m in sent[2:]]
     assert KEY not in one.logs()
+
+
+def test_an_upstream_behind_https_is_trusted_by_its_own_authority_alone(daemon, scripted, tmp_path):
+    """`ca_file`: the machine does not know this authority."""
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    for name in ("office", "stranger"):
+        openssl("req", "-x509", *curve, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}")
+    openssl("req", *curve, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=upstream")
+    (tmp_path / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    openssl(
+        "x509", "-req", "-in", "server.csr", "-CA", "office.pem", "-CAkey", "office.key", "-out", "server.pem",
+        "-extfile", "names")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
+    Scripted.deltas = [{"content": "Behind TLS."}]
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Scripted) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        model = {"engine": "remote", "url": f"https://127.0.0.1:{server.server_port}/v1", "api_key": "${OFFICE_KEY}"}
+        one = daemon(env={"OFFICE_KEY": KEY}, models=[
+            {**model, "name": "office", "ca_file": str(tmp_path / "office.pem")},
+            {**model, "name": "machine"}, {**model, "name": "other", "ca_file": str(tmp_path / "stranger.pem")},
+            {**model, "name": "none", "ca_file": str(tmp_path / "names")},
+        ])
+        assert complete(one.client()).choices[0].message.content == "Behind TLS."
+        for name in ("machine", "other", "none"):
+            with pytest.raises(openai.APIStatusError) as caught:
+                one.client().chat.completions.create(model=name, messages=REMEMBER)
+            assert caught.value.status_code in (500, 503)
+            assert ("ca_file" in caught.value.message) == (name == "none")
+        # The key went nowhere else.
+        assert [authorization for _, authorization in Scripted.asked] == [f"Bearer {KEY}"]
+        server.shutdown()
+
+
+def test_a_strict_upstream_is_asked_as_it_wants(daemon, scripted):
+    Scripted.deltas, Scripted.refused = [{"content": "Well asked."}], ["max_tokens", "store"]
+    model = {"name": "office", "engine": "remote", "url": scripted}
+    one = daemon(models=[model])
+    try:
+        for _ in range(2):
+            assert complete(one.client(), max_tokens=9).choices[0].message.content == "Well asked."
+    finally:
+        Scripted.refused = []
+    bodies = [body for body, _ in Scripted.asked]
+    assert len(bodies) == 4 and bodies[0]["max_tokens"] == 9 and bodies[0]["store"] is False
+    assert bodies[3]["max_completion_tokens"] == 9 and "store" not in bodies[3] and "max_tokens" not in bodies[3]
 
 
 def test_a_client_that_vanishes_ends_the_work_at_the_upstream(daemon):

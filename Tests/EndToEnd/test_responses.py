@@ -166,6 +166,96 @@ def test_an_answer_in_the_background_is_cancelled(daemon):
     assert client.responses.retrieve(begun.id).status == "cancelled"
 
 
+SLOW = {"name": "phi3", "engine": "builtin", "pace": 20}
+LONG = "Remember: my favourite colour is green and my favourite animal is the cat"
+
+
+def test_the_stream_of_an_answer_in_the_background_is_picked_up_where_it_was_lost(daemon):
+    one = daemon(models=[{**SLOW, "pace": 60}])
+    client = one.client()
+    stream = client.responses.create(model="phi3", input=LONG, background=True, stream=True)
+    begun = [next(stream) for _ in range(9)]
+    stream.close()
+    identifier = begun[0].response.id
+    rest = list(client.responses.retrieve(identifier, stream=True, starting_after=begun[-1].sequence_number))
+    assert [event.sequence_number for event in begun + rest] == list(range(len(begun) + len(rest)))
+    assert rest[-1].type == "response.completed"
+    texts = [event.delta for event in begun + rest if event.type == "response.output_text.delta"]
+    assert "".join(texts) == rest[-1].response.output_text == client.responses.retrieve(identifier).output_text
+    # Once it is over it can be read again, in the same pieces; after a start whole, from its beginning only.
+    again = list(client.responses.retrieve(identifier, stream=True))
+    assert [event.model_dump() for event in again[-len(rest):]] == [event.model_dump() for event in rest]
+    one.restart()
+    told = list(client.responses.retrieve(identifier, stream=True))
+    assert [event.sequence_number for event in told] == list(range(len(told)))
+    assert told[-1].response.output_text == rest[-1].response.output_text
+    with pytest.raises(openai.BadRequestError) as error:
+        client.responses.retrieve(identifier, stream=True, starting_after=3)
+    assert error.value.param == "starting_after"
+
+
+def test_an_answer_that_one_host_writes_is_cancelled_on_another(swarm):
+    a, b = swarm(2, models=[{**SLOW, "pace": 2}]).hosts
+    begun = a.client().responses.create(model="phi3", input=LONG, background=True)
+    other = b.client()
+    eventually("the question on b", lambda: is_known(other, begun.id), within=5)
+    assert other.responses.cancel(begun.id).status == "cancelled"
+    assert a.running() == 0
+    assert a.client().responses.retrieve(begun.id).status == "cancelled"
+
+
+def is_known(client, identifier):
+    try:
+        return bool(client.responses.retrieve(identifier).id)
+    except openai.NotFoundError:
+        return False
+
+
+def test_items_are_referred_to(swarm):
+    a, b = swarm(2, models=[MODEL]).hosts
+    first = a.client().responses.create(model="phi3", input="q1")
+    other = b.client()
+    eventually("the answer on b", lambda: is_there(other, first.id), within=5)
+    question = other.responses.input_items.list(first.id).data[0]
+    reply = other.responses.create(
+        model="phi3", input=[
+            {"type": "item_reference", "id": question.id}, {"type": "item_reference", "id": first.output[0].id},
+            {"role": "user", "content": "q2"}])
+    assert reply.output_text == "3: q1 | q2"
+    for wrong in ("msg_none", first.output[0].id[:-4] + "0009"):
+        with pytest.raises(openai.NotFoundError) as error:
+            other.responses.create(model="phi3", input=[{"type": "item_reference", "id": wrong}])
+        assert error.value.param == "input[0].id"
+
+
+def test_a_long_input_is_compacted_to_one_item(swarm):
+    both = swarm(2, models=[MODEL])
+    client, other = (host.client() for host in both.hosts)
+    history = [
+        {"role": "user", "content": "q1"}, {"role": "assistant", "content": "a1"}, CALL, RESULT,
+        {"role": "user", "content": "q2"}]
+    compacted = client.responses.compact(model="phi3", input=history)
+    assert compacted.object == "response.compaction" and compacted.usage.input_tokens > 0
+    (item,) = [item.model_dump(exclude_none=True) for item in compacted.output]
+    assert item["type"] == "compaction" and item["encrypted_content"]
+    both.equal()
+    reply = other.responses.create(model="phi3", input=[item, {"role": "user", "content": "q3"}])
+    assert reply.output_text.startswith("5: q1 | [the tool gave back]") and reply.output_text.endswith("| q2 | q3")
+    # What stands before the item is part of it; a chain is compacted by its id.
+    again = other.responses.compact(model="phi3", previous_response_id=reply.id).output[0]
+    both.equal()
+    longer = client.responses.create(
+        model="phi3", input=[*history, again.model_dump(exclude_none=True), {"role": "user", "content": "q4"}])
+    assert longer.output_text.startswith("7: q1 |") and longer.output_text.endswith("| q3 | q4")
+    for input in ([{**item, "encrypted_content": "gAAAA"}, *history], [{**item, "encrypted_content": 1}, *history]):
+        with pytest.raises(openai.BadRequestError) as error:
+            client.responses.create(model="phi3", input=input)
+        assert error.value.param == "input[0].encrypted_content"
+    with pytest.raises(openai.BadRequestError) as error:
+        client.responses.create(model="phi3", input=[item, *history[-1:]], previous_response_id=reply.id)
+    assert error.value.param == "input"
+
+
 def test_a_retried_request_is_answered_once(echo):
     body = {"model": "phi3", "input": "once"}
 

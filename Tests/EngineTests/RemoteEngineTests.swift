@@ -45,6 +45,42 @@ struct RemoteEngineTests {
         #expect(await engine.state() == .stopped)
     }
 
+    @Test(
+        "learns from a refusal how a strict upstream wants to be asked, once",
+        arguments: [
+            (#"{"error":{"message":"Unsupported parameter","param":"FIELD","code":"unsupported_parameter"}}"#, "400"),
+            (#"{"detail":[{"type":"extra_forbidden","loc":["body","FIELD"],"msg":"no"}]}"#, "422"),
+            (#"{"error":{"message":"property 'FIELD' is unsupported"}}"#, "400"),
+        ])
+    func strict(refusal: String, status: String) async throws {
+        let server = try await ScriptedServer { request, _ in
+            if request.has("GET /v1/models") { return [.json("200 OK", "{}")] }
+            for field in ["max_tokens", "store"] where request.json?[field] != nil {
+                return [.json("\(status) Refused", refusal.replacing("FIELD", with: field))]
+            }
+            return ScriptedServer.Step.answer("Hello")
+        }
+        let engine = await Self.engine(server)
+        #expect(try await engine.answer().text == "Hello")
+        let first = server.requests.count { $0.has("POST") }
+        #expect(try await engine.answer().text == "Hello")
+        #expect(first == 3 && server.requests.count { $0.has("POST") } == 4, "what was learnt is kept")
+        #expect(server.requests.last?.json?["max_completion_tokens"] == 64)
+        await engine.stop()
+    }
+
+    @Test("a refusal of anything else is the client's")
+    func otherRefusals() async throws {
+        let server = try await ScriptedServer { request, _ in
+            if request.has("GET /v1/models") { return [.json("200 OK", "{}")] }
+            return [.json("400 Refused", #"{"error":{"message":"no such thing in store: max_tokens","param":"tools"}}"#)]
+        }
+        let engine = await Self.engine(server)
+        #expect(await thrownError { _ = try await engine.answer() }?.code == .invalidRequest)
+        #expect(server.requests.count { $0.has("POST") } == 1)
+        await engine.stop()
+    }
+
     @Test("is asked with all that a request holds")
     func body() async throws {
         let server = try await ScriptedServer { _, _ in ScriptedServer.Step.answer("x") }

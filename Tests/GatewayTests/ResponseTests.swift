@@ -76,6 +76,7 @@ import Testing
             (#"{"input":"hi"}"#, "model"), (#"{"model":"m"}"#, "input"), (#"{"model":"m","input":""}"#, "input"),
             (#"{"model":"m","input":[]}"#, "input"), (#"{"model":"m","input":[1]}"#, "input[0]"),
             (#"{"model":"m","input":[{"type":"item_reference","id":"x"}]}"#, "input[0].type"),
+            (#"{"model":"m","input":[{"type":"compaction","encrypted_content":"x"}]}"#, "input[0].type"),
             (#"{"model":"m","input":[{"role":"boss","content":"x"}]}"#, "input[0].role"),
             (#"{"model":"m","input":[{"role":"user"}]}"#, "input[0].content"),
             (
@@ -123,6 +124,24 @@ import Testing
             #expect(json["sequence_number"]?.integer == Int64(index))
             return json
         }
+    }
+
+    @Test("a stream begun behind an event has what follows it, with the same numbers")
+    func resumed() throws {
+        func blocks(after last: Int) throws -> [Substring] {
+            let request = try ResponseRequest(JSON.parse(#"{"model":"phi3","input":"hi"}"#), headers: [:])
+            var answer = ChatAnswer.scripted([])
+            answer.question = Self.dot
+            var encoder = ResponseEncoder(request.record, answer: answer, after: last)
+            var bytes = encoder.opening()
+            for text in ["Hel", "lo"] { bytes += encoder.piece(.text(choice: 0, text)) }
+            let message = Message(.assistant, "Hello")
+            bytes += encoder.closing([.init(message: message, logprobs: [], reason: .stop)], Self.usage)
+            return String(decoding: bytes, as: UTF8.self).split(separator: "\n\n")
+        }
+        let whole = try blocks(after: -1)
+        #expect(whole.count == 10)
+        for last in 0..<whole.count { #expect(try blocks(after: last) == whole.dropFirst(last + 1), "after \(last)") }
     }
 
     @Test("thoughts, a text and calls are items of their own, each begun, filled and ended")

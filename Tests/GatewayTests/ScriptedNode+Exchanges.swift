@@ -28,6 +28,13 @@ extension ScriptedNode {
     }
 
     func cancelAnswer(to question: Dot, of caller: Owner) async throws -> Bool { false }
+    func answerInBackground(to question: Dot, of caller: Owner) async throws -> ChatAnswer? { nil }
+
+    func annotate(_ question: Dot, _ annotation: JSON, of caller: Owner) async throws {
+        var exchange = try await exchange(question, of: caller)
+        exchange.question.turn.annotation = annotation
+        kept.withLock { $0[question] = exchange }
+    }
 
     func describe(_ id: ConversationID, metadata: JSON, of caller: Owner) async throws -> ConversationRecord {
         ConversationRecord(id: id, created: HybridTimestamp(milliseconds: 1_700_000_000_000), metadata: metadata)

@@ -207,6 +207,72 @@ import Testing
         #expect(try await !world.node.cancelAnswer(to: endless, of: .local))
     }
 
+    @Test("An answer in the background is told again from its beginning, while it is written and after")
+    func again() async throws {
+        let world = await World()
+        let gate = Gate()
+        world.engine.will(.text("one "), .wait(gate), .text("two"), .finish())
+        var request = Self.request("work", .new)
+        request.runsInBackground = true
+        let question = try #require(try await world.node.answer(request, caller: .local).question)
+        func texts(_ answer: ChatAnswer?) async throws -> [ChatEvent] {
+            var events: [ChatEvent] = []
+            for try await event in try #require(answer).events { events.append(event) }
+            return events.dropLast()
+        }
+        let live = try await world.node.answerInBackground(to: question, of: .local)
+        gate.open()
+        let whole: [ChatEvent] = [.text(choice: 0, "one "), .text(choice: 0, "two")]
+        #expect(try await texts(live) == whole)
+        #expect(try await texts(world.node.answerInBackground(to: question, of: .local)) == whole)
+        await #expect(throws: RuntimeError.self) {
+            try await world.node.answerInBackground(to: question, of: Owner(name: "ann"))
+        }
+        // What is told again holds up no end.
+        await world.node.settle()
+        #expect(try await world.node.answerInBackground(to: question, of: .local) == nil)
+    }
+
+    @Test("An answer that another host writes is stopped by a note; so is one whose question was deleted")
+    func cancelledElsewhere() async throws {
+        for deletes in [false, true] {
+            let pair = await Pair.make()
+            await pair.link()
+            pair.a.engine.will(.text("half"), .hang)
+            var request = Self.request("work", .new)
+            request.runsInBackground = true
+            let question = try #require(try await pair.a.node.answer(request, caller: .local).question)
+            await pair.agree()
+            if deletes {
+                try await pair.b.node.deleteExchange(question, turns: 1, of: .local)
+            } else {
+                #expect(try await !pair.b.node.cancelAnswer(to: question, of: .local))
+            }
+            await pair.a.engine.stopped.wait()
+            guard !deletes else { continue }
+            await pair.agree()
+            while try await pair.b.node.exchange(question, of: .local).progress != .over { await pair.agree() }
+            let over = try await pair.b.node.exchange(question, of: .local)
+            #expect(over.answer?.turn.outcome?.finishReason == .aborted)
+        }
+    }
+
+    @Test("A question's annotation is replaced, here, elsewhere and after a start")
+    func annotated() async throws {
+        let pair = await Pair.make()
+        await pair.link()
+        let dot = try await Self.ask(pair.a, Self.request("one", .new))
+        await pair.agree()
+        try await pair.b.node.annotate(dot, ["note": "new"], of: .local)
+        await pair.agree()
+        let restarted = await pair.a.restarted()
+        for world in [pair.a, pair.b, restarted] {
+            #expect(try await world.node.exchange(dot, of: .local).question.turn.annotation == ["note": "new"])
+            #expect(try await world.node.exchanges(of: .local) { $0["note"] == "new" }.count == 1)
+        }
+        await #expect(throws: RuntimeError.self) { try await pair.a.node.annotate(dot, [:], of: Owner(name: "ann")) }
+    }
+
     @Test("A question whose host was stopped is lost there, and elsewhere's on the other")
     func lost() async throws {
         let pair = await Pair.make()

@@ -57,6 +57,30 @@ import Testing
         #expect(state.heads == [erased.dot])
     }
 
+    private static func note(_ note: TurnNote, _ dot: Dot, on turn: Dot, at time: UInt64) throws -> Operation {
+        let id = try #require(ConversationID("c"))
+        return Operation(
+            dot: dot, kind: .conversationMeta, timestamp: HybridTimestamp(rawValue: time), stream: Fixture.stream,
+            dependencies: [turn], body: TurnCodec.encode(ConversationMeta(id: id, owner: .local, note: note)))
+    }
+
+    @Test("Of several notes on a turn the newest counts, whatever the order in which they came")
+    func notes() throws {
+        let turn = Fixture.operation(Fixture.dot(1, 1))
+        let notes = [
+            try Self.note(.annotation(["n": 1]), Fixture.dot(1, 2), on: turn.dot, at: 20),
+            try Self.note(.annotation(["n": 2]), Fixture.dot(2, 1), on: turn.dot, at: 30),
+            try Self.note(.cancelled, Fixture.dot(2, 2), on: turn.dot, at: 40),
+        ]
+        for order in [notes, notes.reversed()] {
+            var state = ConversationState([turn])
+            #expect(state.turn(turn.dot)?.turn.annotation == nil && !state.isCancelled(turn.dot))
+            state.apply(order)
+            #expect(state.turn(turn.dot)?.turn.annotation == ["n": 2] && state.isCancelled(turn.dot))
+            #expect(state.dots == [turn.dot] && state.heads == [turn.dot] && state.metadata == nil)
+        }
+    }
+
     @Test("A turn that this version cannot read is not shown; what follows it is")
     func unreadable() {
         let first = Fixture.operation(Fixture.dot(1, 1))

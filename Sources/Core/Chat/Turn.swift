@@ -43,10 +43,21 @@ package struct ConversationMeta: Hashable, Sendable {
     /// What the client has noted about it; nil where this description says nothing of that. Of several the newest
     /// counts.
     package var metadata: JSON?
+    /// Said of one turn, which the operation then depends on.
+    package var note: TurnNote?
 
-    package init(id: ConversationID, owner: Owner, metadata: JSON? = nil) {
+    package init(id: ConversationID, owner: Owner, metadata: JSON? = nil, note: TurnNote? = nil) {
         self.id = id
         self.owner = owner
         self.metadata = metadata
+        self.note = note
     }
+}
+
+/// What is said of a turn after it was written.
+package enum TurnNote: Hashable, Sendable {
+    /// Stands in the place of the annotation that the turn came with; of several the newest.
+    case annotation(JSON)
+    /// Whoever writes the answer to it shall stop.
+    case cancelled
 }

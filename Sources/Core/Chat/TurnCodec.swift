@@ -16,6 +16,7 @@ package enum TurnCodec {
         static let toolCallID: UInt8 = 12
         static let annotation: UInt8 = 13
         static let metadata: UInt8 = 14
+        static let cancelled: UInt8 = 15
     }
 
     package static func encode(_ turn: Turn) -> [UInt8] {
@@ -98,6 +99,11 @@ package enum TurnCodec {
         writer.put(field: Field.conversation, meta.id.rawValue.utf8)
         writer.put(field: Field.owner, meta.owner.name.utf8)
         if let metadata = meta.metadata { writer.put(field: Field.metadata, metadata.encoded) }
+        switch meta.note {
+        case .annotation(let annotation): writer.put(field: Field.annotation, annotation.encoded)
+        case .cancelled: writer.put(field: Field.cancelled, [])
+        case nil: break
+        }
         return writer.bytes
     }
 
@@ -110,6 +116,8 @@ package enum TurnCodec {
         var meta = ConversationMeta(id: id, owner: Owner(name: try fields.text(Field.owner)))
         // Notes that cannot be read are none.
         if let metadata = fields[Field.metadata] { meta.metadata = try? JSON.parse(metadata) }
+        if fields[Field.cancelled] != nil { meta.note = .cancelled }
+        if let annotation = fields[Field.annotation] { meta.note = (try? JSON.parse(annotation)).map { .annotation($0) } }
         return meta
     }
 

@@ -27,16 +27,27 @@ final class HTTPUpstream: Sendable {
     private let security: NIOSSLContext?
     private let idle = Mutex<[HTTPConnection]>([])
 
-    /// - Throws: ``RuntimeError`` `.system` when there are no certificates to trust.
-    init(_ target: HTTPTarget, key: Secret<String>?) throws(RuntimeError) {
+    /// - Parameter authority: a file of certificates (PEM) that are trusted beside the machine's.
+    ///
+    /// - Throws: ``RuntimeError`` `.system` when there are no certificates to trust, `.configuration` for a file that
+    ///   holds none.
+    init(_ target: HTTPTarget, key: Secret<String>?, authority: String? = nil) throws(RuntimeError) {
         self.target = target
         self.key = key
         guard case .network(_, _, isSecure: true) = target.address else {
             security = nil
             return
         }
+        var configuration = TLSConfiguration.makeClientConfiguration()
+        if let authority {
+            guard let certificates = try? NIOSSLCertificate.fromPEMFile(authority), !certificates.isEmpty else {
+                throw RuntimeError(
+                    .configuration, "the model's ca_file cannot be read, or holds no certificate in the PEM format")
+            }
+            configuration.additionalTrustRoots = [.certificates(certificates)]
+        }
         do {
-            security = try NIOSSLContext(configuration: .makeClientConfiguration())
+            security = try NIOSSLContext(configuration: configuration)
         } catch {
             throw RuntimeError(
                 .system, "this machine's certificates could not be read; install ca-certificates", cause: error)

@@ -12,6 +12,8 @@ package actor RemoteEngine: InferenceEngine {
         /// `http://HOST:PORT/v1` or `https://…`.
         package var url: String
         package var key: Secret<String>?
+        /// Certificates (PEM) that are trusted beside the machine's.
+        package var authority: String?
         /// The model's name at the upstream.
         package var model: String
         /// Tokens of prompt and answer; nil where the upstream knows best.
@@ -39,6 +41,7 @@ package actor RemoteEngine: InferenceEngine {
     /// Where the configuration tells no context length, none is presumed: the upstream refuses what is too long, and
     /// nothing is left out that it might have taken.
     private static let presumedContext = 1_000_000
+    private static let openAI = "api.openai.com"
     private static let probeInterval = Duration.seconds(5)
 
     private let options: Options
@@ -53,6 +56,7 @@ package actor RemoteEngine: InferenceEngine {
     private var outage: String?
     private var isKnown = false
     private var isStopped = false
+    private var habits = UpstreamHabits()
 
     private nonisolated let requestCounter = RequestCounter()
     private nonisolated let arrivals: AsyncStream<Arrival>.Continuation
@@ -69,7 +73,8 @@ package actor RemoteEngine: InferenceEngine {
         do throws(RuntimeError) {
             let target = try HTTPTarget(url: options.url)
             host = "upstream \(target.authority)"
-            upstream = .success(try HTTPUpstream(target, key: options.key))
+            upstream = .success(try HTTPUpstream(target, key: options.key, authority: options.authority))
+            if target.authority.hasPrefix(Self.openAI) { habits.limitField = UpstreamHabits.newerLimit }
         } catch {
             upstream = .failure(error)
         }
@@ -197,17 +202,23 @@ package actor RemoteEngine: InferenceEngine {
         let room = description.contextLength - description.contextLength / 50 - estimate
         let isBounded = request.maximumTokens < room || request.rawPrompt != nil
         body.maximumTokens = isBounded ? request.maximumTokens : nil
-        // Another host of this program would keep it, and recall what else its caller said.
-        body.extras = [("store", false)]
         let upstream = try upstream.get()
         let path = request.rawPrompt == nil ? "/chat/completions" : "/completions"
-        let (head, connection) = try await upstream.open(.POST, path, json: body.json(request), bounds: bounds)
-        reached()
-        let stream = ChatStream(
-            subject: subject, request: request, estimate: estimate, outputLimit: bounds.outputBytes)
-        if head.status.code == 200 { return OpenAnswer(upstream: upstream, connection: connection, stream: stream) }
-        let text = try await upstream.rest(of: connection, limit: 1024 * 1024)
-        throw UpstreamError(subject).translated(HTTPUpstream.Reply(head: head, body: text))
+        while true {
+            let tried = habits
+            if request.rawPrompt == nil { tried.apply(to: &body) }
+            let (head, connection) = try await upstream.open(.POST, path, json: body.json(request), bounds: bounds)
+            reached()
+            let stream = ChatStream(
+                subject: subject, request: request, estimate: estimate, outputLimit: bounds.outputBytes)
+            if head.status.code == 200 { return OpenAnswer(upstream: upstream, connection: connection, stream: stream) }
+            let text = try await upstream.rest(of: connection, limit: 1024 * 1024)
+            let reply = HTTPUpstream.Reply(head: head, body: text)
+            // Each thing is learnt once, so this ends.
+            guard request.rawPrompt == nil, tried.learns(from: reply, into: &habits) else {
+                throw UpstreamError(subject).translated(reply)
+            }
+        }
     }
 
     /// Nil where another attempt may do better.

@@ -6,6 +6,8 @@ struct ChatBody: Sendable {
     var model: String
     /// Nil leaves the length to the upstream.
     var maximumTokens: Int?
+    /// The field that says so.
+    var limitField = "max_tokens"
     /// Applied to each text that becomes part of the prompt.
     var prompted: @Sendable (String) -> String = { $0 }
     /// Only the function that must be called is offered, for upstreams that know no choice by name.
@@ -24,7 +26,7 @@ struct ChatBody: Sendable {
         }
         body["stream"] = true
         body["stream_options"] = ["include_usage": true]
-        body["max_tokens"] = maximumTokens.map { .integer(Int64($0)) }
+        body[limitField] = maximumTokens.map { .integer(Int64($0)) }
         if !request.stop.isEmpty { body["stop"] = .array(request.stop.map { .string($0) }) }
         sampling(request.sampling, into: &body)
         for extra in extras { body[extra.key] = extra.value }

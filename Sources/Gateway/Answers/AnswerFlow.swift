@@ -128,6 +128,11 @@ struct AnswerFlow: Sendable {
         headers[.replicas] = "\(await answer.replicas())"
         headers[.conversationID] = answer.conversation?.rawValue
         headers[.servedBy] = answer.servedBy.description
+        // In every dialect, also where its replies have no room for it: how much of the conversation the model saw.
+        let context = answer.context
+        headers[.context] =
+            "included=\(context.included), omitted=\(context.omitted), prompt_tokens=\(context.promptTokens), "
+            + "context_length=\(context.contextLength)"
         return headers
     }
 }

@@ -16,6 +16,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     /// How long a closing connection waits for the client to read our last words.
     private static let lingering = TimeAmount.seconds(2)
     private static let heartbeat: StaticString = ":\n\n"
+    /// Of a request's first line, to know whose dialect it speaks when it is refused unread.
+    private static let lineBytes = 256
 
     private let client: ClientConnection
     private let limits: GatewayLimits
@@ -42,6 +44,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     /// All is sent, and the client is given a moment to read it.
     private var lingeringSince: NIODeadline?
     private var headSince: NIODeadline?
+    /// How the request begins that is being read.
+    private var line: [UInt8] = []
     /// The TLS handshake has begun and not ended.
     private var isSecuring = false
     private var unwritableSince: NIODeadline?
@@ -134,9 +138,20 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     // MARK: Reading
 
     /// Called for every read, before the parser sees it.
-    func bytesArrived(context: ChannelHandlerContext) {
-        guard openRequests == 0, !isReadingRequest, headSince == nil else { return }
-        headSince = .now()
+    func bytesArrived(_ bytes: ByteBufferView) {
+        guard openRequests == 0, !isReadingRequest else { return }
+        if headSince == nil {
+            headSince = .now()
+            line = []
+        }
+        if line.count < Self.lineBytes { line += bytes.prefix(Self.lineBytes - line.count) }
+    }
+
+    /// Whose words a refusal speaks, as far as the request tells.
+    private var dialect: Dialect {
+        let parts = line.split(separator: UInt8(ascii: " "), maxSplits: 2)
+        guard parts.count > 1 else { return .openAI }
+        return Dialect(path: String(decoding: parts[1], as: UTF8.self).prefix { $0 != "?" && !$0.isNewline })
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -232,11 +247,14 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
             return
         }
         if isResponding { return context.close(promise: nil) }
-        let body = problem.body
-        let headers: HTTPHeaders = [
+        let id = Exchange.newID()
+        let dialect = dialect
+        let body = dialect.reply(problem, requestID: id).body
+        var headers: HTTPHeaders = [
             "content-type": ContentType.json, "content-length": "\(body.count)", "connection": "close",
-            "x-request-id": Exchange.newID(), "X-Igris-Served-By": "\(nodeID)",
+            "x-request-id": id, "X-Igris-Served-By": "\(nodeID)",
         ]
+        if dialect == .anthropic { headers.add(name: "request-id", value: id) }
         var head = HTTPResponseHead(version: .http1_1, status: .init(statusCode: problem.status), headers: headers)
         for (name, value) in problem.headers { head.headers.add(name: name, value: value) }
         context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
@@ -356,8 +374,8 @@ final class ArrivalWatch: ChannelInboundHandler, RemovableChannelHandler {
     init(_ connection: ConnectionGuard) { self.connection = connection }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        connection.bytesArrived(context: context)
         var buffer = Self.unwrapInboundIn(data)
+        connection.bytesArrived(buffer.readableBytesView)
         while buffer.readableBytes > 0 {
             switch buffer.withUnsafeReadableBytes({ bounds.follow($0) }) {
             case .pass:

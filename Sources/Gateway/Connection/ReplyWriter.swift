@@ -153,6 +153,7 @@ extension HTTPField.Name {
     static let conversationID = known("X-Conversation-Id")
     static let servedBy = known("X-Igris-Served-By")
     static let replicas = known("X-Igris-Replicas")
+    static let context = known("X-Igris-Context")
     static let apiKey = known("x-api-key")
     static let idempotencyKey = known("Idempotency-Key")
     static let stainlessRetryCount = known("x-stainless-retry-count")

@@ -34,6 +34,8 @@ struct OpenAIResponder: Sendable {
         switch route {
         case .completions: try await completions.respond(to: exchange, caller: caller, body: body, writer)
         case .responses: try await responses.create(exchange, caller, body, writer)
+        case .response(let id) where exchange.head.method != .delete:
+            try await responses.get(id, exchange, caller, writer)
         default: try await writer.send(try await reply(to: route, exchange, caller, body))
         }
     }
@@ -45,8 +47,8 @@ struct OpenAIResponder: Sendable {
         switch route {
         case .embeddings: return try await embeddings.reply(to: exchange, body)
         case .inputTokens: return try await responses.countTokens(exchange, caller, body)
-        case .response(let id) where method == .delete: return try await responses.delete(id, caller)
-        case .response(let id): return try await responses.get(id, exchange, caller)
+        case .compact: return try await responses.compact(caller, body)
+        case .response(let id): return try await responses.delete(id, caller)
         case .cancelResponse(let id): return try await responses.cancel(id, caller)
         case .inputItems(let id): return try await responses.inputItems(id, exchange, caller)
         case .conversations: return try await conversations.create(caller, body)

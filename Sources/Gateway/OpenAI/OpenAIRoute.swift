@@ -7,6 +7,7 @@ enum OpenAIRoute: Hashable {
     case embeddings
     case responses
     case inputTokens
+    case compact
     case response(String)
     case cancelResponse(String)
     case inputItems(String)
@@ -29,7 +30,8 @@ enum OpenAIRoute: Hashable {
         case ("completions", 1): self = .completions
         case ("embeddings", 1): self = .embeddings
         case ("responses", 1): self = .responses
-        case ("responses", 2): self = id == "input_tokens" ? .inputTokens : .response(id)
+        case ("responses", 2):
+            self = id == "input_tokens" ? .inputTokens : id == "compact" ? .compact : .response(id)
         case ("responses", 3) where parts[2] == "cancel": self = .cancelResponse(id)
         case ("responses", 3) where parts[2] == "input_items": self = .inputItems(id)
         case ("conversations", 1): self = .conversations
@@ -44,7 +46,7 @@ enum OpenAIRoute: Hashable {
 
     var methods: [HTTPRequest.Method] {
         switch self {
-        case .completions, .embeddings, .responses, .inputTokens, .cancelResponse, .conversations: [.post]
+        case .completions, .embeddings, .responses, .inputTokens, .compact, .cancelResponse, .conversations: [.post]
         case .response, .item: [.get, .head, .delete]
         case .conversation, .storedCompletion: [.get, .head, .post, .delete]
         case .items: [.get, .head, .post]
@@ -62,7 +64,7 @@ enum OpenAIRoute: Hashable {
 
     var takesPrompts: Bool {
         switch self {
-        case .completions, .embeddings, .responses, .inputTokens, .conversations, .items: true
+        case .completions, .embeddings, .responses, .inputTokens, .compact, .conversations, .items: true
         default: false
         }
     }
@@ -73,6 +75,7 @@ enum OpenAIRoute: Hashable {
         case .embeddings: "/v1/embeddings"
         case .responses: "/v1/responses"
         case .inputTokens: "/v1/responses/input_tokens"
+        case .compact: "/v1/responses/compact"
         case .response: "/v1/responses/{id}"
         case .cancelResponse: "/v1/responses/{id}/cancel"
         case .inputItems: "/v1/responses/{id}/input_items"

@@ -45,9 +45,22 @@ struct StoredCompletions: Sendable {
     }
 
     func update(_ id: String, _ caller: Owner, _ body: [UInt8]) async throws -> Reply {
-        throw RuntimeError(
-            .invalidRequest, "metadata of a stored completion cannot be changed on this host; send it with the request",
-            parameter: "metadata")
+        let json = try JSON.parse(body)
+        guard json.object != nil else {
+            throw RuntimeError(.invalidRequest, "the body must be a JSON object with \"metadata\"")
+        }
+        let fields = RequestFields(json: json)
+        guard let metadata = try fields.metadata() else {
+            throw fields.refusal("metadata", "is required: an object of strings")
+        }
+        let kept = try await find(id, caller)
+        guard var annotation = kept.question.turn.annotation?.object, var request = annotation["request"]?.object else {
+            throw Self.unknown
+        }
+        request["metadata"] = .object(metadata)
+        annotation["request"] = .object(request)
+        try await node.annotate(kept.question.dot, .object(annotation), of: caller)
+        return try await get(id, caller)
     }
 
     func delete(_ id: String, _ caller: Owner) async throws -> Reply {

@@ -10,7 +10,8 @@ enum CrossOrigin {
         headers[.accessControlAllowOrigin] = origin
         headers[.vary] = "Origin"
         headers[.accessControlExposeHeaders] =
-            "x-request-id, request-id, x-conversation-id, x-igris-served-by, x-igris-replicas, retry-after, retry-after-ms"
+            "x-request-id, request-id, x-conversation-id, x-igris-served-by, x-igris-replicas, x-igris-context, "
+            + "retry-after, retry-after-ms"
         return headers
     }
 

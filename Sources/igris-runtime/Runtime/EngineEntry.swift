@@ -70,6 +70,7 @@ enum EngineEntry {
         }
         var options = RemoteEngine.Options(name: model.name, url: url, model: model.remoteModel ?? model.name)
         options.key = model.apiKey
+        options.authority = model.caFile
         options.contextLength = model.context
         options.slots = model.slots ?? options.slots
         options.capabilities = model.capabilities.map { Set($0) } ?? options.capabilities

@@ -11,12 +11,15 @@ struct ResponseEncoder: AnswerEncoder {
     private let record: ResponseRecord
     private let isStored: Bool
     private var sequence = 0
+    /// Events up to this number are left out: the client has them.
+    private let last: Int
     /// Items that have begun, by their place in the exchange: their places in the output.
     private var outputs: [Int: Int] = [:]
     private var logprobs: [TokenProbability] = []
 
-    init(_ record: ResponseRecord, answer: ChatAnswer) {
+    init(_ record: ResponseRecord, answer: ChatAnswer, after last: Int = -1) {
         self.record = record
+        self.last = last
         digits = AnswerID.digits(of: answer.question)
         id = "resp_\(digits)"
         created = answer.created
@@ -81,6 +84,11 @@ struct ResponseEncoder: AnswerEncoder {
     /// The next words of a text. Put together by hand: it happens for each token.
     private mutating func delta(_ place: Int, _ type: String, _ text: String) -> [UInt8] {
         var bytes = outputs[place] == nil ? begin(place) : []
+        if sequence <= last {
+            sequence += 1
+            if place == ResponseItem.text { logprobs = [] }
+            return bytes
+        }
         bytes.reserveCapacity(bytes.count + text.utf8.count + 320)
         bytes.append(contentsOf: "event: \(type)\ndata: {\"type\":\"\(type)\",\"sequence_number\":\(sequence)".utf8)
         bytes.append(contentsOf: #","item_id":"\#(itemID(place))","output_index":\#(outputs[place] ?? 0)"#.utf8)
@@ -169,7 +177,7 @@ struct ResponseEncoder: AnswerEncoder {
 
     private mutating func event(_ type: String, _ fields: JSON) -> [UInt8] {
         defer { sequence += 1 }
-        return Self.event(type, sequence, fields)
+        return sequence <= last ? [] : Self.event(type, sequence, fields)
     }
 
     private static func event(_ type: String, _ sequence: Int, _ fields: JSON) -> [UInt8] {

@@ -7,7 +7,6 @@ struct ResponseInput {
     /// Records of tools that ran elsewhere; a model reads nothing in them.
     private static let skipped: Set<String> = [
         "reasoning", "web_search_call", "file_search_call", "image_generation_call", "code_interpreter_call",
-        "compaction",
     ]
 
     /// A string, or a list of items. Throws ``RuntimeError`` `.invalidRequest`.
@@ -58,8 +57,8 @@ struct ResponseInput {
         case "function_call_output":
             messages.append(
                 Message(.tool, try Self.text(item, "output"), toolCallID: try item.callID("call_id")))
-        case "item_reference":
-            throw item.refusal("type", "cannot be item_reference; send the item, or previous_response_id")
+        case "item_reference", "compaction":
+            throw item.refusal("type", "cannot be that here; send the item itself")
         case let type? where Self.skipped.contains(type): break
         default: throw item.refusal("type", "must be message, function_call or function_call_output")
         }

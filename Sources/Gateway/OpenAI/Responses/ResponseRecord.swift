@@ -127,7 +127,7 @@ struct ResponseRecord: Sendable {
         return ["id": .string(id)]
     }
 
-    private static func json(_ usage: TokenUsage) -> JSON {
+    static func json(_ usage: TokenUsage) -> JSON {
         [
             "input_tokens": .integer(Int64(usage.promptTokens)),
             "input_tokens_details": [

@@ -11,8 +11,10 @@ struct ResponseRequest {
     /// As the client sent them; the response shows them again.
     let record: ResponseRecord
 
+    /// - Parameter compacted: what a compaction item in the input stands for; it goes on from there.
+    ///
     /// Throws ``RuntimeError`` `.invalidRequest` with the field's name.
-    init(_ json: JSON, headers: HTTPFields) throws(RuntimeError) {
+    init(_ json: JSON, headers: HTTPFields, after compacted: Dot? = nil) throws(RuntimeError) {
         guard json.object != nil else {
             throw RuntimeError(.invalidRequest, "the body must be a JSON object with \"model\" and \"input\"")
         }
@@ -35,7 +37,7 @@ struct ResponseRequest {
         if chat.runsInBackground, !chat.keeps {
             throw fields.refusal("background", "needs \"store\": true: the answer is fetched later")
         }
-        chat.continuation = try Self.continuation(fields, headers, keeps: chat.keeps)
+        chat.continuation = try Self.continuation(fields, headers, keeps: chat.keeps, after: compacted)
         switch try fields.text("truncation") {
         case nil, "auto": break
         case "disabled": chat.mustFitWhole = true
@@ -98,9 +100,17 @@ struct ResponseRequest {
 
     /// Which conversation: an earlier response, or one that is named; else one of its own.
     private static func continuation(
-        _ fields: RequestFields, _ headers: HTTPFields, keeps: Bool
+        _ fields: RequestFields, _ headers: HTTPFields, keeps: Bool, after compacted: Dot?
     ) throws(RuntimeError) -> ChatRequest.Continuation {
         let previous = try fields.text("previous_response_id")
+        if let compacted {
+            guard previous == nil, fields.json["conversation"] == nil else {
+                throw fields.refusal(
+                    "input", "holds a compaction item, which goes on from what it stands for: send it without "
+                        + "previous_response_id and conversation")
+            }
+            return .after(compacted)
+        }
         if let value = fields.json["conversation"] {
             guard previous == nil else {
                 throw fields.refusal("conversation", "cannot be joined with previous_response_id; send one of them")

@@ -8,10 +8,10 @@ struct Responses: Sendable {
     /// Nil where this host shares nothing.
     let swarm: (any SwarmServices)?
 
-    private var node: any NodeServices { flow.node }
+    var node: any NodeServices { flow.node }
 
     func create(_ exchange: Exchange, _ caller: Owner, _ body: [UInt8], _ writer: ReplyWriter) async throws {
-        let request = try ResponseRequest(JSON.parse(body), headers: exchange.head.headerFields)
+        let request = try await request(exchange, caller, body)
         try await checkConversation(request, caller)
         do {
             if request.chat.runsInBackground, !request.streams {
@@ -27,11 +27,18 @@ struct Responses: Sendable {
             where error.code == .notFound && error.parameter == "previous_response_id"
         {
             throw APIError(
-                400, code: "previous_response_not_found", parameter: "previous_response_id", error.message)
+                400, code: "previous_response_not_found", parameter: error.parameter, error.message)
         } catch var error as RuntimeError where error.parameter == "messages" {
             error.parameter = "input"
             throw error
         }
+    }
+
+    private func request(
+        _ exchange: Exchange, _ caller: Owner, _ body: [UInt8]
+    ) async throws -> ResponseRequest {
+        let (json, compacted) = try await ResponseReferences(node: node).resolve(JSON.parse(body), caller)
+        return try ResponseRequest(json, headers: exchange.head.headerFields, after: compacted)
     }
 
     /// Ids of our making name a conversation that is there; any other name may begin one.
@@ -46,21 +53,20 @@ struct Responses: Sendable {
     }
 
     func countTokens(_ exchange: Exchange, _ caller: Owner, _ body: [UInt8]) async throws -> Reply {
-        let request = try ResponseRequest(JSON.parse(body), headers: exchange.head.headerFields)
+        let request = try await request(exchange, caller, body)
         let count = try await node.countTokens(request.chat, caller: caller)
         return Reply(["object": "response.input_tokens", "input_tokens": .integer(Int64(count.tokens))])
     }
 
     // MARK: Kept ones
 
-    func get(_ id: String, _ exchange: Exchange, _ caller: Owner) async throws -> Reply {
-        if exchange.query("stream") == "true" {
-            throw RuntimeError(
-                .invalidRequest, "stream is not supported here: fetch the response again until its status is final",
-                parameter: "stream")
-        }
+    func get(_ id: String, _ exchange: Exchange, _ caller: Owner, _ writer: ReplyWriter) async throws {
         let (kept, record) = try await find(id, caller)
-        return Reply(await response(kept, record))
+        switch exchange.query("stream") {
+        case "true" where exchange.head.method == .get: try await replay(kept, record, exchange, caller, writer)
+        case nil, "false", "true": try await writer.send(Reply(await response(kept, record)))
+        default: throw RuntimeError(.invalidRequest, "stream must be true or false", parameter: "stream")
+        }
     }
 
     func delete(_ id: String, _ caller: Owner) async throws -> Reply {
@@ -77,13 +83,23 @@ struct Responses: Sendable {
                 "only a response with \"background\": true can be cancelled; close the connection of others",
                 parameter: "response_id")
         }
-        if try await !node.cancelAnswer(to: kept.question.dot, of: caller), case .elsewhere(let host) = kept.progress,
-            await isAlive(host)
-        {
-            throw RuntimeError(
-                .invalidRequest, "host \(host) writes this response; cancel it there", parameter: "response_id")
+        if try await !node.cancelAnswer(to: kept.question.dot, of: caller), case .elsewhere(let host) = kept.progress {
+            try await awaitEnd(of: id, at: host, caller)
         }
         return Reply(await response(try await find(id, caller).kept, record))
+    }
+
+    /// Until what came of an answer has come from the host that wrote it, or that host is gone.
+    private func awaitEnd(of id: String, at host: NodeID, _ caller: Owner) async throws {
+        let end = ContinuousClock.now + Limits.cancellation
+        while case .elsewhere = try await find(id, caller).kept.progress, await isAlive(host) {
+            guard .now < end else {
+                throw RuntimeError(
+                    .timedOut, "host \(host), which writes this response, has not said yet that it stopped; it is asked "
+                        + "to all the same: fetch the response to see", parameter: "response_id")
+            }
+            try await Task.sleep(for: .milliseconds(50))
+        }
     }
 
     func inputItems(_ id: String, _ exchange: Exchange, _ caller: Owner) async throws -> Reply {
@@ -95,7 +111,7 @@ struct Responses: Sendable {
 
     // MARK: Parts
 
-    private func find(_ id: String, _ caller: Owner) async throws -> (kept: KeptExchange, record: ResponseRecord) {
+    func find(_ id: String, _ caller: Owner) async throws -> (kept: KeptExchange, record: ResponseRecord) {
         let unknown = RuntimeError(
             .notFound, "there is no response of that id for this caller", parameter: "response_id")
         guard let question = ResponseRecord.question(ofResponse: id) else { throw unknown }
