@@ -16,6 +16,9 @@ struct Checker {
     private(set) var acknowledged: [Dot: Acknowledgement] = [:]
     /// From when on all members held the same.
     private(set) var recovered: Duration?
+    /// Since when they have not, and how long that took at the most, from the healing on.
+    private var unequalSince: Duration?
+    private(set) var longestUnequal: Duration = .zero
     private(set) var falseDeaths = 0
     private(set) var starvedDeaths = 0
     var clonesNamed = 0
@@ -77,8 +80,17 @@ struct Checker {
 
     mutating func forgave(_ dots: [Dot]) { forgiven.formUnion(dots) }
 
-    mutating func recovered(at now: Duration) { if recovered == nil { recovered = now } }
-    mutating func unrecovered() { recovered = nil }
+    mutating func recovered(at now: Duration) {
+        if recovered == nil { recovered = now }
+        unequalSince = nil
+    }
+
+    /// A late answer may make the logs unequal once more: each time counts for itself.
+    mutating func unrecovered(at now: Duration) {
+        recovered = nil
+        unequalSince = unequalSince ?? now
+        longestUnequal = max(longestUnequal, now - (unequalSince ?? now))
+    }
 
     /// Whether the rule promises that the operation is still there.
     func mustSurvive(_ dot: Dot) -> Bool {

@@ -7,6 +7,8 @@ struct Disk {
     /// A state of the store's tables.
     struct Image {
         private(set) var operations: [Origin: [Operation]] = [:]
+        /// How many operations of each origin.
+        private(set) var vector = VersionVector()
         private(set) var heads: [Origin: LogHead] = [:]
         /// All of them, ascending.
         private(set) var seals: [Origin: [BatchSeal]] = [:]
@@ -28,7 +30,7 @@ struct Disk {
             var ends: [Origin: UInt64] = [:]
             for operation in commit.operations {
                 let origin = operation.dot.origin
-                let end = ends[origin] ?? UInt64(operations[origin]?.count ?? 0)
+                let end = ends[origin] ?? vector[origin]
                 guard operation.dot.sequence == end + 1 else { return false }
                 ends[origin] = end + 1
             }
@@ -36,6 +38,7 @@ struct Disk {
                 operations[operation.dot.origin, default: []].append(operation)
                 streams[operation.stream, default: []].append(operation.dot)
             }
+            for (origin, end) in ends { vector[origin] = end }
             for head in commit.heads { heads[head.origin] = head }
             for seal in commit.seals where seal.sequence > seals[seal.origin]?.last?.sequence ?? 0 {
                 seals[seal.origin, default: []].append(seal)
@@ -75,17 +78,13 @@ struct Disk {
             return operations.isEmpty ? nil : OperationBatch(operations: operations, seal: seal)
         }
 
-        var vector: VersionVector {
-            var vector = VersionVector()
-            for (origin, operations) in operations { vector[origin] = UInt64(operations.count) }
-            return vector
-        }
     }
 
     /// What a process sees.
     private(set) var image = Image()
-    /// What a power cut leaves at the least.
-    private(set) var synced = Image()
+    /// What a power cut leaves at the least: this and, on top, what was synced since.
+    private var base = Image()
+    private var synced: [Commit] = []
     private var unsynced: [Commit] = []
     private(set) var copy: (image: Image, mark: Mark?)?
     /// A file of its own beside the store: a store set back alone disagrees with it.
@@ -100,7 +99,7 @@ struct Disk {
     /// A copy of another machine's disk.
     init(copying other: Disk) {
         image = other.image
-        synced = other.image
+        base = other.image
         mark = other.mark
     }
 
@@ -134,7 +133,7 @@ struct Disk {
     }
 
     mutating func sync() {
-        for commit in unsynced { _ = synced.apply(commit) }
+        synced += unsynced
         unsynced = []
     }
 
@@ -147,9 +146,10 @@ struct Disk {
 
     /// Notes a writer at work; on disk before anything is written.
     private mutating func begin(_ epoch: UInt32) {
-        sync()
+        unsynced = []
+        synced = []
         image.begin(epoch)
-        synced.begin(epoch)
+        base = image
         mark = Mark(epoch: epoch, runs: image.runs)
     }
 
@@ -157,10 +157,11 @@ struct Disk {
     /// half written counts as not there. Returns what is gone.
     mutating func cutPower(_ chance: inout Chance) -> [Dot] {
         let kept = chance.below(unsynced.count + 1)
-        for commit in unsynced.prefix(kept) { _ = synced.apply(commit) }
+        for commit in synced + unsynced.prefix(kept) { _ = base.apply(commit) }
         let lost = unsynced.dropFirst(kept).flatMap { $0.operations.map(\.dot) }
+        synced = []
         unsynced = []
-        image = synced
+        image = base
         return lost
     }
 
@@ -174,7 +175,8 @@ struct Disk {
         guard let copy else { return [] }
         let before = image
         image = copy.image
-        synced = copy.image
+        base = copy.image
+        synced = []
         unsynced = []
         if isWhole { mark = copy.mark }
         return before.operations.values.joined().map(\.dot).filter { copy.image[$0] == nil }.sorted()

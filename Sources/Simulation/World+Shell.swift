@@ -242,6 +242,7 @@ extension World {
             case .evicted: break
             case .refused(let node):
                 perform(process.step(.refused(node), now: time), at: host)
+                tell(Overlay.Event.refused(node), at: host)
             case .reachable(let addresses):
                 process.facts.addresses = addresses
                 perform(process.step(.changed(process.facts), now: time), at: host)

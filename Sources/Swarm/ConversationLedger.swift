@@ -57,9 +57,7 @@ package struct ConversationLedger: Sendable {
         }
         var row = Row(lastUse: nextUse())
         let history = StreamHistory(all)
-        for operation in all where history.isVisible(operation.dot) && !history.isErased(operation.dot) {
-            row.summary.add(operation)
-        }
+        row.summary = Summary(of: history.shown)
         if withHistory || history.removesAnything { row.history = history }
         rows[stream] = row
     }
@@ -73,60 +71,47 @@ package struct ConversationLedger: Sendable {
         var commit = Commit(
             heads: write.heads, prefixes: prefixes, seals: write.seals, durability: write.isOwn ? .synced : .relaxed)
         var touched: Set<StreamID> = []
-        var erased: [Dot: Int] = [:]
-        var waiting: Set<StreamID> = []
+        var places: [Dot: Int] = [:]
+        /// Of these something may be visible that was not, or no more.
+        var decided: Set<StreamID> = []
         for (index, operation) in write.operations.enumerated() {
             let stream = operation.stream
             touched.insert(stream)
-            var row = rows[stream] ?? Row(isUnreadable: true)
+            // Out of the table: what is changed there is not copied.
+            var row = rows.removeValue(forKey: stream) ?? Row(isUnreadable: true)
             row.lastUse = nextUse()
             if operation.kind.removes, row.history == nil { row.history = StreamHistory() }
-            // What waited for this one may be visible now: the row is computed afresh with the next commit.
-            let mayDecide = row.history?.hasUndetermined == true
-            if mayDecide { waiting.insert(stream) }
+            // What waited for this one may be visible now.
+            if operation.kind.removes || row.history?.hasUndetermined == true { decided.insert(stream) }
             row.history?.add(operation)
-            var kept = operation
-            if let history = row.history, operation.kind != .delete, !history.isVisible(operation.dot) {
-                if !history.isUndetermined(operation.dot) {
-                    kept = operation.erased
-                    row.history?.markErased([operation.dot])
-                }
-            } else if row.history?.isErased(operation.dot) == true {
-                // What takes it away was here before it.
-                kept = operation.erased
-                row.history?.markErased([operation.dot])
-            } else if operation.kind != .delete, !row.isUnreadable {
+            if operation.kind != .delete, !row.isUnreadable, row.history?.isShown(operation.dot) ?? true {
                 row.summary.add(operation)
             }
-            commit.operations.append(kept)
-            erased[operation.dot] = index
-            if operation.kind.removes || mayDecide, let history = row.history {
-                let hidden = history.hidden
-                for dot in hidden {
-                    if let place = erased[dot] {
-                        commit.operations[place] = commit.operations[place].erased
-                    } else {
-                        commit.erasures.append(dot)
-                    }
-                }
-                row.history?.markErased(hidden)
-                if operation.kind == .erase {
-                    row.summary.remove(turns: hidden.count { history.isVisible($0) })
-                    // When the conversation was last continued may be another moment now.
-                    waiting.insert(stream)
-                }
-                // What descends from a delete cannot be older than it is: nothing is visible right after one.
-                if operation.kind == .delete { row.summary = Summary() }
+            commit.operations.append(operation)
+            places[operation.dot] = index
+            // What takes it away was here before it.
+            if row.history?.isHidden(operation.dot) == true {
+                commit.operations[index] = operation.erased
+                row.history?.markErased([operation.dot])
             }
             rows[stream] = row
         }
         let mending = suspects.filter { rows[$0] != nil }
         suspects.subtract(mending)
         mended[write.number] = mending
-        for stream in mending where !touched.contains(stream) {
-            // Rows that came back from a peer's copy may have been deleted while they were away.
-            commit.erasures += rows[stream]?.history?.hidden ?? []
-            if let hidden = rows[stream]?.history?.hidden { rows[stream]?.history?.markErased(hidden) }
+        // Rows that came back from a peer's copy may have been deleted while they were away.
+        for stream in decided.union(mending).sorted() {
+            guard let history = rows[stream]?.history else { continue }
+            let hidden = history.hidden
+            for dot in hidden {
+                if let place = places[dot] {
+                    commit.operations[place] = commit.operations[place].erased
+                } else {
+                    commit.erasures.append(dot)
+                }
+            }
+            rows[stream]?.history?.markErased(hidden)
+            if let history = rows[stream]?.history { rows[stream]?.summary = Summary(of: history.shown) }
         }
         for stream in touched.union(mending).sorted() {
             guard let row = rows[stream], !row.isUnreadable else { continue }
@@ -139,8 +124,6 @@ package struct ConversationLedger: Sendable {
         let gone = Set(commit.operations.filter { $0.flags.contains(.erased) }.map(\.dot))
         commit.prefixes.removeAll { gone.contains($0.dot) }
         inFlight[write.number] = commit.operations
-        for stream in waiting { rows[stream] = nil }
-        suspects.formUnion(waiting)
         return commit
     }
 
@@ -186,9 +169,7 @@ package struct ConversationLedger: Sendable {
     /// The row that follows from what is visible of a stream; nil for nothing.
     package static func header(of operations: [Operation]) -> ConversationHeader? {
         guard let stream = operations.first?.stream else { return nil }
-        var summary = Summary()
-        for operation in operations { summary.add(operation) }
-        return summary.header(of: stream)
+        return Summary(of: operations).header(of: stream)
     }
 
     /// What a row says, whatever the order in which the operations came: where this host's disk refused a
@@ -197,6 +178,9 @@ package struct ConversationLedger: Sendable {
         private var description: (meta: ConversationMeta, timestamp: HybridTimestamp, dot: Dot)?
         private var turns = 0
         private var updated = HybridTimestamp(rawValue: 0)
+
+        init() {}
+        init(of operations: [Operation]) { for operation in operations { add(operation) } }
 
         /// Of several descriptions, written at once on several hosts, the earliest counts.
         mutating func add(_ operation: Operation) {
@@ -217,8 +201,6 @@ package struct ConversationLedger: Sendable {
             default: break
             }
         }
-
-        mutating func remove(turns count: Int) { turns = max(0, turns - count) }
 
         /// Nil while nothing describes it.
         func header(of stream: StreamID) -> ConversationHeader? {

@@ -23,6 +23,9 @@ extension Replication {
                 name: "pulls of a peer", size: peers.keys.compactMap { peers[$0]?.asked.count }.max() ?? 0,
                 limit: Limits.knownHosts,
                 isPassing: true),
+            Footprint(
+                name: "operations that the disk refused, bytes", size: salvagedBytes, limit: Limits.backlogBytes,
+                isPassing: true),
             Footprint(name: "wanted origins", size: wants.count, limit: Limits.wantedOrigins, isPassing: true),
             Footprint(name: "traced origins", size: traces.count, limit: Self.tracesAtOnce, isPassing: true),
             Footprint(name: "challenged origins", size: challenged.count, limit: Limits.knownHosts),

@@ -212,6 +212,8 @@ extension Mesh {
         }
         nextDials[id] = entry.isCold ? nil : now + backoff(entry.failures)
         entries[id] = entry
+        // Where it was linked it is no more: that may have been a clone, and the host itself was refused.
+        if let node = entry.host.node, !entry.isDouble { trySecondRuns(of: node, now) }
         switch failure.reason {
         case .keyMismatch: stand(id, .foreign, failure.message.isEmpty ? Self.foreignAdvice : failure.message)
         case .denied: stand(id, .evicted, failure.message)
@@ -253,11 +255,16 @@ extension Mesh {
     }
 
     mutating func settle(_ nodes: Overlay.Neighbours?, _ now: Duration) {
+        let former = neighbours
         neighbours = nodes.map { (Set($0.chosen), Set($0.ring)) }
         for id in entries.keys.sorted() {
             guard let entry = entries[id], let node = entry.host.node, entry.host.link == nil, entry.isMember,
-                !entry.isCold, nextDials[id] == nil, neighbours?.chosen.contains(node) ?? true
+                !entry.isCold, neighbours?.chosen.contains(node) ?? true
             else { continue }
+            // That it had no room for a chord some time ago says nothing of its room for a neighbour now.
+            let isNew = neighbours != nil && former?.chosen.contains(node) == false
+            guard nextDials[id] == nil || isNew else { continue }
+            if isNew { entries[id]?.failures = 0 }
             schedule(id, after: courtesy(node), now)
         }
     }

@@ -129,7 +129,9 @@ extension Mesh {
             return pending.isDialed && pending.stage == .greeting && pending.node == link.node
         }
         if let own {
-            if identity.node < link.node { return refuse(number, .redundant, now) }
+            // One that is answered late may lead to a clone that is dead by now.
+            let isFresh = links[own].map { now - $0.opened < Self.contentionDeadline } ?? false
+            if isFresh, identity.node < link.node { return refuse(number, .redundant, now) }
             drop(own)
         }
         adopt(number, greeting, now, wallClock)
@@ -322,11 +324,10 @@ extension Mesh {
         }
     }
 
-    /// The one that was linked is dead: whoever else has this identity may be all that there is of it.
-    private mutating func trySecondRuns(of node: NodeID, _ now: Duration) {
+    /// The one that was linked is dead or not to be found: whoever else has this identity may be all that there is of it.
+    mutating func trySecondRuns(of node: NodeID, _ now: Duration) {
         for id in entries.keys.sorted() {
             guard let entry = entries[id], entry.isDouble, entry.host.node == node else { continue }
-            entries[id]?.failures = 0
             schedule(id, after: .zero, now)
         }
     }

@@ -120,33 +120,39 @@ package struct OperationLog: Sendable {
     package mutating func proposed(
         _ drafts: [Draft], milliseconds: UInt64
     ) throws(RuntimeError) -> (advance: Advance, batches: [OperationBatch]) {
-        var after = self
+        // In its place: a copy of the whole log for each turn would cost what all origins together remember.
+        let (former, formerSeal) = (head(of: origin), seals[origin])
         var batches: [OperationBatch] = []
         var operations: [Operation] = []
         var bytes = 0
-        func seal() throws(RuntimeError) {
-            guard !operations.isEmpty else { return }
-            let seal = try scheme.sealed(after.head(of: origin))
-            after.seals[origin] = seal
-            batches.append(OperationBatch(operations: operations, seal: seal))
-            operations = []
-            bytes = 0
-        }
-        for draft in drafts {
-            let operation = Operation(
-                dot: after.nextDot(), kind: draft.kind, timestamp: after.clock.tick(milliseconds: milliseconds),
-                stream: draft.stream, dependencies: draft.dependencies, body: draft.body)
-            if operations.count == Limits.batchOperations || bytes + operation.body.count > Limits.batchBytes {
-                try seal()
+        do {
+            for draft in drafts {
+                let operation = Operation(
+                    dot: nextDot(), kind: draft.kind, timestamp: clock.tick(milliseconds: milliseconds),
+                    stream: draft.stream, dependencies: draft.dependencies, body: draft.body)
+                if operations.count == Limits.batchOperations || bytes + operation.body.count > Limits.batchBytes {
+                    batches.append(try seal(operations))
+                    operations = []
+                    bytes = 0
+                }
+                advance(over: operation)
+                operations.append(operation)
+                bytes += operation.body.count
             }
-            after.advance(over: operation)
-            operations.append(operation)
-            bytes += operation.body.count
+            if !operations.isEmpty { batches.append(try seal(operations)) }
+        } catch {
+            retreat(to: [former])
+            seals[origin] = formerSeal
+            throw error
         }
-        try seal()
-        self = after
         let heads = batches.isEmpty ? [] : [head(of: origin)]
         return (Advance(operations: batches.flatMap(\.operations), heads: heads, seals: batches.map(\.seal)), batches)
+    }
+
+    private mutating func seal(_ operations: [Operation]) throws(RuntimeError) -> OperationBatch {
+        let seal = try scheme.sealed(head(of: origin))
+        seals[origin] = seal
+        return OperationBatch(operations: operations, seal: seal)
     }
 
     /// The dot of this host's next operation but `count`.
@@ -217,7 +223,14 @@ package struct OperationLog: Sendable {
     package mutating func forsaken(_ origins: [Origin], milliseconds: UInt64) -> [Action] {
         var taking = Taking(milliseconds: milliseconds)
         if forsaken.count >= Limits.knownHosts { forsaken = [:] }
-        for origin in origins { forsaken[origin] = reach(of: origin) }
+        for origin in origins {
+            let reach = reach(of: origin)
+            forsaken[origin] = reach
+            // What waits behind the gap waits for ever. Should the gap be filled, it is asked for again.
+            waiting.removeAll(of: origin, above: reach)
+            // Somebody wrote it in this host's name: a copy of its disk.
+            avoid(origin)
+        }
         takeWaiting(&taking)
         return finish(taking)
     }

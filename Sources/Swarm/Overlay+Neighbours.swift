@@ -15,9 +15,24 @@ extension Overlay {
         guard peers.removeValue(forKey: peer) != nil else { return }
         if chosen[peer] != nil {
             chosen[peer] = now
-            due(now + Self.linkPatience)
+            due(now + patience)
+        }
+        if peers.isEmpty {
+            // Who had no room once may have some now, and nobody else is left.
+            avoided = [:]
+            due(now + patience)
         }
         if isActive { choose(now) }
+    }
+
+    var patience: Duration { peers.isEmpty ? Self.lonelyPatience : Self.linkPatience }
+
+    /// Not waited for: it is restarted or dead. If it comes back, it chooses its neighbours itself.
+    mutating func refused(_ peer: NodeID, _ now: Duration) {
+        guard isActive, peers[peer] == nil, chosen[peer] != nil else { return }
+        chosen[peer] = nil
+        avoid(peer, now)
+        choose(now)
     }
 
     /// Another chord is as good. The next in the ring lets this host in as soon as it knows its place.
@@ -116,7 +131,7 @@ extension Overlay {
 
     private mutating func choose(_ member: NodeID, _ now: Duration) {
         chosen[member] = now
-        if peers[member] == nil { due(now + Self.linkPatience) }
+        if peers[member] == nil { due(now + patience) }
     }
 
     /// Random members. Those that are linked anyway are as good as others.
@@ -142,7 +157,7 @@ extension Overlay {
     mutating func tend(_ now: Duration) {
         guard isActive else { return }
         if let due = choiceDue, due <= now { choiceDue = nil }
-        for (member, since) in chosen where peers[member] == nil && since + Self.linkPatience <= now {
+        for (member, since) in chosen where peers[member] == nil && since + patience <= now {
             chosen[member] = nil
             avoid(member, now)
         }

@@ -27,6 +27,8 @@ package struct Overlay: Sendable {
         case unlinked(NodeID)
         /// It has as many links as it keeps.
         case full(NodeID)
+        /// Nobody listens any more where it was.
+        case refused(NodeID)
         /// ``Membership`` holds them alive.
         case joined([NodeID])
         /// … holds it alive no longer.
@@ -68,6 +70,8 @@ package struct Overlay: Sendable {
     static let missingMessages = 4_096
     /// How long a chosen neighbour may take to be linked.
     static let linkPatience = Duration.seconds(10)
+    /// The same while this host has no link at all: until it has one it hears nothing, of its neighbours' deaths neither.
+    static let lonelyPatience = Duration.seconds(1)
     /// How long one that could not be linked is not chosen again, where there are others.
     static let avoidance = Duration.seconds(30)
     /// A link too many is kept so long: whom the others know may still change.
@@ -133,6 +137,7 @@ package struct Overlay: Sendable {
         case .linked(let peer): link(peer, now)
         case .unlinked(let peer): unlink(peer, now)
         case .full(let peer): full(peer, now)
+        case .refused(let peer): refused(peer, now)
         case .joined(let members): join(members, now)
         case .gone(let member): forget(member, now)
         case .published(let payload): publish(payload, now)
@@ -151,7 +156,7 @@ package struct Overlay: Sendable {
         for time in [nextAnnouncement, trimDue, choiceDue] { if let time { due(time) } }
         for entry in missing.values { due(entry.deadline) }
         guard isActive else { return }
-        for (node, since) in chosen where peers[node] == nil { due(since + Self.linkPatience) }
+        for (node, since) in chosen where peers[node] == nil { due(since + patience) }
         if chosen.count < wantedChoices, let end = avoided.values.min() { due(max(end, now + .milliseconds(1))) }
     }
 

@@ -185,7 +185,7 @@ extension Replication {
             turn.wake(at: max(want.due, turn.now + Timing.tick))
             guard turn.now >= want.due, snapshot == nil, reach < want.target else { continue }
             guard let peer = source(of: origin, after: reach, tried: wants[origin]?.tried ?? []) else {
-                if isLost(origin, above: reach, tried: want.tried) {
+                if isLost(origin, above: reach, want) {
                     lost.append(origin)
                     wants[origin] = nil
                     continue
@@ -211,14 +211,21 @@ extension Replication {
     }
 
     /// Whether the next operation of `origin` is gone for good, as far as can be told: all who are linked were asked,
-    /// its author among them, who by its own word writes a later stream. (Its disk refused the operation, and whoever
-    /// had it lost it: a disk was set back.)
-    private func isLost(_ origin: Origin, above reach: UInt64, tried: Set<NodeID>) -> Bool {
-        guard tried.contains(origin.node), let author = peers[origin.node], author.stored[origin] <= reach else {
-            return false
-        }
-        return author.stored.entries.contains { $0.origin.node == origin.node && $0.origin.epoch > origin.epoch }
+    /// its author among them, who by its own word writes a later stream or was asked in vain for seconds. (Its disk
+    /// refused the operation, and whoever had it lost it: a disk was set back. Or a copy of its disk wrote it, and is
+    /// gone.) Should it turn up all the same, it is taken then.
+    private func isLost(_ origin: Origin, above reach: UInt64, _ want: Want) -> Bool {
+        let isPatient = want.rounds < Self.roundsUntilLost
+        if origin.node == log.origin.node { return log.origin.epoch > origin.epoch || !isPatient }
+        guard want.tried.contains(origin.node), let author = peers[origin.node], author.isGreeted,
+            author.stored[origin] <= reach
+        else { return false }
+        return !isPatient
+            || author.stored.entries.contains { $0.origin.node == origin.node && $0.origin.epoch > origin.epoch }
     }
+
+    /// With growing pauses: after 3 s.
+    private static let roundsUntilLost = 2
 
     /// Origins that one peer is asked for at a time.
     private static let askedOrigins = 64

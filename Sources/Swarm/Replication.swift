@@ -80,6 +80,10 @@ package struct Replication: Sendable {
         package var operations: [Operation]
         package var heads: [LogHead]
         package var seals: [BatchSeal]
+
+        fileprivate var advance: OperationLog.Advance {
+            OperationLog.Advance(operations: operations, heads: heads, seals: seals)
+        }
     }
 
     /// A peer asks for the operations of `origin` above `after`.
@@ -162,6 +166,9 @@ package struct Replication: Sendable {
     var members: [NodeID: Member] = [:]
     var wants: [Origin: Want] = [:]
     var repairs: [Origin: Repair] = [:]
+    var salvaged: [Salvage] = []
+    var salvagedBytes = 0
+    var salvageDue: Duration?
     var snapshot: (peer: NodeID, since: Duration)?
     var snapshotAllowedAt = Duration.zero
     var challenged: [Origin: Duration] = [:]
@@ -239,6 +246,7 @@ package struct Replication: Sendable {
         }
         // The tree's news and repairs have no times of their own.
         if isTree || !repairs.isEmpty { turn.wake(at: now + Timing.tick) }
+        if let salvageDue { turn.wake(at: salvageDue) }
         wake = min(wake, turn.wake)
         return turn.effects
     }
@@ -394,11 +402,15 @@ package struct Replication: Sendable {
         if isOwn {
             ownWrite = nil
             ownNext = OperationLog.Advance()
-            unsettled = []
             let origin = log.origin
             log.abandonEpoch()
+            salvage(own: unsettled, &turn)
+            unsettled = []
             turn.notice(.abandonedEpoch(origin))
         } else {
+            var refused = lost?.advance ?? OperationLog.Advance()
+            refused.add(otherNext)
+            salvage(refused, &turn)
             otherWrite = nil
             otherNext = OperationLog.Advance()
         }

@@ -151,6 +151,7 @@ extension Replication {
         }
         pursue(&turn)
         if !repairs.isEmpty { pursueRepairs(&turn) }
+        pursueSalvage(&turn)
     }
 
     /// 1 s ± 20 %.

@@ -4,7 +4,7 @@ package import Core
 /// (remove wins over what was written at the same time; a conversation begun anew depends on the deletes). The same on
 /// every host that holds the same operations.
 package struct StreamHistory: Sendable {
-    /// Without their bodies.
+    /// Without their bodies, but for those that describe the conversation.
     private var operations: [Dot: Operation] = [:]
     package private(set) var deletes: Set<Dot> = []
     /// Turns whose content was taken away one by one.
@@ -66,18 +66,29 @@ package struct StreamHistory: Sendable {
     package func isUndetermined(_ dot: Dot) -> Bool { undetermined.contains(dot) }
     package var hasUndetermined: Bool { !undetermined.isEmpty }
 
+    /// Whether it is visible and has its content.
+    func isShown(_ dot: Dot) -> Bool { isVisible(dot) && !isErased(dot) }
+
+    /// What is visible and has its content, of turns without that content.
+    var shown: [Operation] { operations.values.filter { isShown($0.dot) } }
+
+    /// Whether something took its content away, or will.
+    func isHidden(_ dot: Dot) -> Bool {
+        guard removesAnything, let operation = operations[dot], operation.kind != .delete else { return false }
+        return isErased(dot) || !deletes.isEmpty && !descending.contains(dot) && !undetermined.contains(dot)
+    }
+
     /// What a delete has hit and what still has its content, ascending.
     package var hidden: [Dot] {
         guard removesAnything else { return [] }
-        return operations.values.filter {
-            guard $0.kind != .delete, !$0.flags.contains(.erased) else { return false }
-            return isErased($0.dot)
-                || !deletes.isEmpty && !descending.contains($0.dot) && !undetermined.contains($0.dot)
-        }.map(\.dot).sorted()
+        return operations.filter { isHidden($0.key) && !$0.value.flags.contains(.erased) }.keys.sorted()
     }
 
     package mutating func markErased(_ dots: [Dot]) {
-        for dot in dots { operations[dot]?.flags.insert(.erased) }
+        for dot in dots {
+            operations[dot]?.flags.insert(.erased)
+            operations[dot]?.body = []
+        }
     }
 
     /// What a conversation begun anew depends on: the deletes that no other follows, the latest where there are more
@@ -90,7 +101,7 @@ package struct StreamHistory: Sendable {
 
     private mutating func keep(_ operation: Operation) {
         var bare = operation
-        bare.body = []
+        if operation.kind != .conversationMeta { bare.body = [] }
         operations[operation.dot] = bare
         if operation.kind == .delete { deletes.insert(operation.dot) }
         guard operation.kind == .erase else { return }

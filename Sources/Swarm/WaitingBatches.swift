@@ -109,6 +109,11 @@ struct WaitingBatches: Sendable {
         return true
     }
 
+    /// What begins beyond the operation after `sequence`.
+    mutating func removeAll(of origin: Origin, above sequence: UInt64) {
+        for entry in entries[origin] ?? [] where entry.first > sequence &+ 1 { remove(entry, of: origin) }
+    }
+
     mutating func removeAll(of origin: Origin) {
         for entry in entries.removeValue(forKey: origin) ?? [] { bytes -= entry.bytes }
     }

@@ -59,4 +59,41 @@ import Testing
         #expect(rows.last?.first == due)
         #expect(due?.id.rawValue == "early" && due?.turns == 2)
     }
+
+    @Test("What becomes visible through an operation that comes late is counted in the same commit")
+    func lateCause() throws {
+        let delete = Fixture.operation(Fixture.dot(1, 1), .delete, at: 5)
+        var described = try Self.meta(2, at: 10, "c")
+        described.dependencies = [delete.dot]
+        // This host's disk refused the question that both of these follow.
+        let question = Fixture.operation(Fixture.dot(2, 1), at: 20, after: [delete.dot])
+        let rest = [
+            Fixture.operation(Fixture.dot(1, 3), .assistantTurn, at: 30, after: [question.dot]),
+            Fixture.operation(Fixture.dot(1, 4), at: 40, after: [Fixture.dot(1, 3)]),
+        ]
+        var ledger = ConversationLedger()
+        ledger.load(Fixture.stream, [], withHistory: true)
+        let first = ledger.commit(try Self.write(1, [delete, described] + rest))
+        #expect(first.conversations.first?.turns == 0)
+        ledger.settled(1)
+        let second = ledger.commit(try Self.write(2, [question]))
+        #expect(second.conversations.first == ConversationLedger.header(of: [described, question] + rest))
+        #expect(second.conversations.first?.turns == 3)
+        #expect(!ledger.mustMend)
+    }
+
+    @Test("A turn whose content is taken away is not counted, in the same commit")
+    func erasure() throws {
+        let turns = [Fixture.operation(Fixture.dot(1, 2), at: 20), Fixture.operation(Fixture.dot(1, 3), at: 30)]
+        let described = try Self.meta(1, at: 10, "c")
+        var ledger = ConversationLedger()
+        ledger.load(Fixture.stream, [], withHistory: true)
+        _ = ledger.commit(try Self.write(1, [described] + turns))
+        var erase = Fixture.operation(Fixture.dot(1, 4), .erase, at: 40, after: [turns[1].dot])
+        erase.body = []
+        let commit = ledger.commit(try Self.write(2, [erase]))
+        #expect(commit.erasures == [turns[1].dot])
+        #expect(commit.conversations.first == ConversationLedger.header(of: [described, turns[0]]))
+        #expect(!ledger.mustMend)
+    }
 }

@@ -116,6 +116,9 @@ struct MeshWorld {
             address: host.address)
     }
 
+    /// It accepts connections and says nothing.
+    mutating func freeze(_ index: Int) { hosts[index].isFrozen = true }
+
     /// One end forgets the connection and the other does not hear of it.
     mutating func cut(_ index: Int, from other: Int) {
         guard let number = hosts[index].used[hosts[other].node] else { return }

@@ -109,6 +109,52 @@ import Testing
         #expect(world.hosts[copy].dials.count < 20)
     }
 
+    @Test("The host itself is linked when a clone that was linked in its place falls silent and is not to be found")
+    func silentClone() {
+        var world = MeshWorld(hosts: 2, seed: 8)
+        let copy = world.add(id: 1)
+        world.sight(copy, at: 0)
+        world.run(for: .seconds(10))
+        world.sight(0, at: 1)
+        world.run(for: .seconds(1))
+        #expect(world.hosts[1].mesh.host(MeshWorld.node(0))?.standing == .cloned)
+        // For the others the host is alive all the time: it is linked with them.
+        world.say(.member(MeshWorld.node(1), .alive, addresses: []), at: 0)
+        world.vanish(copy)
+        world.cut(0, from: copy)
+        world.run(for: .seconds(5))
+        #expect(world.hosts[0].used[MeshWorld.node(1)] != nil)
+        #expect(world.hosts[1].used[MeshWorld.node(0)] != nil)
+    }
+
+    @Test("A greeting is taken while this host waits in vain for the answer to its own")
+    func answeredLate() {
+        var world = MeshWorld(hosts: 2, seed: 9)
+        let copy = world.add(id: 1)
+        world.freeze(copy)
+        world.sight(copy, at: 0)
+        world.run(for: .seconds(1.5))
+        world.sight(0, at: 1)
+        world.run(for: .seconds(1))
+        #expect(world.hosts[1].used[MeshWorld.node(0)] != nil)
+    }
+
+    @Test("A neighbour that is chosen anew is dialed now, however often it had no room for a chord")
+    func chosenAnew() {
+        var world = MeshWorld(hosts: 2, seed: 10)
+        let other = MeshWorld.node(1)
+        world.say(.neighbours(Overlay.Neighbours(chosen: [other], ring: [])), at: 0)
+        world.kill(1)
+        world.sight(1, at: 0)
+        world.say(.member(other, .alive, addresses: []), at: 0)
+        world.run(for: .seconds(100))
+        world.say(.neighbours(Overlay.Neighbours(chosen: [], ring: [])), at: 0)
+        world.restart(1)
+        world.say(.neighbours(Overlay.Neighbours(chosen: [other], ring: [])), at: 0)
+        world.run(for: .seconds(1.5))
+        #expect(world.hosts[0].used[other] != nil)
+    }
+
     @Test("The clone is named as well where it is sighted instead of calling, and by the host that it copies")
     func sightedClone() {
         var world = MeshWorld(hosts: 2, seed: 5)

@@ -77,13 +77,46 @@ import Testing
         guard case .neighbours(let first?) = overlay.step(.joined(everyone), now: .zero).first else {
             return #expect(Bool(false), "no neighbours")
         }
-        _ = overlay.step(.linked(first.chosen[0]), now: .seconds(1))
+        _ = overlay.step(.linked(first.chosen[0]), now: .milliseconds(500))
+        #expect(overlay.step(.ticked, now: .seconds(1)).isEmpty)
         #expect(overlay.wake == .seconds(10))
         guard case .neighbours(let second?) = overlay.step(.ticked, now: .seconds(10)).first else {
             return #expect(Bool(false), "no other neighbours")
         }
         #expect(Set(first.chosen).intersection(second.chosen) == [first.chosen[0]])
         #expect(second.chosen.count == first.chosen.count)
+    }
+
+    @Test(
+        "A host that loses all its links at once finds others within seconds, by refusals at once",
+        arguments: [false, true])
+    func lonely(isRefused: Bool) throws {
+        for seed in 1...20 as ClosedRange<UInt64> {
+            let everyone = (0..<8).map { OverlayWorld.node($0) }
+            let node = everyone[Int(seed) % 8]
+            var overlay = Overlay(node: node, limit: 3, seed: seed)
+            _ = overlay.step(.joined(everyone.filter { $0 != node }), now: .zero)
+            // It is linked with the two after it and one more; all of them die, and two of those that it tried before
+            // had no room.
+            let order = everyone.sorted()
+            let place = try #require(order.firstIndex(of: node))
+            let dead = [1, 2, 4].map { order[(place + $0) % 8] }
+            for peer in dead { _ = overlay.step(.linked(peer), now: .seconds(1)) }
+            for peer in everyone { _ = overlay.step(.full(peer), now: .seconds(59)) }
+            for peer in dead { _ = overlay.step(.unlinked(peer), now: .seconds(60)) }
+            for _ in 0..<8 where isRefused {
+                for peer in dead { _ = overlay.step(.refused(peer), now: .seconds(60)) }
+            }
+            let end = Duration.seconds(isRefused ? 60 : 63)
+            var now = Duration.seconds(60)
+            // Whoever lives lets it in.
+            while overlay.neighbours?.chosen.allSatisfy(dead.contains) == true, overlay.wake <= end {
+                now = max(now, overlay.wake)
+                _ = overlay.step(.ticked, now: now)
+            }
+            let chosen = try #require(overlay.neighbours).chosen
+            #expect(!chosen.allSatisfy(dead.contains), "seed \(seed): \(chosen)")
+        }
     }
 
     @Test("Three duplicates prune, two do not; a graft restores and is served from memory")

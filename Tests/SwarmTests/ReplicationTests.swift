@@ -313,6 +313,76 @@ import Testing
         #expect(world.isEqual())
     }
 
+    @Test("What a copy of this host's disk wrote, and is gone with it, nobody waits for, the author least", arguments: [1, 7])
+    func lostWithAClone(epoch: UInt32) throws {
+        var world = ReplicationWorld(2)
+        // The clone of host 0 wrote something; only what host 1 said to it is left.
+        world.linkAll()
+        let lost = Dot(origin: ReplicationWorld.origin(0, epoch: epoch), sequence: 3)
+        try world.write(1, "after it", after: [lost])
+        #expect(world.vector(0).isEmpty)
+        world.wait(.seconds(6))
+        #expect(world.isEqual() && world.vector(0)[ReplicationWorld.origin(1)] == 1)
+        let footprint = world.machines[0].footprint.filter { $0.isPassing && $0.size > 0 }
+        #expect(footprint.isEmpty, "\(footprint)")
+        // Nothing is written again under a dot that the clone may have used.
+        try world.write(0, "own")
+        #expect(world.machines[0].log.origin.epoch > epoch)
+    }
+
+    @Test("What a peer has confirmed the author keeps, though its disk refused it and the peer loses it")
+    func salvage() throws {
+        var world = ReplicationWorld(2)
+        world.linkAll()
+        world.disks[0].refuses = true
+        try world.write(0, "safe on two hosts")
+        try world.write(0, "told nobody", settles: false)
+        #expect(world.notices[0].contains(.acknowledged(Self.origin, upTo: 1, by: Self.node(1))))
+        // The peer's power is cut before its disk has synced.
+        world.unlink(0, 1)
+        world.disks[1] = ReplicationWorld.Disk()
+        world.restart(1)
+        world.wait(.seconds(10))
+        world.disks[0].refuses = false
+        world.wait(.seconds(2))
+        #expect(world.disks[0].operations[Self.origin]?.count == 1)
+        #expect(world.machines[0].footprint.allSatisfy { !$0.isPassing || $0.size == 0 })
+        world.link(0, 1)
+        world.wait(.seconds(3))
+        #expect(world.isEqual() && world.vector(1)[Self.origin] == 1)
+    }
+
+    @Test("What the disk refused of others' operations is not lost with whoever sent it")
+    func salvageOfOthers() throws {
+        var world = ReplicationWorld(2)
+        world.linkAll()
+        world.disks[1].refuses = true
+        try world.write(0, "a", "b")
+        world.unlink(0, 1)
+        world.wait(.seconds(10))
+        #expect(world.vector(1).isEmpty)
+        world.disks[1].refuses = false
+        world.wait(.seconds(2))
+        #expect(world.vector(1)[Self.origin] == 2)
+        #expect(world.machines[1].footprint.allSatisfy { !$0.isPassing || $0.size == 0 })
+    }
+
+    @Test("What waits behind an operation that nobody has any more is not kept for ever")
+    func behindTheGap() throws {
+        var world = ReplicationWorld(2)
+        let operations = (1...3).map { Fixture.operation(Dot(origin: Self.origin, sequence: $0)) }
+        // Host 0 was set back: nobody has its first two operations any more, and it writes a later epoch.
+        world.restart(0)
+        try world.write(0, "later")
+        world.link(0, 1)
+        let batch = Fixture.batch([operations[2]], over: Array(operations.prefix(2)))
+        world.step(.snapshot([batch], from: Self.node(0)), 1)
+        #expect(world.machines[1].log.parked.batches == 1)
+        world.wait(.seconds(10))
+        #expect(world.machines[1].log.parked.batches == 0)
+        #expect(world.isEqual())
+    }
+
     @Test("A tick before its time does nothing, and an idle link asks for one a second")
     func wake() throws {
         var world = ReplicationWorld(2)

@@ -22,6 +22,17 @@ package struct Bytes16: Hashable, Comparable, Sendable, CustomStringConvertible 
         self.init(high: high, low: low)
     }
 
+    /// The same of an array, which most are: without a generic sequence's detours.
+    package init?(_ bytes: [UInt8]) {
+        guard bytes.count >= 16 else { return nil }
+        var (high, low) = (UInt64(0), UInt64(0))
+        for place in 0..<8 {
+            high = high << 8 | UInt64(bytes[place])
+            low = low << 8 | UInt64(bytes[place + 8])
+        }
+        self.init(high: high, low: low)
+    }
+
     /// Exactly 32 hexadecimal digits, either case.
     package init?(hex: some StringProtocol) {
         guard let bytes = [UInt8](hex: hex), bytes.count == 16 else { return nil }

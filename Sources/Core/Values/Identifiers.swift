@@ -41,6 +41,13 @@ package struct Origin: Hashable, Comparable, Sendable, CustomStringConvertible {
         self.epoch = epoch
     }
 
+    /// In two words: hosts are told apart by either half of their ids, so what is mixed into the other need not be
+    /// hashed by itself. Logs are looked up by origins and dots several times with each operation.
+    package func hash(into hasher: inout Hasher) {
+        hasher.combine(node.bytes.high)
+        hasher.combine(node.bytes.low ^ UInt64(epoch) << 32)
+    }
+
     package var description: String { "\(node)/\(epoch)" }
     package static func < (left: Origin, right: Origin) -> Bool {
         (left.node, left.epoch) < (right.node, right.epoch)
@@ -55,6 +62,11 @@ package struct Dot: Hashable, Comparable, Sendable, CustomStringConvertible {
     package init(origin: Origin, sequence: UInt64) {
         self.origin = origin
         self.sequence = sequence
+    }
+
+    package func hash(into hasher: inout Hasher) {
+        hasher.combine(origin.node.bytes.high)
+        hasher.combine(origin.node.bytes.low ^ UInt64(origin.epoch) << 32 ^ sequence)
     }
 
     package var description: String { "\(origin)/\(sequence)" }

@@ -36,7 +36,9 @@ extension SwarmNode {
             step(trust: .unlinked(node))
         case .full(let node): step(overlay: .full(node))
         case .evicted: shutOut("other hosts refuse it")
-        case .refused(let node): step(membership: .refused(node))
+        case .refused(let node):
+            step(membership: .refused(node))
+            step(overlay: .refused(node))
         case .reachable(let addresses):
             facts.addresses = addresses
             step(membership: .changed(facts))
