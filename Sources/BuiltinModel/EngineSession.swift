@@ -22,6 +22,7 @@ final class EngineSession {
                 "fixed": .integer(Int64(cost.fixed)), "exact": .bool(cost.isExact),
             ],
             "sampling": .array(Sampler.fields.map(JSON.string)),
+            "capabilities": [.string(EngineCapability.partial.rawValue)],
         ])
     }
 
@@ -46,8 +47,7 @@ final class EngineSession {
         switch order["op"]?.string {
         case "generate":
             do {
-                try generate(order, id: id)
-                return []
+                return try generate(order, id: id)
             } catch {
                 return Self.line(error, id: id)
             }
@@ -72,7 +72,7 @@ final class EngineSession {
 
     func cancelAll() -> [UInt8] { Self.lines(scheduler.cancelAll()) }
 
-    private func generate(_ order: JSON, id: String) throws(RuntimeError) {
+    private func generate(_ order: JSON, id: String) throws(RuntimeError) -> [UInt8] {
         guard !scheduler.knows(id) else {
             throw RuntimeError(.invalidRequest, "an answer with this id is being written", parameter: "id")
         }
@@ -88,10 +88,18 @@ final class EngineSession {
                 "the prompt has \(size) tokens; with room for one of the answer, \(context - 1) fit this model",
                 parameter: "messages")
         }
+        let vocabulary = scheduler.model.vocabulary
+        let written = vocabulary.tokens(of: request.partial ?? "")
+        // Whoever began the answer would have ended it there.
+        guard written.count < request.maximumTokens, size + written.count < context else {
+            let usage = TokenUsage(promptTokens: size, completionTokens: written.count)
+            return Self.lines([.done(id: id, .length, usage)])
+        }
         scheduler.submit(
             GenerationOrder(
-                id: id, prompt: scheduler.model.vocabulary.prompt(request.messages),
+                id: id, prompt: vocabulary.prompt(request.messages) + written, written: written.count,
                 maximumTokens: request.maximumTokens, stop: request.stop, sampling: request.sampling))
+        return []
     }
 }
 

@@ -128,6 +128,7 @@ struct AnswerFlow: Sendable {
         headers[.replicas] = "\(await answer.replicas())"
         headers[.conversationID] = answer.conversation?.rawValue
         headers[.servedBy] = answer.servedBy.description
+        headers[.routeReason] = answer.routeReason
         return headers
     }
 }
