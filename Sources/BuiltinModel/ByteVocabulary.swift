@@ -94,6 +94,9 @@ struct ByteVocabulary: Sendable {
         return tokens
     }
 
+    /// The tokens of an answer's text.
+    func tokens(of text: String) -> [Int] { text.utf8.map { tokenOfByte[Int($0)] } }
+
     /// The byte that a token stands for; nil for one without text.
     func byte(of token: Int) -> UInt8? { byteOfToken.indices.contains(token) ? byteOfToken[token] : nil }
 

@@ -22,7 +22,7 @@ final class EngineSession {
                 "fixed": .integer(Int64(cost.fixed)), "exact": .bool(cost.isExact),
             ],
             "sampling": .array(Sampler.fields.map(JSON.string)),
-            "capabilities": [.string(EngineCapability.rawPrompt.rawValue)],
+            "capabilities": [.string(EngineCapability.partial.rawValue), .string(EngineCapability.rawPrompt.rawValue)],
         ])
     }
 
@@ -47,8 +47,7 @@ final class EngineSession {
         switch order["op"]?.string {
         case "generate":
             do {
-                try generate(order, id: id)
-                return []
+                return try generate(order, id: id)
             } catch {
                 return Self.line(error, id: id)
             }
@@ -73,7 +72,7 @@ final class EngineSession {
 
     func cancelAll() -> [UInt8] { Self.lines(scheduler.cancelAll()) }
 
-    private func generate(_ order: JSON, id: String) throws(RuntimeError) {
+    private func generate(_ order: JSON, id: String) throws(RuntimeError) -> [UInt8] {
         guard !scheduler.knows(id) else {
             throw RuntimeError(.invalidRequest, "an answer with this id is being written", parameter: "id")
         }
@@ -90,10 +89,17 @@ final class EngineSession {
                 "the prompt has \(prompt.count) tokens; with room for one of the answer, \(context - 1) fit this model",
                 parameter: request.rawPrompt == nil ? "messages" : "prompt")
         }
+        let written = vocabulary.tokens(of: request.partial ?? "")
+        // Whoever began the answer would have ended it there.
+        guard written.count < request.maximumTokens, prompt.count + written.count < context else {
+            let usage = TokenUsage(promptTokens: prompt.count, completionTokens: written.count)
+            return Self.lines([.done(id: id, .length, usage)])
+        }
         scheduler.submit(
             GenerationOrder(
-                id: id, prompt: prompt,
+                id: id, prompt: prompt + written, written: written.count,
                 maximumTokens: request.maximumTokens, stop: request.stop, sampling: request.sampling))
+        return []
     }
 }
 

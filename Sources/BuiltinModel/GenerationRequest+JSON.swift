@@ -17,6 +17,10 @@ extension GenerationRequest {
                 seed: try Self.seed(order["seed"]),
                 presencePenalty: try Self.number("presence_penalty", of: order, -2...2),
                 frequencyPenalty: try Self.number("frequency_penalty", of: order, -2...2)))
+        if let value = order["partial"] {
+            guard let text = value.string else { throw Self.wrong("partial", "is not a string") }
+            partial = text
+        }
         guard let prompt = order["prompt"] else { return }
         guard let text = prompt.string, !text.isEmpty else { throw Self.wrong("prompt", "is not a text") }
         rawPrompt = text

@@ -22,6 +22,14 @@ struct Sampler {
         generator = SplitMix64(seed: choice.seed ?? entropy)
     }
 
+    /// Goes on where the choice of `tokens` has led: with the same seed the same tokens follow.
+    mutating func resume(after tokens: ArraySlice<Int>) {
+        for token in tokens {
+            counts[token, default: 0] += 1
+            if (choice.temperature ?? 0) > 0 { _ = generator.unit() }
+        }
+    }
+
     /// Changes `logits` where penalties apply.
     mutating func next(_ logits: UnsafeMutableBufferPointer<Float>) -> Int {
         penalise(logits)

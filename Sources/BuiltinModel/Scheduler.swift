@@ -63,7 +63,7 @@ final class Scheduler {
     func cancel(_ id: String) -> [Event] {
         if let index = waiting.firstIndex(where: { $0.id == id }) {
             let order = waiting.remove(at: index)
-            return [.done(id: id, .cancelled, TokenUsage(promptTokens: order.prompt.count, completionTokens: 0))]
+            return [.done(id: id, .cancelled, TokenUsage(promptTokens: order.promptTokens, completionTokens: order.written))]
         }
         guard let slot = slots.first(where: { $0.work?.order.id == id }), let work = slot.work else { return [] }
         return [end(slot, work, .cancelled)]
@@ -123,7 +123,7 @@ final class Scheduler {
             if work.text.isStopped {
                 ending = .stop
             } else if work.generated == work.order.maximumTokens
-                || work.order.prompt.count + work.generated == model.shape.contextLength
+                || work.order.promptTokens + work.generated == model.shape.contextLength
             {
                 ending = .length
             }
@@ -149,7 +149,8 @@ final class Scheduler {
         return .done(
             id: work.order.id, ending,
             TokenUsage(
-                promptTokens: work.order.prompt.count, completionTokens: work.generated, cachedTokens: work.cached))
+                promptTokens: work.order.promptTokens, completionTokens: work.generated,
+                cachedTokens: min(work.cached, work.order.promptTokens)))
     }
 
     private typealias Work = Slot.Work
@@ -159,9 +160,11 @@ final class Scheduler {
     private func startWaiting() {
         while !waiting.isEmpty, let (slot, cached) = place(for: waiting[0].prompt) {
             let order = waiting.removeFirst()
+            var sampler = Sampler(order.sampling, entropy: entropy())
+            sampler.resume(after: order.prompt.suffix(order.written))
             slot.work = Work(
-                order: order, cached: cached, sampler: Sampler(order.sampling, entropy: entropy()),
-                text: AnswerText(stop: order.stop))
+                order: order, cached: cached, sampler: sampler, text: AnswerText(stop: order.stop),
+                generated: order.written)
         }
     }
 

@@ -3,10 +3,15 @@ import Core
 /// One answer to be written.
 struct GenerationOrder {
     var id: String
+    /// What is read before the first token is chosen: the prompt, and the answer's beginning.
     var prompt: [Int]
+    /// How many tokens of the answer there are already, at the end of `prompt`; they count as written.
+    var written = 0
     var maximumTokens: Int
     var stop: [String]
     var sampling: Sampling
+
+    var promptTokens: Int { prompt.count - written }
 }
 
 /// A place for one answer at a time, with the keys and values of what it last read.

@@ -79,6 +79,21 @@ package enum Limits {
     package static let snapshotPartBytes = 256 * 1024
     package static let snapshotParts = 131_072
 
+    // Work for other hosts
+    /// Requests that one host may have open on another.
+    package static let workPerLink = 1_024
+    /// What of an answer may be on its way, unread: its reader asks for more.
+    package static let workWindowBytes = 256 * 1024
+    /// More than that waits on a link: answers wait until it has drained.
+    package static let workQueueBytes = 1024 * 1024
+    package static let workIdle = Duration.seconds(60)
+    /// While work is open, a host is asked for a sign of life this often, and given up after so long without one.
+    package static let workPing = Duration.milliseconds(250)
+    package static let workSilence = Duration.milliseconds(1_250)
+    package static let workEmbeddings = 64
+    /// How often one answer is taken up again.
+    package static let failovers = 8
+
     // Engines
     package static let queuedRequestsPerModel = 512
     package static let engineLineBytes = 64 * 1024 * 1024

@@ -86,6 +86,8 @@ actor AnswerSession {
                 return .toolCall(choice: choice, piece)
             case .logprobs(let tokens):
                 return .logprobs(choice: choice, tokens)
+            case .moved(let failover):
+                return .moved(choice: choice, failover)
             case .finished(let reason, let usage):
                 if choice == 0 { try await keep(reason, usage) }
                 defer {

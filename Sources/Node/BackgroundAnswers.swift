@@ -106,6 +106,7 @@ extension ChatEvent {
         case .text(_, let text), .reasoning(_, let text): 96 + text.utf8.count
         case .toolCall(_, let piece): 192 + piece.arguments.utf8.count + (piece.name?.utf8.count ?? 0)
         case .logprobs(_, let tokens): 96 + tokens.reduce(0) { $0 + 128 * ($1.alternatives.count + 1) }
+        case .moved: 128
         case .finished: 128
         }
     }

@@ -9,6 +9,8 @@ package enum ChatEvent: Hashable, Sendable {
     case toolCall(choice: Int, ToolCallPiece)
     /// Of the tokens behind the next piece of text.
     case logprobs(choice: Int, [TokenProbability])
+    /// What follows is written elsewhere.
+    case moved(choice: Int, Failover)
     /// One answer is complete. For the answer that the conversation keeps, its turn is acknowledged by now.
     case finished(choice: Int, reason: FinishReason, usage: TokenUsage)
 }
@@ -40,11 +42,14 @@ package struct ChatAnswer: Sendable {
     package var question: Dot?
     /// Seconds since 1970.
     package var created: Int64
-    /// The name of the model that answers on this host (the reply echoes the requested one).
+    /// The name of the model that answers, on the host that has it (the reply echoes the requested one).
     package var model: String
     /// Which engine and file answer.
     package var fingerprint: String
+    /// The host that wrote the first event.
     package var servedBy: NodeID
+    /// Why that host, in a few words; nil where nothing was chosen.
+    package var routeReason: String?
     package var context: ContextReport
     /// Single pass. Ending the iteration early (the client has gone) stops the engine; what was written is kept as
     /// an aborted turn. Throws ``RuntimeError`` when the engine fails in mid-answer.
@@ -55,7 +60,7 @@ package struct ChatAnswer: Sendable {
 
     package init(
         conversation: ConversationID?, question: Dot? = nil, created: Int64, model: String, fingerprint: String,
-        servedBy: NodeID,
+        servedBy: NodeID, routeReason: String? = nil,
         context: ContextReport, events: AsyncThrowingStream<ChatEvent, any Error>,
         replicas: @escaping @Sendable () async -> Int = { 0 }
     ) {
@@ -65,6 +70,7 @@ package struct ChatAnswer: Sendable {
         self.model = model
         self.fingerprint = fingerprint
         self.servedBy = servedBy
+        self.routeReason = routeReason
         self.context = context
         self.events = events
         self.replicas = replicas

@@ -3,7 +3,7 @@ package import Logging
 internal import Metrics
 internal import Swarm
 
-/// This host: answers requests with its own models and keeps its own conversations.
+/// This host: answers requests, with its own models or its peers', and keeps its own conversations.
 package struct LocalNode: NodeServices {
     package let id: NodeID
     package let version: String
@@ -13,18 +13,18 @@ package struct LocalNode: NodeServices {
     private let store: any ContextStore
     private let log: Logger
     private let wallClock: @Sendable () -> UInt64
-    private let elsewhere: @Sendable (_ model: String) async -> [String]
+    private let dispatcher: Dispatcher
     let answers = OpenAnswers()
     let background = BackgroundAnswers()
     private let joined = JoinedAnswers()
 
     /// - Parameters:
     ///   - wallClock: milliseconds since 1970.
-    ///   - elsewhere: the names of the hosts that have a model which this one has not.
+    ///   - dispatcher: chooses who writes answers; without one this host does, or nobody.
     package init(
         id: NodeID, version: String, models: Models, conversations: Conversations, writer: LogWriter,
         store: any ContextStore, log: Logger, wallClock: @escaping @Sendable () -> UInt64,
-        elsewhere: @escaping @Sendable (_ model: String) async -> [String] = { _ in [] }
+        dispatcher: Dispatcher? = nil
     ) {
         self.id = id
         self.version = version
@@ -34,7 +34,7 @@ package struct LocalNode: NodeServices {
         self.store = store
         self.log = log
         self.wallClock = wallClock
-        self.elsewhere = elsewhere
+        self.dispatcher = dispatcher ?? Dispatcher(node: id, models: models, takesUp: false)
     }
 
     package func answer(_ request: ChatRequest, caller: Owner) async throws -> ChatAnswer {
@@ -60,10 +60,9 @@ package struct LocalNode: NodeServices {
     }
 
     private func begin(_ request: ChatRequest, _ caller: Owner, mayStand: inout Bool) async throws -> ChatAnswer {
-        let entry = try await entry(named: request.model)
-        let engine = try await entry.engine.describe()
+        let (place, engine) = try await dispatcher.begin(request.model)
         try EngineFit(engine).check(request)
-        if let prompt = request.rawPrompt { return try rawAnswer(prompt, request, entry, engine) }
+        if let prompt = request.rawPrompt { return try rawAnswer(prompt, request, place, engine) }
         if case .after(let question) = request.continuation, await answers.isRunning(question) {
             throw RuntimeError(
                 .invalidRequest, "the previous response is still being written; wait for its end",
@@ -95,6 +94,7 @@ package struct LocalNode: NodeServices {
             stop: request.stop, sampling: request.sampling, shape: request.shape,
             affinity: plan.destination?.stream.bytes)
         let events: AsyncThrowingStream<ChatEvent, any Error>
+        let serving = Serving(place)
         var replicas: @Sendable () async -> Int = { 0 }
         var question = plan.destination?.question
         var created = Int64(wallClock() / 1000)
@@ -104,12 +104,12 @@ package struct LocalNode: NodeServices {
         } else {
             let session = AnswerSession(
                 choices: request.choices, conversations: conversations, destination: plan.destination,
-                model: entry.name, promptTokens: window.report.promptTokens, answers: answers, log: log
-            ) { choice in
+                model: place.model.name, promptTokens: window.report.promptTokens, answers: answers, log: log
+            ) { [dispatcher] choice in
                 var generation = generation
                 // One seed would write the same answer each time.
                 generation.sampling.seed = generation.sampling.seed.map { $0 &+ UInt64(clamping: choice) }
-                return entry.engine.generate(generation)
+                return dispatcher.generate(generation, of: request.model, at: place, telling: serving)
             }
             try await session.start(inBackground: request.runsInBackground)
             // Another answer to a question that stands: its id is the first one's.
@@ -123,8 +123,8 @@ package struct LocalNode: NodeServices {
         }
         let answer = ChatAnswer(
             conversation: plan.destination?.id, question: question, created: created,
-            model: entry.name,
-            fingerprint: engine.fingerprint, servedBy: id, context: window.report, events: events,
+            model: place.model.name,
+            fingerprint: engine.fingerprint, servedBy: serving.node, routeReason: serving.reason, context: window.report, events: events,
             replicas: replicas)
         guard request.runsInBackground, let question else { return answer }
         return await background.run(answer, of: question) { [conversations] in
@@ -134,7 +134,7 @@ package struct LocalNode: NodeServices {
 
     /// Goes on from a text as it stands: no conversation, no template.
     private func rawAnswer(
-        _ prompt: String, _ request: ChatRequest, _ entry: Models.Entry, _ engine: EngineDescription
+        _ prompt: String, _ request: ChatRequest, _ place: Place, _ engine: EngineDescription
     ) throws -> ChatAnswer {
         let tokens = engine.tokenCost.tokens(ofBytes: prompt.utf8.count)
         guard tokens < engine.contextLength else {
@@ -149,16 +149,16 @@ package struct LocalNode: NodeServices {
             sampling: request.sampling, shape: request.shape)
         generation.rawPrompt = prompt
         let session = AnswerSession(
-            choices: request.choices, conversations: conversations, destination: nil, model: entry.name,
+            choices: request.choices, conversations: conversations, destination: nil, model: place.model.name,
             promptTokens: tokens, answers: answers, log: log
-        ) { [generation] choice in
+        ) { [generation, dispatcher] choice in
             var generation = generation
             generation.sampling.seed = generation.sampling.seed.map { $0 &+ UInt64(clamping: choice) }
-            return entry.engine.generate(generation)
+            return dispatcher.generate(generation, of: request.model, at: place, telling: Serving(place))
         }
         return ChatAnswer(
-            conversation: nil, created: Int64(wallClock() / 1000), model: entry.name, fingerprint: engine.fingerprint,
-            servedBy: id,
+            conversation: nil, created: Int64(wallClock() / 1000), model: place.model.name,
+            fingerprint: engine.fingerprint, servedBy: place.node, routeReason: place.reason,
             context: ContextReport(
                 promptTokens: tokens, contextLength: engine.contextLength, included: 0, omitted: 0),
             events: AsyncThrowingStream { try await session.next() })
@@ -172,29 +172,14 @@ package struct LocalNode: NodeServices {
         await answers.none()
     }
 
-    /// Throws ``RuntimeError`` `.modelNotFound` with what there is here, and where in the swarm it is otherwise.
-    private func entry(named name: String) async throws -> Models.Entry {
-        do {
-            return try models.entry(named: name)
-        } catch {
-            let hosts = await elsewhere(name)
-            guard !hosts.isEmpty else { throw error }
-            var error = error
-            error.message +=
-                "; \(hosts.joined(separator: ", ")) has it: ask there, requests are not passed on yet"
-            throw error
-        }
-    }
-
     package func models() async -> [ModelStatus] { await models.statuses() }
 
     package func embed(_ texts: [String], model: String) async throws -> Embeddings {
-        try await entry(named: model).engine.embed(texts)
+        try await dispatcher.begin(model).0.engine.embed(texts)
     }
 
     package func countTokens(_ request: ChatRequest, caller: Owner) async throws -> TokenCount {
-        let engine = try await entry(named: request.model).engine
-        let description = try await engine.describe()
+        let (place, description) = try await dispatcher.begin(request.model)
         var prompt = request.messages
         switch request.continuation {
         case .after, .conversation:
@@ -204,7 +189,7 @@ package struct LocalNode: NodeServices {
             if let passing = request.instructions { prompt.insert(Message(.system, passing), at: 0) }
         }
         let messages = EngineFit(description).readable(prompt)
-        if let count = try await engine.countTokens(of: messages, shape: request.shape) {
+        if let count = try await place.engine.countTokens(of: messages, shape: request.shape) {
             return TokenCount(tokens: count, isExact: true)
         }
         let cost = description.tokenCost

@@ -20,6 +20,7 @@ extension Settings {
         context = reader.section("context", "When a turn counts as kept, and how long conversations are.") {
             Context(reading: &$0)
         }
+        routing = reader.section("routing", "Which host answers.") { Routing(reading: &$0) }
         auth = reader.section("auth", "Who may ask. Requests from this machine itself need no key.") {
             Auth(reading: &$0)
         }
@@ -112,6 +113,14 @@ extension Settings.Node {
             "name", .nodeName, "Name of this host on peers' pages; without it the machine's host name.")
         zone = reader.optional(
             "zone", .nodeName, "Where this host stands, as a room, a building or a site; peers are told and show it.")
+    }
+}
+
+extension Settings.Routing {
+    init(reading reader: inout SettingsReader) {
+        failover = reader.value(
+            "failover", .toggle, default: true,
+            "An answer whose host or engine fails goes on at another host that has the model, in the same stream.")
     }
 }
 

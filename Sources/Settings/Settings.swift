@@ -9,6 +9,7 @@ package struct Settings: Sendable {
     package var mcp: MCP
     package var node: Node
     package var context: Context
+    package var routing: Routing
     package var auth: Auth
     package var log: Log
 
@@ -135,6 +136,12 @@ package struct Settings: Sendable {
         package var retention: Duration?
         /// What all conversations together may take in the store; nil: as much as there is room.
         package var maxBytes: Int?
+    }
+
+    /// Which host answers.
+    package struct Routing: Hashable, Sendable {
+        /// An answer whose writer fails goes on elsewhere.
+        package var failover: Bool
     }
 
     /// Who may ask.

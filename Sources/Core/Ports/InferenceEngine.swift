@@ -1,7 +1,7 @@
 /// What an engine is asked to write: the whole prompt as messages, and the bounds of the answer.
-package struct GenerationRequest: Sendable {
+package struct GenerationRequest: Hashable, Sendable {
     package var messages: [Message]
-    /// At most this many tokens are written; at least 1.
+    /// At most this many tokens are written, those of `partial` included; at least 1.
     package var maximumTokens: Int
     package var stop: [String]
     package var sampling: Sampling
@@ -9,6 +9,10 @@ package struct GenerationRequest: Sendable {
     /// The model goes on from exactly this text, without any chat template; `messages` is empty then. Only where the
     /// engine has ``EngineCapability/rawPrompt``.
     package var rawPrompt: String?
+    /// How the answer begins, as another engine, or this one before it failed, has written it: the engine goes on right
+    /// behind it and gives out what follows alone. Its tokens count as written. Only where the engine has
+    /// ``EngineCapability/partial``.
+    package var partial: String?
     /// Which conversation it is, for an engine that keeps what it has read of one: a hint, the same for every turn.
     package var affinity: Bytes16?
 
@@ -35,6 +39,8 @@ package enum GenerationEvent: Hashable, Sendable {
     case toolCall(ToolCallPiece)
     /// Of the tokens behind the next piece of text.
     case logprobs([TokenProbability])
+    /// What follows is written elsewhere, or by an engine that was started again. No engine says so itself.
+    case moved(Failover)
     /// The answer is complete. `reason` is `.stop`, `.length` or `.toolCalls`.
     case finished(reason: FinishReason, usage: TokenUsage)
 }
@@ -83,6 +89,8 @@ package enum EngineCapability: String, Hashable, Sendable, CaseIterable {
     case logitBias = "logit_bias"
     case embeddings
     case rawPrompt = "raw_prompt"
+    /// Goes on behind the beginning of an answer: ``GenerationRequest/partial``.
+    case partial
     /// ``InferenceEngine/countTokens(of:shape:)`` is exact.
     case tokenCounts = "token_counts"
 }

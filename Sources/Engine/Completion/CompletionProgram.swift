@@ -34,11 +34,24 @@ struct CompletionProgram: Sendable {
             defaults: facts.isByteLevel ? .greedy : .chat, flags: probe.flags)
         description = EngineDescription(
             kind: "stdio", fingerprint: "\(command.name) \(probe.build) \(facts.fileName)", contextLength: context,
-            tokenCost: facts.tokenCost(of: self.template), samplingFields: arguments.samplingFields)
+            tokenCost: facts.tokenCost(of: self.template), samplingFields: arguments.samplingFields,
+            capabilities: [.partial])
     }
 
     func prompt(of request: GenerationRequest) -> String {
         template.render(request.messages, controlWords: controlWords)
+    }
+
+    /// How the answer begins, as the program reads it behind the prompt.
+    func beginning(of request: GenerationRequest) -> String {
+        let text = controlWords.neutralised(request.partial ?? "")
+        // The tokenizer's own, which no answer shows.
+        return template.beginsWithSpace && !text.isEmpty ? " " + text : text
+    }
+
+    /// What the beginning of an answer counts: estimated where not each byte is a token.
+    func tokens(ofBeginning text: String) -> Int {
+        facts.isByteLevel ? facts.tokens(in: text) : description.tokenCost.tokens(ofBytes: text.utf8.count)
     }
 
     /// The tokens of a rendered prompt, where they can be counted without the program.
@@ -51,9 +64,10 @@ struct CompletionProgram: Sendable {
 
     /// Where the prompt can be counted, the answer is limited to what the context leaves: the program then ends it
     /// with its marker, and not by itself.
-    func bounded(_ request: GenerationRequest, promptTokens: Int?) -> GenerationRequest {
-        guard let promptTokens else { return request }
+    func bounded(_ request: GenerationRequest, promptTokens: Int?, written: Int) -> GenerationRequest {
         var request = request
+        request.maximumTokens = max(1, request.maximumTokens - written)
+        guard let promptTokens else { return request }
         request.maximumTokens = min(request.maximumTokens, max(1, description.contextLength - promptTokens - 1))
         return request
     }

@@ -41,8 +41,20 @@ struct CompletionRun: Sendable {
         defer { pipe.remove() }
         // A word that no model writes by chance: it ends the answer.
         let marker = "\u{1E}\(String(UInt64.random(in: .min ... .max), radix: 36))\u{1E}"
-        let prompt = program.prompt(of: request)
-        let promptTokens = program.tokens(ofPrompt: prompt)
+        let beginning = program.beginning(of: request)
+        let written = program.tokens(ofBeginning: beginning)
+        let asked = program.prompt(of: request)
+        let askedTokens = program.tokens(ofPrompt: asked)
+        let prompt = asked + beginning
+        let promptTokens = askedTokens.map { $0 + written }
+        // Whoever began the answer would have ended it there.
+        if written > 0, written >= request.maximumTokens || promptTokens ?? 0 > program.promptLimit {
+            return .finished(
+                reason: .length,
+                usage: TokenUsage(
+                    promptTokens: askedTokens ?? program.description.tokenCost.tokens(of: request.messages),
+                    completionTokens: written, isExact: askedTokens != nil))
+        }
         if let promptTokens, promptTokens > program.promptLimit {
             throw RuntimeError(
                 .contextLengthExceeded,
@@ -51,7 +63,7 @@ struct CompletionRun: Sendable {
         }
         let command = program.command.appending(
             program.arguments(
-                program.bounded(request, promptTokens: promptTokens), promptPath: pipe.path, marker: marker))
+                program.bounded(request, promptTokens: promptTokens, written: written), promptPath: pipe.path, marker: marker))
         let stderr = TailBuffer()
 
         let (reading, exit) = try await withChild(command, stderr: stderr, grace: bounds.grace) { process in
@@ -68,14 +80,16 @@ struct CompletionRun: Sendable {
         }
         if let failure = control.failure { throw failure }
         if control.isInterrupted { throw CancellationError() }
-        return try conclude(reading, CompletionReport(exit: exit, log: stderr.text), promptTokens: promptTokens)
+        return try conclude(
+            reading, CompletionReport(exit: exit, log: stderr.text), promptTokens: askedTokens, written: written)
     }
 
     /// Reads until the process ends; what it writes after its answer is dropped.
     private func read(_ process: ChildProcess, marker: String) async -> Reading {
         var reading = Reading(
             output: CompletionOutput(
-                marker: marker, stop: request.stop, skipsLeadingSpace: program.template.beginsWithSpace))
+                marker: marker, stop: request.stop,
+                skipsLeadingSpace: program.template.beginsWithSpace && request.partial == nil))
         var total = 0
         do {
             try await process.readOutput { bytes in
@@ -109,7 +123,7 @@ struct CompletionRun: Sendable {
     }
 
     private func conclude(
-        _ reading: Reading, _ report: CompletionReport, promptTokens: Int?
+        _ reading: Reading, _ report: CompletionReport, promptTokens: Int?, written: Int
     ) throws -> GenerationEvent {
         var reading = reading
         if reading.output.end == nil {
@@ -121,9 +135,13 @@ struct CompletionRun: Sendable {
             }
             mailbox.put(reading.output.finishWithoutMarker())
         }
-        return .finished(
-            reason: reading.output.end == .limit ? .length : .stop,
-            usage: report.usage ?? estimate(reading.output, promptTokens: promptTokens))
+        var usage = report.usage ?? estimate(reading.output, promptTokens: promptTokens)
+        if written > 0 {
+            // The program took the answer's beginning for a part of the prompt.
+            usage.completionTokens += written
+            if report.usage != nil { usage.promptTokens = max(0, usage.promptTokens - written) }
+        }
+        return .finished(reason: reading.output.end == .limit ? .length : .stop, usage: usage)
     }
 
     /// For programs that print no counts, and for those whose counts got lost: llama.cpp's log is written by a thread

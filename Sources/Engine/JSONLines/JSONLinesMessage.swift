@@ -12,6 +12,7 @@ enum EngineCommand {
             object["messages"] = .array(
                 request.messages.map { ["role": .string($0.role.rawValue), "content": .string($0.text)] })
         }
+        object["partial"] = request.partial.map { .string($0) }
         object["max_tokens"] = .integer(Int64(request.maximumTokens))
         if !request.stop.isEmpty { object["stop"] = .array(request.stop.map { .string($0) }) }
         let sampling = request.sampling
@@ -43,7 +44,7 @@ enum EngineMessage: Sendable {
     }
 
     /// What this version of the protocol has words for.
-    private static let capabilities: Set<EngineCapability> = [.rawPrompt]
+    private static let capabilities: Set<EngineCapability> = [.rawPrompt, .partial]
 
     case ready(Ready)
     /// The engine cannot work and will end.

@@ -29,6 +29,15 @@ struct RunningServer: Sendable {
             let folded = UInt32(truncatingIfNeeded: seed ^ (seed >> 32))
             request.sampling.seed = UInt64(folded == UInt32.max ? 0 : folded)
         }
+        var written: Int?
+        if let partial = request.partial {
+            let beginning = program.neutralised(partial)
+            let count = try await tokens(of: beginning, bounds: bounds)
+            let prompt = try await prompt(of: request, bounds: bounds)
+            request.rawPrompt = prompt + beginning
+            body.maximumTokens = max(1, request.maximumTokens - count)
+            written = count
+        }
         let path = request.rawPrompt == nil ? "/v1/chat/completions" : "/v1/completions"
         let (head, connection) = try await upstream.open(.POST, path, json: body.json(request), bounds: bounds)
         guard head.status.code == 200 else {
@@ -36,8 +45,26 @@ struct RunningServer: Sendable {
             throw translated(HTTPUpstream.Reply(head: head, body: text))
         }
         let stream = ChatStream(
-            subject: subject, request: request, estimate: 0, outputLimit: bounds.outputBytes)
+            subject: subject, request: request, estimate: 0, outputLimit: bounds.outputBytes, written: written)
         return OpenAnswer(upstream: upstream, connection: connection, stream: stream)
+    }
+
+    /// The prompt as the server's own template writes it, up to where the answer begins.
+    private func prompt(of request: GenerationRequest, bounds: EngineBounds) async throws -> String {
+        if let raw = request.rawPrompt { return raw }
+        let reply = try await upstream.send(
+            .POST, "/apply-template", json: body().countJSON(request.messages, shape: request.shape), bounds: bounds)
+        guard reply.isSuccess, let prompt = reply.json?["prompt"]?.string else { throw translated(reply) }
+        return prompt
+    }
+
+    /// The tokens of an answer's beginning.
+    private func tokens(of text: String, bounds: EngineBounds) async throws -> Int {
+        let reply = try await upstream.send(
+            .POST, "/tokenize", json: ["content": .string(text), "add_special": false, "parse_special": true],
+            limit: Limits.engineEmbeddingBytes, bounds: bounds)
+        guard reply.isSuccess, let count = reply.json?["tokens"]?.array?.count else { throw translated(reply) }
+        return count
     }
 
     func embed(_ texts: [String], bounds: EngineBounds) async throws -> Embeddings {
@@ -90,7 +117,7 @@ struct RunningServer: Sendable {
         let properties = try await upstream.send(.GET, "/props", bounds: bounds).json
         let context = (properties?["default_generation_settings"]?["n_ctx"]?.integer).map { Int(clamping: $0) }
         var capabilities: Set<EngineCapability> = [
-            .jsonObject, .jsonSchema, .logprobs, .logitBias, .rawPrompt, .tokenCounts,
+            .jsonObject, .jsonSchema, .logprobs, .logitBias, .rawPrompt, .tokenCounts, .partial,
         ]
         // Where the template knows no tools, the server drops them without a word.
         let knowsTools =

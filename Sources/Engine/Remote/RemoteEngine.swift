@@ -101,7 +101,7 @@ package actor RemoteEngine: InferenceEngine {
             tokenCost: TokenCost(perByte: 0.4, perMessage: 8, fixed: 8, isExact: false),
             samplingFields: [
                 "temperature", "top_p", "top_k", "min_p", "seed", "presence_penalty", "frequency_penalty",
-            ], capabilities: options.capabilities.subtracting([.tokenCounts]), slots: options.slots)
+            ], capabilities: options.capabilities.subtracting([.tokenCounts, .partial]), slots: options.slots)
     }
 
     package func state() -> EngineState {

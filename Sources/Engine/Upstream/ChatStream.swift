@@ -6,6 +6,10 @@ struct ChatStream: Sendable {
     private let alternatives: Int?
     private let outputLimit: Int
     private let estimate: Int
+    /// Tokens at the end of the prompt that are the answer's beginning; nil for none.
+    private let written: Int?
+    /// That beginning is all the answer may have: what the upstream writes all the same is left out.
+    private let isSpent: Bool
     private var events = EventStreamParser(limit: Limits.engineEventBytes)
     private var reason: FinishReason?
     private var usage: TokenUsage?
@@ -19,7 +23,10 @@ struct ChatStream: Sendable {
     /// - Parameters:
     ///   - subject: Who answers, for messages: `the engine of NAME`.
     ///   - estimate: The prompt's tokens, should the upstream not count them.
-    init(subject: String, request: GenerationRequest, estimate: Int, outputLimit: Int) {
+    ///   - written: Of the prompt's tokens, those that are the answer's beginning.
+    init(subject: String, request: GenerationRequest, estimate: Int, outputLimit: Int, written: Int? = nil) {
+        self.written = written
+        isSpent = written.map { $0 >= request.maximumTokens } ?? false
         self.subject = subject
         self.estimate = estimate
         self.outputLimit = outputLimit
@@ -56,9 +63,13 @@ struct ChatStream: Sendable {
         isComplete = true
         // A model that calls tools waits for them, whatever its server says; what was cut off is not complete.
         if reason == .stop, !calls.isEmpty { reason = .toolCalls }
-        return .finished(
-            reason: reason,
-            usage: usage ?? TokenUsage(promptTokens: estimate, completionTokens: pieces, isExact: false))
+        var usage = usage ?? TokenUsage(promptTokens: estimate, completionTokens: pieces, isExact: false)
+        if let written {
+            usage.promptTokens = max(0, usage.promptTokens - written)
+            usage.cachedTokens = min(usage.cachedTokens, usage.promptTokens)
+            usage.completionTokens = written + (isSpent ? 0 : usage.completionTokens)
+        }
+        return .finished(reason: isSpent ? .length : reason, usage: usage)
     }
 
     private mutating func read(_ json: JSON, into result: inout [GenerationEvent]) throws(RuntimeError) {
@@ -75,7 +86,7 @@ struct ChatStream: Sendable {
     }
 
     private mutating func read(choice: JSON, into result: inout [GenerationEvent]) throws(RuntimeError) {
-        let delta = choice["delta"]
+        let delta = isSpent ? nil : choice["delta"]
         if let thought = delta?["reasoning_content"]?.string ?? delta?["reasoning"]?.string, !thought.isEmpty {
             try grow(by: thought.utf8.count)
             result.append(.reasoning(thought))
@@ -83,7 +94,7 @@ struct ChatStream: Sendable {
         if let alternatives, let tokens = choice["logprobs"]?["content"]?.array, !tokens.isEmpty {
             result.append(.logprobs(tokens.map { Self.probability($0, alternatives: alternatives) }))
         }
-        if let text = delta?["content"]?.string ?? choice["text"]?.string, !text.isEmpty {
+        if let text = delta?["content"]?.string ?? choice["text"]?.string, !text.isEmpty, !isSpent {
             try grow(by: text.utf8.count)
             result.append(.text(text))
         }

@@ -133,6 +133,7 @@ struct AnswerFlow: Sendable {
         headers[.context] =
             "included=\(context.included), omitted=\(context.omitted), prompt_tokens=\(context.promptTokens), "
             + "context_length=\(context.contextLength)"
+        headers[.routeReason] = answer.routeReason
         return headers
     }
 }

@@ -5,6 +5,7 @@ import Node
 struct AnswerTally {
     private var messages: [Message]
     private var logprobs: [[TokenProbability]]
+    private var failovers: [[Failover]]
     private var reasons: [FinishReason?]
     private var usages: [TokenUsage] = []
     private let keepsText: Bool
@@ -14,6 +15,7 @@ struct AnswerTally {
     init(choices: Int, keepsText: Bool = true) {
         messages = Array(repeating: Message(.assistant, ""), count: choices)
         logprobs = Array(repeating: [], count: choices)
+        failovers = Array(repeating: [], count: choices)
         reasons = Array(repeating: nil, count: choices)
         self.keepsText = keepsText
     }
@@ -34,6 +36,9 @@ struct AnswerTally {
         case .logprobs(let choice, let tokens):
             guard logprobs.indices.contains(choice) else { throw Self.strange }
             if keepsText { logprobs[choice] += tokens }
+        case .moved(let choice, let failover):
+            guard failovers.indices.contains(choice) else { throw Self.strange }
+            failovers[choice].append(failover)
         case .finished(let choice, let reason, let usage):
             guard reasons.indices.contains(choice) else { throw Self.strange }
             switch reason {
@@ -49,11 +54,14 @@ struct AnswerTally {
         var message: Message
         var logprobs: [TokenProbability]
         var reason: FinishReason
+        /// Who went on with it, in their order.
+        var failovers: [Failover] = []
     }
 
     var choices: [Choice] {
         messages.indices.map {
-            Choice(message: messages[$0], logprobs: logprobs[$0], reason: reasons[$0] ?? .stop)
+            Choice(
+                message: messages[$0], logprobs: logprobs[$0], reason: reasons[$0] ?? .stop, failovers: failovers[$0])
         }
     }
 

@@ -57,18 +57,16 @@ struct MessagesEncoder: AnswerEncoder {
         case .finished(_, let reason, _):
             self.reason = reason
             return []
-        case .logprobs: return []
+        case .logprobs, .moved: return []
         }
     }
 
     mutating func closing(_ choices: [AnswerTally.Choice], _ usage: TokenUsage) -> [UInt8] {
-        end()
-            + Self.event(
-                "message_delta",
-                [
-                    "delta": ["stop_reason": .string(Self.word(reason)), "stop_sequence": nil],
-                    "usage": Self.json(usage),
-                ]) + Self.event("message_stop", [:])
+        var fields = JSON.Object()
+        fields["delta"] = ["stop_reason": .string(Self.word(reason)), "stop_sequence": nil]
+        fields["usage"] = Self.json(usage)
+        fields["igris"] = choices.first?.failovers.report
+        return end() + Self.event("message_delta", .object(fields)) + Self.event("message_stop", [:])
     }
 
     static func failure(_ error: APIError) -> [UInt8] {
@@ -123,6 +121,7 @@ struct MessagesEncoder: AnswerEncoder {
         message["stop_reason"] = .string(Self.word(choice?.reason ?? .stop))
         message["stop_sequence"] = .null
         message["usage"] = Self.json(usage)
+        message["igris"] = choice?.failovers.report
         return .object(message)
     }
 

@@ -152,6 +152,7 @@ extension HTTPField.Name {
     static let anthropicRequestID = known("request-id")
     static let conversationID = known("X-Conversation-Id")
     static let servedBy = known("X-Igris-Served-By")
+    static let routeReason = known("X-Igris-Route-Reason")
     static let replicas = known("X-Igris-Replicas")
     static let context = known("X-Igris-Context")
     static let apiKey = known("x-api-key")

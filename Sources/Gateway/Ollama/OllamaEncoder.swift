@@ -54,6 +54,7 @@ struct OllamaEncoder: AnswerEncoder {
         case .logprobs(_, let tokens):
             logprobs += tokens
             return []
+        case .moved: return []
         case .finished(_, let reason, _):
             self.reason = reason
             return tellCalls()
@@ -64,6 +65,7 @@ struct OllamaEncoder: AnswerEncoder {
         var fields: JSON.Object = JSON.Object()
         fill(Message(.assistant, ""), into: &fields)
         finish(&fields, usage)
+        fields["igris"] = choices.first?.failovers.report
         return line(.object(fields), isLast: true)
     }
 
@@ -113,6 +115,7 @@ struct OllamaEncoder: AnswerEncoder {
         var copy = self
         copy.reason = choice?.reason ?? .stop
         copy.finish(&object, usage)
+        object["igris"] = choice?.failovers.report
         return .object(object)
     }
 

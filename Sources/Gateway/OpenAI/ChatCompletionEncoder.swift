@@ -22,6 +22,8 @@ struct ChatCompletionEncoder: AnswerEncoder {
     private let prefix: [UInt8]
     /// Log-probabilities that go with the next piece of text, by choice.
     private var logprobs: [Int: [TokenProbability]] = [:]
+    /// Who went on with the answer, by choice.
+    private var failovers: [Int: [Failover]] = [:]
 
     /// - Parameter id: the answer's id, the same in every chunk.
     init(_ request: ChatCompletionRequest, answer: ChatAnswer, id: String) {
@@ -71,10 +73,14 @@ struct ChatCompletionEncoder: AnswerEncoder {
         case .logprobs(let choice, let tokens):
             logprobs[choice, default: []] += tokens
             return []
+        case .moved(let choice, let failover):
+            failovers[choice, default: []].append(failover)
+            return []
         case .finished(let choice, let reason, _):
             // Of tokens behind which no text came.
             let rest = logprobs.removeValue(forKey: choice).map { #","logprobs":\#(Self.json($0).text)"# } ?? ""
-            return chunk(choice, "", finish: #""\#(word(reason))"\#(rest)"#)
+            let report = failovers[choice]?.report.map { #","igris":\#($0.text)"# } ?? ""
+            return chunk(choice, "", finish: #""\#(word(reason))"\#(rest)"#, more: report)
         }
     }
 
@@ -137,7 +143,9 @@ struct ChatCompletionEncoder: AnswerEncoder {
                 ]
             })
         object["usage"] = usage.json
-        if let omission { object["igris"] = omission }
+        var igris = omission?.object ?? JSON.Object()
+        igris["failover"] = choices.flatMap(\.failovers).json
+        if !igris.members.isEmpty { object["igris"] = .object(igris) }
         return .object(object)
     }
 

@@ -74,7 +74,7 @@ struct CompletionEncoder: AnswerEncoder {
         switch event {
         case .text(let choice, let text): chunk([Self.choice(choice, text, nil)], nil)
         case .finished(let choice, let reason, _): chunk([Self.choice(choice, "", reason)], nil)
-        case .reasoning, .toolCall, .logprobs: []
+        case .reasoning, .toolCall, .logprobs, .moved: []
         }
     }
 

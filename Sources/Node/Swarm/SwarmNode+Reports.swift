@@ -19,11 +19,11 @@ extension SwarmNode {
         return reports
     }
 
-    /// The names of the other hosts that have a model and answer at present.
-    package func hosts(of model: String) async -> [String] {
-        await hosts().filter { host in
-            !host.isSelf && host.state == .alive && host.models.contains { $0.isReady && $0.isCalled(model) }
-        }.map { "\($0.name) (\($0.address))" }
+    /// Where a member may be reached, the best first.
+    package func addresses(of node: NodeID) -> [NetworkAddress] {
+        let met = mesh.hosts.first { $0.node == node }?.addresses ?? []
+        let told = membership.members.first { $0.node == node }?.facts.addresses ?? []
+        return met + told.filter { !met.contains($0) }
     }
 
     private func own() -> HostReport {

@@ -39,6 +39,13 @@ struct MetricsPage {
         MetricDescription("igris_store_scrubs_total", "Times that all rows of the store were looked at."),
         MetricDescription(
             "igris_conversations_expired_total", "Conversations that this host has let expire, by the setting."),
+        MetricDescription(
+            "igris_forwarded_requests_total", "Requests that this host had others answer, and they had it answer."),
+        MetricDescription(
+            "igris_failovers_total", "Times that an answer went on after whoever wrote it had failed, by cause."),
+        MetricDescription(
+            "igris_failover_gap_seconds", "From the last piece before a failure to the first one after it.",
+            buckets: Buckets.fineSeconds),
         MetricDescription("igris_ready", "1 while this host takes requests, else 0."),
     ]
 

@@ -61,7 +61,9 @@ struct Runtime {
         let node = LocalNode(
             id: storage.identity.node, version: IgrisRuntime.version, models: models, conversations: conversations,
             writer: writer, store: storage.store, log: log, wallClock: Self.wallClock,
-            elsewhere: { await swarm?.node.hosts(of: $0) ?? [] })
+            dispatcher: Dispatcher(
+                node: storage.identity.node, models: models, hosts: { await swarm?.node.hosts() ?? [] },
+                links: swarm?.work.links, takesUp: settings.routing.failover))
 
         let gateway = Gateway(
             configuration: GatewayConfiguration(settings), node: node, swarm: swarm?.node, door: swarm?.door,

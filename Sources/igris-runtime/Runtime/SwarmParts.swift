@@ -14,6 +14,8 @@ import Telemetry
 struct SwarmParts: Service {
     let node: SwarmNode
     let door: PeerDoor
+    /// The others' engines for this host, and this host's for them.
+    let work: SharedWork
     /// Takes the port that the gateway listens on.
     let listening: AsyncStream<Int>.Continuation
     private let ports: AsyncStream<Int>
@@ -42,9 +44,10 @@ struct SwarmParts: Service {
                 """)
         }
         let (ports, listening) = AsyncStream.makeStream(of: Int.self, bufferingPolicy: .bufferingNewest(1))
+        let node = SwarmNode(setup, writer: writer, conversations: conversations, log: log)
         return SwarmParts(
-            node: SwarmNode(setup, writer: writer, conversations: conversations, log: log),
-            door: links.door, listening: listening, ports: ports,
+            node: node, door: links.door, work: SharedWork(links.transport, node: node, models: models, log: log),
+            listening: listening, ports: ports,
             announcement: Announcement(
                 node: setup.node, instance: setup.instance, swarm: swarm, security: setup.security,
                 host: settings.server.host, port: settings.server.port, version: setup.version))
@@ -55,7 +58,11 @@ struct SwarmParts: Service {
             for await port in ports {
                 var announcement = announcement
                 announcement.port = port
-                await node.run(port: port, announcement: announcement)
+                await withDiscardingTaskGroup { group in
+                    group.addTask { await work.run() }
+                    await node.run(port: port, announcement: announcement)
+                    group.cancelAll()
+                }
                 return
             }
         }

@@ -42,7 +42,7 @@ struct ResponseEncoder: AnswerEncoder {
         case .logprobs(_, let tokens):
             logprobs += tokens
             return []
-        case .finished: return []
+        case .finished, .moved: return []
         }
     }
 
@@ -62,7 +62,7 @@ struct ResponseEncoder: AnswerEncoder {
         }
         output.sort { $0.index < $1.index }
         for (index, item) in output { bytes += finish(item, index) }
-        let response = response(standing, output.map(\.item), usage)
+        let response = response(standing, output.map(\.item), usage, choice.failovers)
         return bytes + event("response.\(standing.status)", ["response": response])
     }
 
@@ -195,15 +195,20 @@ struct ResponseEncoder: AnswerEncoder {
         let standing = ResponseRecord.Standing(after: choice.reason)
         let items = ResponseItem.answer(
             choice.message, to: digits, status: standing.itemStatus, logprobs: choice.logprobs)
-        return response(standing, items.map(\.json), usage)
+        return response(standing, items.map(\.json), usage, choice.failovers)
     }
 
     /// Taken on, to be fetched later.
     var queued: JSON { response(.queued, [], nil) }
 
-    private func response(_ standing: ResponseRecord.Standing, _ output: [JSON], _ usage: TokenUsage?) -> JSON {
-        record.response(
+    private func response(
+        _ standing: ResponseRecord.Standing, _ output: [JSON], _ usage: TokenUsage?, _ failovers: [Failover] = []
+    ) -> JSON {
+        let response = record.response(
             id: id, created: created, standing, output: output, usage: usage, isStored: isStored)
+        guard let report = failovers.report, var object = response.object else { return response }
+        object["igris"] = report
+        return .object(object)
     }
 }
 

@@ -1,0 +1,128 @@
+package import Core
+internal import Metrics
+
+/// Chooses the host that writes an answer, and the next one should it fail. What the client asked stays on this host:
+/// only the prompt travels, and the answer's pieces come back.
+package struct Dispatcher: Sendable {
+    private let node: NodeID
+    private let models: Models
+    private let hosts: @Sendable () async -> [HostReport]
+    private let links: WorkLinks?
+    /// An answer whose writer fails goes on elsewhere.
+    let takesUp: Bool
+    let metrics = DispatchMetrics()
+
+    /// - Parameters:
+    ///   - hosts: everyone in the swarm, with their models.
+    ///   - links: the ways to them; nil where this host stands alone.
+    package init(
+        node: NodeID, models: Models, hosts: @escaping @Sendable () async -> [HostReport] = { [] },
+        links: WorkLinks? = nil, takesUp: Bool
+    ) {
+        self.node = node
+        self.models = models
+        self.hosts = hosts
+        self.links = links
+        self.takesUp = takesUp
+    }
+
+    /// The first host that says what its engine can do.
+    ///
+    /// - Throws: ``RuntimeError`` `.modelNotFound` with what there is, or why the best host cannot answer.
+    func begin(_ model: String) async throws -> (Place, EngineDescription) {
+        // Most often this host has it, and nobody else need be looked at.
+        if let own = await own(model), own.model.isReady, let found = try? await own.engine.describe() {
+            return (own, found)
+        }
+        let places = await places(for: model)
+        guard !places.isEmpty else { throw await unknown(model) }
+        var first: (any Error)?
+        for place in places {
+            do {
+                return (place, try await place.engine.describe())
+            } catch is CancellationError {
+                throw CancellationError()
+            } catch {
+                first = first ?? error
+            }
+        }
+        throw first ?? RuntimeError(.unavailable, "no host can answer for this model at present; try again later")
+    }
+
+    /// Those that may be asked, the best first. `like`: to go on with what that model has begun.
+    func places(for name: String, like model: HostedModel? = nil) async -> [Place] {
+        var offers: [Offer] = []
+        if let own = await own(name) { offers.append(Offer(node: node, isSelf: true, model: own.model)) }
+        if links != nil {
+            for host in await hosts() where !host.isSelf && host.state == .alive && !host.isExcluded {
+                guard let id = host.id, let hosted = host.models.first(where: { $0.isCalled(name) }) else { continue }
+                offers.append(Offer(node: id, isSelf: false, model: hosted, roundTrip: host.roundTrip))
+            }
+        }
+        let isHere = offers.contains(where: \.isSelf)
+        return Offer.ordered(offers, like: model).compactMap { place(for: $0, isHere: isHere) }
+    }
+
+    private func place(for offer: Offer, isHere: Bool) -> Place? {
+        if offer.isSelf {
+            guard let entry = try? models.entry(named: offer.model.name) else { return nil }  // it was found a moment ago
+            return Place(node: node, model: offer.model, engine: entry.engine, reason: Self.ownReason)
+        }
+        guard let links else { return nil }
+        return Place(
+            node: offer.node, model: offer.model,
+            engine: PeerEngine(node: offer.node, model: offer.model.name, links: links),
+            reason: isHere ? "not ready on the host that was asked" : "not on the host that was asked")
+    }
+
+    /// This host, whatever state its engine is in; nil where it has not the model, or has stopped it.
+    private func own(_ name: String) async -> Place? {
+        guard let entry = try? models.entry(named: name) else { return nil }  // another host may have it
+        let state = await entry.engine.state()
+        guard state != .stopped else { return nil }
+        let hosted = HostedModel(
+            name: entry.name, aliases: entry.aliases, engine: entry.kind, state: state.word, file: entry.file())
+        return Place(node: node, model: hosted, engine: entry.engine, reason: Self.ownReason)
+    }
+
+    private static let ownReason = "ready on the host that was asked"
+
+    private func unknown(_ model: String) async -> any Error {
+        do {
+            _ = try models.entry(named: model)
+            return RuntimeError(.unavailable, "the model \(model.prefix(100)) is being stopped")
+        } catch {
+            var error = error
+            let others = await hosts().filter { !$0.isSelf && $0.state == .alive }.flatMap { $0.models.map(\.name) }
+            let names = Set(others).sorted().prefix(Limits.memberModels).joined(separator: ", ")
+            if !names.isEmpty { error.message += "; other hosts of the swarm have: \(names)" }
+            return error
+        }
+    }
+
+    // MARK: Answers
+
+    /// Begins an answer at `place`; it goes on elsewhere should that fail. `serving` is told who writes.
+    func generate(
+        _ request: GenerationRequest, of model: String, at place: Place, telling serving: Serving
+    ) -> GenerationStream {
+        let answer = TravellingAnswer(request, of: model, at: place, telling: serving, by: self)
+        return AsyncThrowingStream { try await answer.next() }
+    }
+
+    func isHere(_ place: Place) -> Bool { place.node == node }
+}
+
+/// The instruments of ``Dispatcher``, made at the start so that a page without failures says so.
+struct DispatchMetrics: Sendable {
+    private let forwarded = Counter(label: "igris_forwarded_requests_total", dimensions: [("direction", "out")])
+    private let gap = Timer(label: "igris_failover_gap_seconds")
+    private let failovers = Dictionary(
+        uniqueKeysWithValues: Failover.Cause.allCases.map {
+            ($0, Counter(label: "igris_failovers_total", dimensions: [("cause", $0.rawValue)]))
+        })
+
+    func record(gap duration: Duration) { gap.record(duration: duration) }
+    func countForwarded() { forwarded.increment() }
+    func count(_ cause: Failover.Cause) { failovers[cause]?.increment() }
+}

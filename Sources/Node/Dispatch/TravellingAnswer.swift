@@ -1,0 +1,132 @@
+import Core
+
+/// One answer on its way through engines: pulls from the one that writes, and goes on at the next where that fails.
+actor TravellingAnswer {
+    private let request: GenerationRequest
+    private let model: String
+    private let dispatcher: Dispatcher
+    private let serving: Serving
+    private var place: Place
+    private var stream: GenerationStream.AsyncIterator?
+    private var soFar = AnswerSoFar()
+    private var way = Failover.Way.begun
+
+    /// Told before the next event.
+    private var move: Failover?
+    private var moves = 0
+    /// Hosts that are gone, or want nothing more of this answer.
+    private var avoided: Set<NodeID> = []
+    /// Something was given out since the last failure of an engine. One that fails twice in the same place would do so
+    /// anywhere: a prompt must not bring down the engines of a whole swarm, one after another.
+    private var hasProgressed = true
+    private var lastEvent = ContinuousClock.now
+    private var isInterrupted = false
+
+    init(
+        _ request: GenerationRequest, of model: String, at place: Place, telling serving: Serving,
+        by dispatcher: Dispatcher
+    ) {
+        self.request = request
+        self.model = model
+        self.place = place
+        self.serving = serving
+        self.dispatcher = dispatcher
+    }
+
+    func next() async throws -> GenerationEvent? {
+        while !soFar.isFinished {
+            do {
+                guard let event = try await pull() else {
+                    throw RuntimeError(.engineFailed, "the engine ended in the middle of its answer; try again")
+                }
+                guard let fresh = try soFar.take(event) else { continue }
+                noteProgress()
+                return fresh
+            } catch {
+                try Task.checkCancellation()
+                stream = nil
+                try await moveOn(after: error)
+                if let move {
+                    self.move = nil
+                    return .moved(move)
+                }
+            }
+        }
+        return nil
+    }
+
+    private func pull() async throws -> GenerationEvent? {
+        var iterator: GenerationStream.AsyncIterator
+        if let stream {
+            iterator = stream
+        } else {
+            if !dispatcher.isHere(place) { dispatcher.metrics.countForwarded() }
+            iterator = place.engine.generate(soFar.takeUp(request, way)).makeAsyncIterator()
+        }
+        let event = try await iterator.next(isolation: self)
+        stream = iterator
+        try Task.checkCancellation()
+        return event
+    }
+
+    private func noteProgress() {
+        let now = ContinuousClock.now
+        if isInterrupted { dispatcher.metrics.record(gap: now - lastEvent) }
+        isInterrupted = false
+        hasProgressed = true
+        lastEvent = now
+    }
+
+    /// Throws where nobody can go on.
+    private func moveOn(after error: any Error) async throws {
+        guard dispatcher.takesUp, moves < Limits.failovers, let cause = Failover.Cause(of: error) else { throw error }
+        // The engine has written something else: the next one would hardly do better.
+        if way == .repeated, cause == .engine, !hasProgressed { throw error }
+        let from = place
+        guard cause != .engine || hasProgressed, let next = await next(after: cause) else { throw ended(error) }
+        moves += 1
+        hasProgressed = false
+        isInterrupted = true
+        dispatcher.metrics.count(cause)
+        place = next
+        serving.move(to: next, "the host before failed (\(cause.rawValue))")
+        way = soFar.way(for: await capabilities(of: next), request)
+        if !soFar.isEmpty { move = Failover(from: from.node, to: next.node, cause: cause, way: way) }
+    }
+
+    /// Another host; else, where only an engine has failed, the same host once more: it starts its engine again.
+    private func next(after cause: Failover.Cause) async -> Place? {
+        if cause != .engine { avoided.insert(place.node) }
+        let places = await dispatcher.places(for: model, like: place.model).filter { !avoided.contains($0.node) }
+        return places.first { $0.node != place.node && $0.model.isReady } ?? places.first { $0.node != place.node }
+            ?? places.first
+    }
+
+    private func capabilities(of place: Place) async -> Set<EngineCapability> {
+        let told = Set(place.model.capabilities.compactMap(EngineCapability.init(rawValue:)))
+        // One that cannot say it cannot be asked either: that is found out in a moment.
+        return told.isEmpty ? (try? await place.engine.describe().capabilities) ?? [] : told
+    }
+
+    private func ended(_ error: any Error) -> any Error {
+        guard !soFar.isEmpty, var error = error as? RuntimeError else { return error }
+        error.message += "; no other host could go on, what was written so far is kept"
+        return error
+    }
+}
+
+extension Failover.Cause {
+    /// Nil for what would be the same anywhere.
+    fileprivate init?(of error: any Error) {
+        guard let error = error as? RuntimeError else { return nil }
+        if let gone = error.cause as? HostGone {
+            self = gone.isSilent ? .silent : .lost
+            return
+        }
+        switch error.code {
+        case .engineFailed: self = .engine
+        case .unavailable, .overloaded, .modelNotFound, .damaged, .system: self = .refused
+        default: return nil
+        }
+    }
+}

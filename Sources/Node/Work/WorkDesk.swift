@@ -1,0 +1,133 @@
+package import Core
+package import Logging
+internal import Metrics
+internal import Swarm
+
+/// Lets other hosts of the swarm use this one's engines. What they ask is never passed on further.
+package struct WorkDesk: Sendable {
+    private let models: Models
+    private let log: Logger
+
+    package init(models: Models, log: Logger) {
+        self.models = models
+        self.log = log
+    }
+
+    /// Serves those links until the task is cancelled.
+    package func run(_ links: AsyncStream<any PeerLink>) async {
+        await withDiscardingTaskGroup { group in
+            for await link in links {
+                group.addTask { await WorkSession(link, models, log).run() }
+            }
+            group.cancelAll()
+        }
+    }
+}
+
+/// One link on which another host asks: the shell of ``WorkTable``.
+private actor WorkSession {
+    private let link: any PeerLink
+    private let models: Models
+    private let log: Logger
+    private let asked = Counter(label: "igris_forwarded_requests_total", dimensions: [("direction", "in")])
+    private var table = WorkTable()
+    private var tasks: [UInt64: Task<Void, Never>] = [:]
+    /// Answers whose reader is behind.
+    private var waiting: [UInt64: CheckedContinuation<Void, Never>] = [:]
+
+    init(_ link: any PeerLink, _ models: Models, _ log: Logger) {
+        self.link = link
+        self.models = models
+        self.log = log
+    }
+
+    func run() async {
+        do {
+            for try await bytes in link.messages() {
+                guard let message = try WorkMessage.decode(bytes) else { continue }
+                perform(table.received(message))
+            }
+        } catch let error as RuntimeError {
+            log.warning(
+                "a peer sent something that is no message",
+                metadata: ["peer.id": "\(link.peer.node)", "link.channel": "work", "error": "\(error)"])
+        } catch {
+            log.debug("link broke", metadata: ["peer.id": "\(link.peer.node)", "error": "\(error)"])
+        }
+        link.close()
+        for id in tasks.keys { stop(id) }
+    }
+
+    private func perform(_ actions: [WorkTable.Action]) {
+        for action in actions {
+            switch action {
+            case .send(let message): link.send(message.encoded)
+            case .begin(let id, let model, let work): tasks[id] = Task { await self.work(id, model, work) }
+            case .cancel(let id): stop(id)
+            case .resume(let id): waiting.removeValue(forKey: id)?.resume()
+            case .condemn(let reason):
+                log.warning(
+                    "a peer breaks the rules of work",
+                    metadata: ["peer.id": "\(link.peer.node)", "reason": "\(reason)"])
+                link.close()
+            }
+        }
+    }
+
+    private func stop(_ id: UInt64) {
+        tasks.removeValue(forKey: id)?.cancel()
+        waiting.removeValue(forKey: id)?.resume()
+    }
+
+    // MARK: Work
+
+    private func work(_ id: UInt64, _ model: String, _ work: Work) async {
+        do {
+            let engine = try models.entry(named: model).engine
+            switch work {
+            case .describe: try await reply(id, .description(try await engine.describe()))
+            case .generate(let request):
+                asked.increment()
+                try await answer(request, engine, id)
+            case .embed(let texts):
+                asked.increment()
+                try await reply(id, .embeddings(try await engine.embed(texts)))
+            case .count(let messages, let shape):
+                try await reply(id, .count(try await engine.countTokens(of: messages, shape: shape)))
+            }
+        } catch is CancellationError {
+            // The asker has given it up, or the link is gone.
+        } catch {
+            let error = error as? RuntimeError ?? RuntimeError(.internal, "the request failed on the host that was asked")
+            link.send(WorkMessage.failed(id, WorkFailure(error)).encoded)
+        }
+        table.ended(id)
+        tasks[id] = nil
+    }
+
+    private func answer(_ request: GenerationRequest, _ engine: any InferenceEngine, _ id: UInt64) async throws {
+        for try await event in engine.generate(request) {
+            try await send(.event(id, event), of: id)
+            if case .finished = event { return }
+        }
+        try Task.checkCancellation()
+        throw RuntimeError(.engineFailed, "the engine ended in the middle of its answer; try again")
+    }
+
+    private func reply(_ id: UInt64, _ result: WorkResult) async throws {
+        try await send(.result(id, result), of: id)
+    }
+
+    /// Waits where the reader, or the link, is behind.
+    private func send(_ message: WorkMessage, of id: UInt64) async throws {
+        let bytes = message.encoded
+        guard bytes.count <= Limits.linkMessageBytes else {
+            throw RuntimeError(.tooLarge, "a part of the answer has \(bytes.count) bytes, more than a message may have")
+        }
+        while link.queuedBytes > Limits.workQueueBytes { try await Task.sleep(for: .milliseconds(5)) }
+        if table.isFull(id) { await withCheckedContinuation { waiting[id] = $0 } }
+        try Task.checkCancellation()
+        table.sent(id, bytes.count)
+        link.send(bytes)
+    }
+}
