@@ -112,6 +112,8 @@ package struct EngineDescription: Hashable, Sendable {
     package var samplingFields: Set<String>
     /// A request that needs another one is refused by the field's name.
     package var capabilities: Set<EngineCapability>
+    /// The names of other hosts that compute a part of the model.
+    package var workers: [String] = []
 
     package init(
         kind: String, fingerprint: String, contextLength: Int, tokenCost: TokenCost, samplingFields: Set<String>,

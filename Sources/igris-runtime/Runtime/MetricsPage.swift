@@ -39,6 +39,10 @@ struct MetricsPage {
         MetricDescription("igris_store_scrubs_total", "Times that all rows of the store were looked at."),
         MetricDescription(
             "igris_conversations_expired_total", "Conversations that this host has let expire, by the setting."),
+        MetricDescription(
+            "igris_tunnel_bytes_total", "Bytes of workers' connections that went through tunnels to other hosts."),
+        MetricDescription("igris_tunnel_connections", "Workers' connections that are open, lent and borrowed ones."),
+        MetricDescription("igris_workers", "Workers lent to other hosts, or borrowed from them, at present."),
         MetricDescription("igris_ready", "1 while this host takes requests, else 0."),
     ]
 

@@ -14,6 +14,7 @@ import Telemetry
 struct SwarmParts: Service {
     let node: SwarmNode
     let door: PeerDoor
+    let transport: any PeerTransport
     /// Takes the port that the gateway listens on.
     let listening: AsyncStream<Int>.Continuation
     private let ports: AsyncStream<Int>
@@ -44,7 +45,7 @@ struct SwarmParts: Service {
         let (ports, listening) = AsyncStream.makeStream(of: Int.self, bufferingPolicy: .bufferingNewest(1))
         return SwarmParts(
             node: SwarmNode(setup, writer: writer, conversations: conversations, log: log),
-            door: links.door, listening: listening, ports: ports,
+            door: links.door, transport: links.transport, listening: listening, ports: ports,
             announcement: Announcement(
                 node: setup.node, instance: setup.instance, swarm: swarm, security: setup.security,
                 host: settings.server.host, port: settings.server.port, version: setup.version))
