@@ -94,6 +94,22 @@ package enum Limits {
     /// How often one answer is taken up again.
     package static let failovers = 8
 
+    // Tunnels between programs of two hosts
+    package static let tunnels = 128
+    package static let tunnelMessageBytes = 4 * 1024
+    /// Waits to be written to the link; beyond, the program at this end is read no further.
+    package static let tunnelQueueBytes = 1024 * 1024
+    /// From a question over a tunnel to its answer.
+    package static let tunnelAnswer = Duration.seconds(5)
+    /// A worker must run and listen within this.
+    package static let workerStart = Duration.seconds(20)
+    package static let tunnelBeat = Duration.seconds(1)
+    /// A host that lends or borrows a worker and says nothing for so long is gone.
+    package static let tunnelSilence = Duration.seconds(4)
+    package static let systemTableBytes = 16 * 1024 * 1024
+    /// Between two attempts to borrow the workers of a model.
+    package static let workerRetry = Duration.seconds(2)
+
     // Engines
     package static let queuedRequestsPerModel = 512
     package static let engineLineBytes = 64 * 1024 * 1024

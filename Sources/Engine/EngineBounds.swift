@@ -21,6 +21,8 @@ package struct EngineBounds: Sendable {
     package var waitingRequests = Limits.queuedRequestsPerModel
     package var restartDelay = Limits.engineRestartDelay
     package var quarantine = Limits.engineQuarantine
+    /// Between two attempts to have what a child needs.
+    package var workerRetry = Limits.workerRetry
 
     package init() {}
 

@@ -52,10 +52,29 @@ package struct LocalNode: NodeServices {
         // What a retry repeats may stand already.
         var mayStand = request.isRetry
         do {
-            return try await begin(request, caller, mayStand: &mayStand)
+            return try await beginOrFallBack(request, caller, mayStand: &mayStand)
         } catch {
             if !mayStand { await conversations.noteUnwritten(request, caller: caller) }
             throw error
+        }
+    }
+
+    /// Another model answers where the one that is asked for has one for that and cannot answer at present. The
+    /// answer's fingerprint says which it was.
+    private func beginOrFallBack(
+        _ request: ChatRequest, _ caller: Owner, mayStand: inout Bool
+    ) async throws -> ChatAnswer {
+        guard let name = models.entries.first(where: { $0.isCalled(request.model) })?.fallback else {
+            return try await begin(request, caller, mayStand: &mayStand)
+        }
+        do {
+            return try await begin(request, caller, mayStand: &mayStand)
+        } catch let error as RuntimeError where error.code == .unavailable || error.code == .engineFailed {
+            log.info(
+                "another model answers", metadata: ["model": "\(request.model.prefix(100))", "fallback": "\(name)"])
+            var second = request
+            second.model = name
+            return try await begin(second, caller, mayStand: &mayStand)
         }
     }
 

@@ -10,17 +10,22 @@ package struct Models: Sendable {
         package let engine: MeteredEngine
         /// What is known by now of the model's file.
         package var file: @Sendable () -> ModelFile?
+        /// The model that answers while this one cannot.
+        package var fallback: String?
 
         package init(
             name: String, aliases: [String], kind: String, engine: any InferenceEngine,
-            file: @escaping @Sendable () -> ModelFile? = { nil }
+            file: @escaping @Sendable () -> ModelFile? = { nil }, fallback: String? = nil
         ) {
+            self.fallback = fallback
             self.name = name
             self.aliases = aliases
             self.kind = kind
             self.engine = MeteredEngine(engine)
             self.file = file
         }
+
+        package func isCalled(_ name: String) -> Bool { self.name == name || aliases.contains(name) }
     }
 
     package let entries: [Entry]
@@ -29,7 +34,7 @@ package struct Models: Sendable {
 
     /// Throws ``RuntimeError`` `.modelNotFound` with the names that there are.
     package func entry(named name: String) throws(RuntimeError) -> Entry {
-        if let entry = entries.first(where: { $0.name == name || $0.aliases.contains(name) }) { return entry }
+        if let entry = entries.first(where: { $0.isCalled(name) }) { return entry }
         let known = entries.flatMap { [$0.name] + $0.aliases }.joined(separator: ", ")
         throw RuntimeError(
             .modelNotFound, "this host has no model '\(name.prefix(100))'; it has: \(known)",

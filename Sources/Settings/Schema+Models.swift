@@ -68,6 +68,12 @@ extension Settings.Model {
             "capabilities", .list(of: .choice(), count: 0...20),
             "What a `remote` server can do beyond text; a request for anything else is refused by name. Without it "
                 + "tools, json_object, json_schema, logprobs and logit_bias.")
+        workers = reader.optional(
+            "workers", .workers,
+            "Experimental: hosts that lend their `rpc_worker` to a llama-server for a model too large for one host, by "
+                + "`node.name`; or a number, of any that lend theirs.")
+        fallback = reader.optional(
+            "fallback", .modelName, "The model that answers while this one cannot; the reply says so.")
 
         if let name, !names.take(name, for: name) {
             reader.refuse("\(quoted(name)) already names the model \(quoted(names.owner(of: name)))", at: "name")
@@ -87,11 +93,12 @@ extension Settings.Model {
         let foreign =
             switch (engine, `protocol`) {
             case (.auto, _): ["protocol", "pace"] + remote
-            case (.builtin, _): ["protocol", "command", "context", "template", "threads", "embeddings"] + remote
+            case (.builtin, _): ["protocol", "command", "context", "template", "threads", "embeddings", "workers"] + remote
             case (.llamaServer, _): ["protocol", "template", "pace"] + remote
-            case (.remote, _): ["protocol", "path", "command", "template", "threads", "pace", "embeddings"]
-            case (.stdio, .completion): ["pace", "embeddings"] + remote
-            case (.stdio, .jsonl): ["path", "context", "template", "threads", "pace", "slots", "embeddings"] + remote
+            case (.remote, _): ["protocol", "path", "command", "template", "threads", "pace", "embeddings", "workers"]
+            case (.stdio, .completion): ["pace", "embeddings", "workers"] + remote
+            case (.stdio, .jsonl):
+                ["path", "context", "template", "threads", "pace", "slots", "embeddings", "workers"] + remote
             }
         for key in foreign where reader.isGiven(key) {
             reader.refuse("\(reader.full(key)) has no meaning for \(Self.words(engine, `protocol`))", at: key)

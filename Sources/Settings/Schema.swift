@@ -24,18 +24,47 @@ extension Settings {
         auth = reader.section("auth", "Who may ask. Requests from this machine itself need no key.") {
             Auth(reading: &$0)
         }
+        rpcWorker = reader.section(
+            "rpc_worker",
+            "Experimental: lend this host to models of other hosts that are too large for one (docs/engines.md)."
+        ) { RPCWorker(reading: &$0) }
         log = reader.section("log", "What the daemon writes to its standard error.") { Log(reading: &$0) }
     }
 
     private static func models(reading reader: inout SettingsReader) -> [Model] {
         var names = ModelNames()
-        return reader.items(
+        let models = reader.items(
             "models", default: #"[{ name: "igris-recall", engine: "builtin", aliases: ["phi3"] }]"#,
             emptyIsAbsent: true, "The models that this host answers for, and the engines that run them."
         ) { reader, index in
             if index == 0 { names = ModelNames() }
             return Model(reading: &reader, names: &names)
         }
+        for model in models {
+            guard let fallback = model.fallback else { continue }
+            let isAnother = models.contains { $0.name != model.name && ([$0.name] + $0.aliases).contains(fallback) }
+            if !isAnother {
+                reader.refuse(
+                    "the fallback \(quoted(fallback)) of the model \(quoted(model.name)) is no other model of this host",
+                    at: "models")
+            }
+        }
+        return models
+    }
+}
+
+extension Settings.RPCWorker {
+    init(reading reader: inout SettingsReader) {
+        enabled = reader.value(
+            "enabled", .toggle, default: false,
+            "Start llama.cpp's RPC server when a host of the swarm asks for it. Upstream calls it insecure: whoever holds "
+                + "the swarm's key can make it crash, and perhaps more.")
+        command =
+            reader.optional(
+                "command", .command,
+                "The program and its arguments; without it `ggml-rpc-server` or `rpc-server` from PATH.") ?? []
+        threads = reader.optional(
+            "threads", .integer(1...1_024), "Threads to compute with; without it all cores but one.")
     }
 }
 

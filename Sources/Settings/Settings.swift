@@ -11,6 +11,7 @@ package struct Settings: Sendable {
     package var context: Context
     package var routing: Routing
     package var auth: Auth
+    package var rpcWorker: RPCWorker
     package var log: Log
 
     /// What an operator should know though nothing is wrong: references to unset variables, unknown ones with our prefix.
@@ -86,6 +87,19 @@ package struct Settings: Sendable {
         package var remoteModel: String?
         /// What an upstream can do; nil: what most can.
         package var capabilities: [EngineCapability]?
+        /// Other hosts' programs that compute a part of it, of a llama-server alone; nil: this host does it all.
+        package var workers: WorkerWish?
+        /// The model that answers while this one cannot.
+        package var fallback: String?
+    }
+
+    /// The program that this host lends to other hosts' models.
+    package struct RPCWorker: Hashable, Sendable {
+        package var enabled: Bool
+        /// Program and arguments; empty: found in PATH.
+        package var command: [String]
+        /// Nil: all cores but one.
+        package var threads: Int?
     }
 
     /// Shared context: storage and peers.

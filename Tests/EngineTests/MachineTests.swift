@@ -68,6 +68,34 @@ struct SupervisorTests {
         #expect(try #require(timer(crash(after: 40))).delay == .seconds(60))
     }
 
+    @Test("what a child lacks is no crash: it is looked for again and again, and requests are refused meanwhile")
+    mutating func lack() throws {
+        _ = supervisor.started(at: start)
+        for generation in 1...20 as ClosedRange<UInt64> {
+            let actions = supervisor.lacked(generation: generation, reason: "b is dead")
+            #expect(actions.contains(.refuseWaiting))
+            #expect(supervisor.phase == .lacking(reason: "b is dead"))
+            #expect(supervisor.reason == "b is dead")
+            let retry = try #require(timer(actions))
+            #expect(retry.delay == Limits.workerRetry)
+            #expect(
+                supervisor.expired(token: retry.token, at: start + .seconds(Int64(generation))).first
+                    == .launch(generation: generation + 1))
+        }
+        #expect(supervisor.lacked(generation: 3, reason: "late").isEmpty, "of an earlier child")
+        supervisor.becameReady(generation: 21)
+        #expect(supervisor.lacked(generation: 21, reason: "late").isEmpty, "it has begun")
+    }
+
+    @Test("why a child is being ended is known before it has ended")
+    mutating func verdict() {
+        _ = supervisor.started(at: start)
+        supervisor.becameReady(generation: 1)
+        #expect(supervisor.reason == nil)
+        _ = supervisor.condemned(generation: 1, reason: "the worker is lost")
+        #expect(supervisor.reason == "the worker is lost")
+    }
+
     @Test("a minute of good work forgives earlier crashes")
     mutating func forgiveness() throws {
         _ = supervisor.started(at: start)

@@ -55,6 +55,24 @@ import Testing
         #expect(office.capabilities == [.tools, .embeddings])
     }
 
+    @Test("Workers are named or counted, and a fallback is another model")
+    func workers() throws {
+        let settings = try read(
+            """
+            { models: [
+              { name: "big", engine: "llama-server", path: "b.gguf", workers: ["b", "c"], fallback: "phi3" },
+              { name: "any", engine: "auto", path: "b.gguf", workers: 2 },
+              { name: "small", engine: "builtin", aliases: ["phi3"] },
+            ], rpc_worker: { enabled: true, command: ["./ggml-rpc-server", "-d", "CPU"], threads: 3 } }
+            """)
+        #expect(settings.models.map(\.workers) == [.named(["b", "c"]), .any(2), nil])
+        #expect(settings.models.map(\.fallback) == ["phi3", nil, nil])
+        #expect(
+            settings.rpcWorker
+                == Settings.RPCWorker(enabled: true, command: ["/etc/igris/ggml-rpc-server", "-d", "CPU"], threads: 3))
+        #expect(try read("{}").rpcWorker == Settings.RPCWorker(enabled: false, command: [], threads: nil))
+    }
+
     @Test(
         "Keys that do not go together are refused",
         arguments: [
@@ -84,6 +102,22 @@ import Testing
             (
                 "{name: 'a', engine: 'llama-server', path: 'x', template: 'phi3'}",
                 #"58: models[0].template has no meaning for engine "llama-server""#
+            ),
+            (
+                "{name: 'a', engine: 'auto', path: 'x', workers: ['b', 'b']}",
+                "49: models[0].workers names a host twice"
+            ),
+            (
+                "{name: 'a', engine: 'auto', path: 'x', workers: 0}",
+                "49: models[0].workers must be a whole number from 1 to 32, not 0"
+            ),
+            (
+                "{name: 'a', engine: 'auto', path: 'x', workers: 'b'}",
+                "49: models[0].workers must be a list of 1 to 32 names of hosts, or a whole number from 1 to 32, not a text"
+            ),
+            (
+                "{name: 'a', engine: 'builtin', workers: 1}",
+                #"41: models[0].workers has no meaning for engine "builtin""#
             ),
             (
                 "{name: 'a', engine: 'built-in'}",
@@ -143,11 +177,20 @@ import Testing
                 "{name: 'a', engine: 'builtin', keep_alive: '10m'}",
                 #"32: unknown key "keep_alive" in models[0]: the keys here are name, engine, protocol, aliases, path, "#
                     + "command, context, template, threads, pace, slots, embeddings, url, api_key, remote_model, "
-                    + "capabilities"
+                    + "capabilities, workers, fallback"
             ),
         ])
     func rules(item: String, expected: String) {
         #expect(problems("{models: [\n\(item)]}") == ["config.json5:2:\(expected)"])
+    }
+
+    @Test("A fallback is another model of this host", arguments: ["a", "alias", "nobody"])
+    func fallback(name: String) {
+        let text = "{models: [{name: 'a', engine: 'builtin', aliases: ['alias'], fallback: '\(name)'}]}"
+        #expect(
+            problems(text) == [
+                #"config.json5:1:2: the fallback "\#(name)" of the model "a" is no other model of this host"#
+            ])
     }
 
     @Test("No name or alias is taken twice")

@@ -122,6 +122,8 @@ package struct EngineDescription: Hashable, Sendable {
     package var capabilities: Set<EngineCapability>
     /// Answers that it writes at once; at least 1.
     package var slots: Int
+    /// The names of other hosts that compute a part of the model.
+    package var workers: [String] = []
 
     package init(
         kind: String, fingerprint: String, contextLength: Int, tokenCost: TokenCost, samplingFields: Set<String>,

@@ -7,6 +7,9 @@ struct ProgramProbe: Sendable {
     /// Every flag in its help text.
     var flags: Set<String>
 
+    /// The build of a program that does not tell.
+    static let unknownBuild = "unknown"
+
     /// Runs the program with `--version` and with `--help`.
     ///
     /// - Throws: ``RuntimeError`` `.configuration` when it lacks a flag of `required`; `.unavailable` when it cannot
@@ -40,14 +43,14 @@ struct ProgramProbe: Sendable {
     static func build(in text: String) -> String {
         guard let line = text.split(whereSeparator: \.isNewline).first(where: { $0.contains("version:") }),
             let start = line.firstRange(of: "version:")?.upperBound
-        else { return "unknown" }
+        else { return unknownBuild }
         let words = line[start...].split { !$0.isLetter && !$0.isNumber && $0 != "." && $0 != "-" && $0 != "_" }
         func word(after key: Substring) -> Substring? {
             words.firstIndex(of: key).flatMap { words.index(after: $0) < words.endIndex ? words[$0 + 1] : nil }
         }
         let parts = [word(after: "build") ?? words.first, word(after: "commit") ?? words.dropFirst().first]
         let label = parts.compactMap { $0?.prefix(40) }.joined(separator: "-")
-        return label.isEmpty ? "unknown" : "b\(label)"
+        return label.isEmpty ? unknownBuild : "b\(label)"
     }
 
     static func flags(in text: String) -> Set<String> {

@@ -102,7 +102,7 @@ package actor JSONLinesEngine: InferenceEngine {
         switch supervisor.phase {
         case .idle, .starting: known == nil ? .starting : .restarting(reason: "it is being started again")
         case .ready: .ready
-        case .delayed(let reason): .restarting(reason: reason)
+        case .delayed(let reason), .lacking(let reason): .restarting(reason: reason)
         case .quarantined(let reason, let until):
             .quarantined(reason: reason, retryAt: WallClock.seconds(in: until - clock.now))
         case .stopped: .stopped
@@ -173,7 +173,7 @@ package actor JSONLinesEngine: InferenceEngine {
                 .unavailable, "the engine of \(name) crashed too often and is left alone for a while: \(reason)",
                 retryAfter: max(.seconds(1), until - clock.now))
         case .stopped: RuntimeError(.unavailable, "the model \(name) is being stopped")
-        case .idle, .starting, .ready, .delayed: nil
+        case .idle, .starting, .ready, .delayed, .lacking: nil
         }
     }
 

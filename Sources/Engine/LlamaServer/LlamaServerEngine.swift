@@ -24,6 +24,8 @@ package actor LlamaServerEngine: InferenceEngine {
         package var embeds = false
         /// Folders for the socket, the best first.
         package var socketPlaces: [String] = []
+        /// Other hosts' programs that compute a part of the model; nil where this one does it all.
+        package var workers: WorkerSource?
 
         package init(name: String, command: [String], modelPath: String) {
             self.name = name
@@ -61,6 +63,8 @@ package actor LlamaServerEngine: InferenceEngine {
     private var process: ChildProcess?
     /// The generation that was given up, perhaps before its process was there.
     private var doomed: UInt64?
+    /// What was missing at the last attempt.
+    private var lack: String?
     /// Requests that wait for their turn, with their conversations.
     private var waiting: [RequestID: (conversation: Bytes16?, continuation: CheckedContinuation<Grant, any Error>)] =
         [:]
@@ -118,7 +122,7 @@ package actor LlamaServerEngine: InferenceEngine {
         switch supervisor.phase {
         case .idle, .starting: known == nil ? .starting : .restarting(reason: "it is being started again")
         case .ready: .ready
-        case .delayed(let reason): .restarting(reason: reason)
+        case .delayed(let reason), .lacking(let reason): .restarting(reason: reason)
         case .quarantined(let reason, let until):
             .quarantined(reason: reason, retryAt: WallClock.seconds(in: until - clock.now))
         case .stopped: .stopped
@@ -245,6 +249,10 @@ package actor LlamaServerEngine: InferenceEngine {
             RuntimeError(
                 .unavailable, "the engine of \(options.name) failed too often and is left alone for a while: \(reason)",
                 retryAfter: max(.seconds(1), until - clock.now))
+        case .lacking(let reason):
+            RuntimeError(
+                .unavailable, "the model \(options.name) cannot be answered for at present: \(reason)",
+                retryAfter: bounds.workerRetry)
         case .stopped: RuntimeError(.unavailable, "the model \(options.name) is being stopped")
         case .idle, .starting, .ready, .delayed: nil
         }
@@ -269,7 +277,9 @@ package actor LlamaServerEngine: InferenceEngine {
         guard error is HTTPInbox.ConnectionLost || error is HTTPUpstream.Unreachable else { return error }
         if mayRetry, supervisor.phase != .stopped { return nil }
         if let refusal { return refusal }
-        return RuntimeError(.engineFailed, "\(subject) ended in the middle of its answer; try again", cause: error)
+        let reason = supervisor.reason.map { ": \($0)" } ?? ""
+        return RuntimeError(
+            .engineFailed, "\(subject) ended in the middle of its answer\(reason); try again", cause: error)
     }
 
     /// Whether a child that has failed a request still works at all; one that does not is ended.
@@ -302,33 +312,28 @@ package actor LlamaServerEngine: InferenceEngine {
                 }
             case .refuseWaiting:
                 guard let error = refusal else { continue }
-                log.error(
-                    "An engine failed too often and is left alone for a while",
-                    metadata: ["model.name": "\(options.name)", "reason": "\(error.message)"])
+                if case .quarantined = supervisor.phase {
+                    log.error(
+                        "An engine failed too often and is left alone for a while",
+                        metadata: ["model.name": "\(options.name)", "reason": "\(error.message)"])
+                }
                 refuse(error)
             }
         }
     }
 
     private func live(_ generation: UInt64) async {
-        var reason: String
+        let reason: String
         do {
             let program = try await prepare()
-            let socket = try ServerSocket(places: options.socketPlaces)
-            defer { socket.remove() }
-            let key = (0..<4).map { _ in String(UInt64.random(in: .min ... .max), radix: 36) }.joined()
-            var command = program.command.appending(program.arguments(socket: socket.path))
-            command.environment["LLAMA_API_KEY"] = key
-            let running = try RunningServer(
-                name: options.name, program: program,
-                upstream: HTTPUpstream(HTTPTarget(socket: socket.path), key: Secret(key)))
-            let stderr = TailBuffer()
-            let exit = try await withChild(command, stderr: stderr, grace: bounds.grace) { process in
-                await self.tend(process, running, stderr, generation: generation)
-            }.exit
-            let report = CompletionReport(exit: exit, log: stderr.text)
-                .failure(of: program.command.name, model: program.facts.fileName)
-            reason = report.code == .engineFailed ? exit.description : report.message
+            if let workers = options.workers {
+                try program.requireWorkers()
+                reason = try await borrow(workers, program, generation)
+            } else {
+                reason = await run(program, nil, generation)
+            }
+        } catch is Lack {
+            return
         } catch {
             reason = (error as? RuntimeError)?.message ?? "it could not be run"
         }
@@ -346,6 +351,55 @@ package actor LlamaServerEngine: InferenceEngine {
         perform(actions)
     }
 
+    /// The workers could not be had; that has been dealt with.
+    private struct Lack: Error {}
+
+    private func borrow(
+        _ workers: WorkerSource, _ program: ServerProgram, _ generation: UInt64
+    ) async throws -> String {
+        do {
+            return try await workers.borrow(program.build) { await self.run(program, $0, generation) }
+        } catch {
+            guard supervisor.phase != .stopped else { throw Lack() }
+            let reason = (error as? RuntimeError)?.message ?? "its workers cannot be had"
+            if reason != lack {
+                lack = reason
+                log.warning(
+                    "An engine waits for workers on other hosts",
+                    metadata: ["model.name": "\(options.name)", "reason": "\(reason)"])
+            }
+            perform(supervisor.lacked(generation: generation, reason: reason))
+            throw Lack()
+        }
+    }
+
+    /// Runs the child until it ends; returns why it did.
+    private func run(_ program: ServerProgram, _ workers: BorrowedWorkers?, _ generation: UInt64) async -> String {
+        lack = nil
+        do {
+            let socket = try ServerSocket(places: options.socketPlaces)
+            defer { socket.remove() }
+            let key = (0..<4).map { _ in String(UInt64.random(in: .min ... .max), radix: 36) }.joined()
+            var program = program
+            program.arguments.workers = workers?.addresses ?? []
+            program.workerHosts = workers?.hosts ?? []
+            var command = program.command.appending(program.arguments(socket: socket.path))
+            command.environment["LLAMA_API_KEY"] = key
+            let running = try RunningServer(
+                name: options.name, program: program,
+                upstream: HTTPUpstream(HTTPTarget(socket: socket.path), key: Secret(key)))
+            let stderr = TailBuffer()
+            let exit = try await withChild(command, stderr: stderr, grace: bounds.grace) { process in
+                await self.tend(process, running, stderr, losses: workers?.losses, generation: generation)
+            }.exit
+            let report = CompletionReport(exit: exit, log: stderr.text)
+                .failure(of: program.command.name, model: program.facts.fileName)
+            return report.code == .engineFailed ? exit.description : report.message
+        } catch {
+            return (error as? RuntimeError)?.message ?? "it could not be run"
+        }
+    }
+
     private func prepare() async throws -> ServerProgram {
         if let program { return program }
         let made = try await ServerProgram(options, deadline: bounds.readiness)
@@ -355,7 +409,8 @@ package actor LlamaServerEngine: InferenceEngine {
 
     /// Waits until the server is ready, then until its output ends.
     private func tend(
-        _ process: ChildProcess, _ running: RunningServer, _ stderr: TailBuffer, generation: UInt64
+        _ process: ChildProcess, _ running: RunningServer, _ stderr: TailBuffer, losses: AsyncStream<String>?,
+        generation: UInt64
     ) async {
         self.process = process
         if doomed == generation { process.signal(.kill) }
@@ -363,6 +418,11 @@ package actor LlamaServerEngine: InferenceEngine {
         await process.closeInput()
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.awaitReadiness(running, stderr, generation: generation) }
+            if let losses {
+                group.addTask {
+                    for await reason in losses { await self.condemn(generation, reason) }
+                }
+            }
             do {
                 // Nothing of what it writes is wanted, but it must be able to write.
                 try await process.readOutput { _ in }
@@ -371,6 +431,14 @@ package actor LlamaServerEngine: InferenceEngine {
             }
             group.cancelAll()
         }
+    }
+
+    /// Without its workers it would wait for them for ever.
+    private func condemn(_ generation: UInt64, _ reason: String) {
+        guard generation == supervisor.generation else { return }
+        server = nil
+        queue.slots = 0
+        perform(supervisor.condemned(generation: generation, reason: reason))
     }
 
     private func awaitReadiness(_ running: RunningServer, _ stderr: TailBuffer, generation: UInt64) async {

@@ -125,14 +125,17 @@ struct RunningServer: Sendable {
             ?? (program.facts.templateText?.contains("tools") ?? false)
         if knowsTools { capabilities.insert(.tools) }
         if program.arguments.pooling != nil { capabilities.insert(.embeddings) }
-        return EngineDescription(
+        let workers = program.workerHosts.isEmpty ? "" : " with workers on \(program.workerHosts.joined(separator: ", "))"
+        var description = EngineDescription(
             kind: "llama-server",
-            fingerprint: "\(program.command.name) \(program.build) \(program.facts.fileName)",
+            fingerprint: "\(program.command.name) \(program.build) \(program.facts.fileName)\(workers)",
             contextLength: max(1, context ?? program.arguments.contextLength),
             tokenCost: try await cost(bounds: bounds),
             samplingFields: [
                 "temperature", "top_p", "top_k", "min_p", "seed", "presence_penalty", "frequency_penalty",
             ], capabilities: capabilities, slots: program.arguments.slots)
+        description.workers = program.workerHosts
+        return description
     }
 
     /// Exact for a vocabulary of bytes; else the server tells what its template adds to each message.

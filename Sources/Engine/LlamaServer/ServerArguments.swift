@@ -13,9 +13,13 @@ struct ServerArguments: Sendable {
     var flags: Set<String>
     /// Those that the operator's command gives already: they stand.
     var given: Set<String>
+    /// Where other hosts' workers are reached.
+    var workers: [NetworkAddress] = []
 
     /// Without these nothing works.
     static let required = ["-m", "--host", "-c", "-np"]
+    /// Without this there are no workers.
+    static let workerFlag = "--rpc"
     /// Prompts that the server remembers in memory beside its slots, in MiB.
     private static let cacheMebibytes = 1_024
 
@@ -45,6 +49,13 @@ struct ServerArguments: Sendable {
                 (["-ub", "--ubatch-size"], batch),
             ]
             if !pooling.isEmpty { options.append((["--pooling"], pooling)) }
+        }
+        if !workers.isEmpty {
+            options.append(([Self.workerFlag], workers.map(\.description).joined(separator: ",")))
+            // Builds that fit a model into the memory that there is do so across the workers by themselves.
+            if flags.isDisjoint(with: ["-fit", "--fit"]) {
+                options.append((["-ngl", "--gpu-layers", "--n-gpu-layers"], "99"))
+            }
         }
         var arguments = ["-m", modelPath, "--host", socket]
         if !given.isDisjoint(with: ["--kv-unified", "-kvu"]) {

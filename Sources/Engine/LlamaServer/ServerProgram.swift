@@ -6,6 +6,8 @@ struct ServerProgram: Sendable {
     var arguments: ServerArguments
     var facts: ModelFacts
     var build: String
+    /// The hosts that compute a part of the model.
+    var workerHosts: [String] = []
     /// Nil where the file's template is of no family that we know: the server has its own reader of them.
     var template: ChatTemplate?
     private var controlWords: ControlWords
@@ -36,4 +38,24 @@ struct ServerProgram: Sendable {
 
     /// A text in which no control word of the model is left (llama-server reads all of them, engines.md §5.4).
     func neutralised(_ text: String) -> String { controlWords.neutralised(text) }
+
+    /// Throws ``RuntimeError`` where it cannot use workers on other hosts.
+    func requireWorkers() throws(RuntimeError) {
+        guard arguments.flags.contains(ServerArguments.workerFlag) else {
+            throw RuntimeError(
+                .configuration,
+                "\(command.name) knows no \(ServerArguments.workerFlag): it was built without RPC and cannot use workers on "
+                    + "other hosts")
+        }
+        guard arguments.given.isDisjoint(with: [ServerArguments.workerFlag]) else {
+            throw RuntimeError(
+                .configuration,
+                "the model's command names workers with \(ServerArguments.workerFlag) itself; leave that to \"workers\"")
+        }
+        guard build != ProgramProbe.unknownBuild else {
+            throw RuntimeError(
+                .configuration,
+                "\(command.name) does not tell its build, which must be the same as that of its workers")
+        }
+    }
 }

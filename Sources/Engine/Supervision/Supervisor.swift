@@ -16,6 +16,8 @@ struct Supervisor: Sendable {
         /// Waiting for the delay after a crash.
         case delayed(reason: String)
         case quarantined(reason: String, until: Instant)
+        /// What the child needs is not there; it is looked for again every ``EngineBounds/workerRetry``.
+        case lacking(reason: String)
         case stopped
     }
 
@@ -88,13 +90,21 @@ struct Supervisor: Sendable {
         return [schedule(after: delay)]
     }
 
+    /// The child was not started, for what it needs is not there: no fault of its own, and nothing to wait for.
+    mutating func lacked(generation: UInt64, reason: String) -> [Action] {
+        guard generation == self.generation, phase == .starting else { return [] }
+        verdict = nil
+        phase = .lacking(reason: reason)
+        return [schedule(after: bounds.workerRetry), .refuseWaiting]
+    }
+
     mutating func expired(token: UInt64, at now: Instant) -> [Action] {
         guard token == self.token else { return [] }
         switch phase {
         case .starting:
             return condemned(
                 generation: generation, reason: "it was not ready within \(bounds.readiness.wholeSeconds) s")
-        case .delayed:
+        case .delayed, .lacking:
             return launch(at: now)
         case .quarantined:
             isOnProbation = true
@@ -109,11 +119,12 @@ struct Supervisor: Sendable {
         token += 1
     }
 
-    /// Why there is no child at present.
+    /// Why there is no child at present, or soon will be none.
     var reason: String? {
         switch phase {
-        case .delayed(let reason), .quarantined(let reason, _): reason
-        case .idle, .starting, .ready, .stopped: nil
+        case .delayed(let reason), .quarantined(let reason, _), .lacking(let reason): reason
+        case .starting, .ready: verdict
+        case .idle, .stopped: nil
         }
     }
 

@@ -137,6 +137,7 @@ extension ModelStatus {
             object["context_length"] = .integer(Int64(description.contextLength))
             object["fingerprint"] = .string(description.fingerprint)
             object["capabilities"] = .array(hosted.capabilities.map { .string($0) })
+            if !description.workers.isEmpty { object["workers"] = .array(description.workers.map { .string($0) }) }
         }
         object["waiting"] = .integer(Int64(waiting))
         object["running"] = .integer(Int64(running))

@@ -12,6 +12,22 @@ enum SystemTables {
         sockets(table).filter { $0.port == port }.map(\.inode)
     }
 
+    /// The user whose process holds the near end of an open connection from 127.0.0.1 to 127.0.0.1, of `/proc/net/tcp`.
+    static func owner(_ table: String, ofConnectionFrom near: Int, to far: Int) -> Int? {
+        for line in table.split(separator: "\n").dropFirst() {
+            let fields = line.split(separator: " ")
+            guard fields.count > 7, fields[3] == "01", port(ofLoopback: fields[1]) == near,
+                port(ofLoopback: fields[2]) == far
+            else { continue }
+            return Int(fields[7])
+        }
+        return nil
+    }
+
+    private static func port(ofLoopback address: Substring) -> Int? {
+        address.hasPrefix("0100007F:") ? Int(address.dropFirst(9), radix: 16) : nil
+    }
+
     private static func sockets(
         _ table: String
     ) -> [(address: ScopedAddress, port: Int, state: Substring, inode: String)] {

@@ -24,6 +24,32 @@ extension Kind where Value == String {
     static var nodeName: Kind { text("1 to 63 bytes of printable text", bytes: 1...63) { $0.trimsToItself } }
 }
 
+extension Kind where Value == WorkerWish {
+    /// Names of hosts, or how many.
+    static var workers: Kind {
+        let names = Kind<[String]>.list(of: .nodeName, count: 1...mostWorkers)
+        let number = Kind<Int>.integer(1...mostWorkers)
+        let words = "a list of 1 to \(mostWorkers) names of hosts, or \(number.words)"
+        return Kind(words: words, textForm: .json5) { node, reading in
+            if case .number = node.value { return number.read(node, &reading).map { .any($0) } }
+            guard case .array = node.value else { return reading.refuse(node, Kind.workers) }
+            guard let hosts = names.read(node, &reading) else { return nil }
+            guard Set(hosts).count == hosts.count else {
+                reading.refuse(node, "names a host twice")
+                return nil
+            }
+            return .named(hosts)
+        } show: { wish in
+            switch wish {
+            case .named(let hosts): names.show(hosts)
+            case .any(let count): number.show(count)
+            }
+        }
+    }
+
+    private static var mostWorkers: Int { 32 }
+}
+
 extension Kind where Value == Duration {
     /// A whole number and its unit: `30s`, `10m`, `12h`, `7d`.
     static func duration(_ range: ClosedRange<Duration>) -> Kind {

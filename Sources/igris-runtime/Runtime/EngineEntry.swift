@@ -9,29 +9,38 @@ import Settings
 enum EngineEntry {
     /// Throws ``RuntimeError`` `.configuration` when the engine cannot be set up.
     ///
-    /// - Parameter socketPlaces: Folders for the sockets of children, the best first.
+    /// - Parameters:
+    ///   - socketPlaces: Folders for the sockets of children, the best first.
+    ///   - exchange: Where workers of other hosts come from.
     static func make(
-        _ model: Settings.Model, file: WatchedModelFile?, socketPlaces: [String], log: Logger
+        _ model: Settings.Model, file: WatchedModelFile?, socketPlaces: [String], exchange: WorkerExchange, log: Logger
     ) throws -> Models.Entry {
         var log = log
         log[metadataKey: "model"] = "\(model.name)"
         return Models.Entry(
             name: model.name, aliases: model.aliases, kind: model.engine.rawValue,
-            engine: try engine(model, socketPlaces, log), file: { file?.file })
+            engine: try engine(model, socketPlaces, exchange, log), file: { file?.file }, fallback: model.fallback)
     }
 
     private static func engine(
-        _ model: Settings.Model, _ socketPlaces: [String], _ log: Logger
+        _ model: Settings.Model, _ socketPlaces: [String], _ exchange: WorkerExchange, _ log: Logger
     ) throws -> any InferenceEngine {
         switch (model.engine, model.protocol) {
         case (.auto, _):
             switch LlamaProgram.best(of: model.command) {
-            case .server(let command): return try server(model, command, socketPlaces, log)
-            case .completion(let command): return try completion(model, command, log)
+            case .server(let command): return try server(model, command, socketPlaces, exchange, log)
+            case .completion(let command):
+                guard model.workers == nil else {
+                    throw RuntimeError(
+                        .configuration,
+                        "model \(model.name) wants workers on other hosts, which only llama-server can use; install it or "
+                            + "name it in the model's command")
+                }
+                return try completion(model, command, log)
             }
         case (.llamaServer, _):
             let command = model.command.isEmpty ? LlamaProgram.server : model.command
-            return try server(model, command, socketPlaces, log)
+            return try server(model, command, socketPlaces, exchange, log)
         case (.remote, _): return try remote(model, log)
         case (.builtin, _):
             return JSONLinesEngine(
@@ -45,7 +54,8 @@ enum EngineEntry {
     }
 
     private static func server(
-        _ model: Settings.Model, _ command: [String], _ socketPlaces: [String], _ log: Logger
+        _ model: Settings.Model, _ command: [String], _ socketPlaces: [String], _ exchange: WorkerExchange,
+        _ log: Logger
     ) throws -> LlamaServerEngine {
         var options = LlamaServerEngine.Options(name: model.name, command: command, modelPath: try path(of: model))
         options.contextLength = model.context
@@ -53,6 +63,7 @@ enum EngineEntry {
         options.slots = model.slots ?? options.slots
         options.embeds = model.embeddings
         options.socketPlaces = socketPlaces
+        options.workers = model.workers.map(exchange.source)
         return LlamaServerEngine(options, log: log)
     }
 

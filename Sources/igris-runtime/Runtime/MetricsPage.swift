@@ -46,6 +46,10 @@ struct MetricsPage {
         MetricDescription(
             "igris_failover_gap_seconds", "From the last piece before a failure to the first one after it.",
             buckets: Buckets.fineSeconds),
+        MetricDescription(
+            "igris_tunnel_bytes_total", "Bytes of workers' connections that went through tunnels to other hosts."),
+        MetricDescription("igris_tunnel_connections", "Workers' connections that are open, lent and borrowed ones."),
+        MetricDescription("igris_workers", "Workers lent to other hosts, or borrowed from them, at present."),
         MetricDescription("igris_ready", "1 while this host takes requests, else 0."),
     ]
 

@@ -40,9 +40,10 @@ struct Runtime {
         let storage = try await Storage.open(settings: settings, folder: folder, log: log)
         let files = settings.models.map { (name: $0.name, file: WatchedModelFile($0)) }
         let places = folder.socketPlaces(environment: environment)
+        let exchange = WorkerExchange(settings.rpcWorker)
         let models = Models(
             try zip(settings.models, files).map {
-                try EngineEntry.make($0, file: $1.file, socketPlaces: places, log: log)
+                try EngineEntry.make($0, file: $1.file, socketPlaces: places, exchange: exchange, log: log)
             })
         let writer = LogWriter(
             store: storage.store, seals: .ed25519(storage.identity.key), durability: Self.durability(settings.context),
@@ -82,7 +83,10 @@ struct Runtime {
         var members: [ServiceGroupConfiguration.ServiceConfiguration] = [.init(service: EngineService(models: models))]
         let watched = files.compactMap { entry in entry.file.map { (name: entry.name, file: $0) } }
         members.append(.init(service: ModelFiles(files: watched, log: log)))
-        if let swarm { members.append(.init(service: swarm)) }
+        if let swarm {
+            members.append(.init(service: swarm))
+            members.append(.init(service: exchange.joined(swarm, log: log)))
+        }
         members.append(.init(service: gateway, successTerminationBehavior: .gracefullyShutdownGroup))
         let services = ServiceGroup(
             configuration: ServiceGroupConfiguration(services: members, gracefulShutdownSignals: [], logger: log))

@@ -52,7 +52,8 @@ struct World {
 
     init(
         _ store: any ContextStore = MemoryStore(), engine: ScriptedEngine = ScriptedEngine(),
-        policy: Conversations.Policy = .always, node id: NodeID = World.node, durability: LogWriter.Durability = .first
+        policy: Conversations.Policy = .always, node id: NodeID = World.node, durability: LogWriter.Durability = .first,
+        models entries: [Models.Entry]? = nil
     ) async {
         self.engine = engine
         self.store = store
@@ -61,7 +62,8 @@ struct World {
         await writer.recover()
         conversations = Conversations(
             store: store, writer: writer, prefixKey: Self.prefixKey, policy: policy)
-        let models = Models([Models.Entry(name: "m", aliases: ["alias"], kind: "scripted", engine: engine)])
+        let models = Models(
+            entries ?? [Models.Entry(name: "m", aliases: ["alias"], kind: "scripted", engine: engine)])
         node = LocalNode(
             id: id, version: "test", models: models, conversations: conversations, writer: writer,
             store: store, log: Self.silent, wallClock: Self.wall)

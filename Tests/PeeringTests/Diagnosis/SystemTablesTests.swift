@@ -19,6 +19,20 @@ import Testing
         #expect(SystemTables.inodes(table, port: 8082) == ["4713"])
     }
 
+    @Test func `Who holds the near end of an open connection is read, and of no other`() {
+        let table = """
+              sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+               0: 0200007F:1F92 0100007F:9999 01 00000000:00000000 00:00000000 00000000  1001        0 4711 1 0 100 0 0
+               1: 0100007F:1F92 0100007F:9999 01 00000000:00000000 00:00000000 00000000  1000        0 4712 1 0 100 0 0
+               2: 0100007F:9999 0100007F:1F92 01 00000000:00000000 00:00000000 00000000     0        0 4713 1 0 100 0 0
+               3: 0100007F:1F93 0100007F:9999 06 00000000:00000000 00:00000000 00000000     0        0 0 1 0 100 0 0
+               4: broken
+            """
+        #expect(SystemTables.owner(table, ofConnectionFrom: 0x1F92, to: 0x9999) == 1_000)
+        #expect(SystemTables.owner(table, ofConnectionFrom: 0x1F93, to: 0x9999) == nil, "it has been closed")
+        #expect(SystemTables.owner(table, ofConnectionFrom: 0x1F94, to: 0x9999) == nil)
+    }
+
     @Test func `IPv6 addresses of the table are read`() throws {
         let table = """
               sl  local_address                         remote_address                        st

@@ -1,0 +1,59 @@
+import Core
+import Glibc
+import NIOCore
+import NIOPosix
+
+/// Both ends of a tunnel within this machine: sockets that only loopback reaches.
+enum Loopback {
+    typealias Listener = NIOAsyncChannel<TunnelPump.Connection, Never>
+
+    static let host = "127.0.0.1"
+
+    /// Takes any free port.
+    static func listen() async throws -> Listener {
+        try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .serverChannelOption(.backlog, value: 16)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .bind(host: host, port: 0) { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try TunnelPump.Connection(wrappingChannelSynchronously: channel)
+                }
+            }
+    }
+
+    static func connect(port: Int) async throws -> TunnelPump.Connection {
+        try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .connectTimeout(TimeAmount(Limits.linkConnect))
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .connect(host: host, port: port) { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try TunnelPump.Connection(wrappingChannelSynchronously: channel)
+                }
+            }
+    }
+
+    /// Whether a connection that was accepted comes from a process of this daemon's user: whoever else is logged in
+    /// here must not get at another host's worker.
+    static func isOurs(_ connection: TunnelPump.Connection) -> Bool {
+        guard let near = connection.channel.remoteAddress?.port, let far = connection.channel.localAddress?.port,
+            let table = read("/proc/net/tcp")
+        else { return false }
+        return SystemTables.owner(table, ofConnectionFrom: near, to: far) == Int(getuid())
+    }
+
+    /// The kernel makes the text as it is read; there is no disk to wait for.
+    private static func read(_ path: String) -> String? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var text: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 64 * 1024)
+        while text.count < Limits.systemTableBytes {
+            let count = Glibc.read(descriptor, &buffer, buffer.count)
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { break }
+            text += buffer[..<count]
+        }
+        return String(decoding: text, as: UTF8.self)
+    }
+}
