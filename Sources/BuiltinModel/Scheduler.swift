@@ -146,10 +146,10 @@ final class Scheduler {
         slot.lastUsed = uses
         trim()
         startWaiting()
-        return .done(
-            id: work.order.id, ending,
-            TokenUsage(
-                promptTokens: work.order.prompt.count, completionTokens: work.generated, cachedTokens: work.cached))
+        var usage = TokenUsage(
+            promptTokens: work.order.prompt.count, completionTokens: work.generated, cachedTokens: work.cached)
+        usage.stop = work.text.stop
+        return .done(id: work.order.id, ending, usage)
     }
 
     private typealias Work = Slot.Work

@@ -121,9 +121,9 @@ struct CompletionRun: Sendable {
             }
             mailbox.put(reading.output.finishWithoutMarker())
         }
-        return .finished(
-            reason: reading.output.end == .limit ? .length : .stop,
-            usage: report.usage ?? estimate(reading.output, promptTokens: promptTokens))
+        var usage = report.usage ?? estimate(reading.output, promptTokens: promptTokens)
+        usage.stop = reading.output.stop
+        return .finished(reason: reading.output.end == .limit ? .length : .stop, usage: usage)
     }
 
     /// For programs that print no counts, and for those whose counts got lost: llama.cpp's log is written by a thread

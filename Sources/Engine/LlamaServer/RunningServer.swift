@@ -29,6 +29,12 @@ struct RunningServer: Sendable {
             let folded = UInt32(truncatingIfNeeded: seed ^ (seed >> 32))
             request.sampling.seed = UInt64(folded == UInt32.max ? 0 : folded)
         }
+        // It does not tell which stop string it found, and its log-probabilities go with its own pieces of text.
+        let stops = request.shape.logprobs == nil ? request.stop : []
+        if !stops.isEmpty {
+            request.stop = []
+            body.extras.append(("timings_per_token", true))
+        }
         let path = request.rawPrompt == nil ? "/v1/chat/completions" : "/v1/completions"
         let (head, connection) = try await upstream.open(.POST, path, json: body.json(request), bounds: bounds)
         guard head.status.code == 200 else {
@@ -36,7 +42,7 @@ struct RunningServer: Sendable {
             throw translated(HTTPUpstream.Reply(head: head, body: text))
         }
         let stream = ChatStream(
-            subject: subject, request: request, estimate: 0, outputLimit: bounds.outputBytes)
+            subject: subject, request: request, estimate: 0, outputLimit: bounds.outputBytes, stops: stops)
         return OpenAnswer(upstream: upstream, connection: connection, stream: stream)
     }
 

@@ -11,6 +11,9 @@ struct ChatStream: Sendable {
     private var usage: TokenUsage?
     /// The upstream's number of each tool call, in our order.
     private var calls: [Int64] = []
+    /// Where the server is not asked to look for stop strings, because it would not tell which one it found.
+    private var finder: StopFinder?
+    private var stop: String?
     private var bytes = 0
     private var pieces = 0
     /// The last event has been given out.
@@ -19,7 +22,11 @@ struct ChatStream: Sendable {
     /// - Parameters:
     ///   - subject: Who answers, for messages: `the engine of NAME`.
     ///   - estimate: The prompt's tokens, should the upstream not count them.
-    init(subject: String, request: GenerationRequest, estimate: Int, outputLimit: Int) {
+    ///   - stops: Stop strings that are found here.
+    init(
+        subject: String, request: GenerationRequest, estimate: Int, outputLimit: Int, stops: [String] = []
+    ) {
+        finder = stops.isEmpty ? nil : StopFinder(stops)
         self.subject = subject
         self.estimate = estimate
         self.outputLimit = outputLimit
@@ -56,9 +63,9 @@ struct ChatStream: Sendable {
         isComplete = true
         // A model that calls tools waits for them, whatever its server says; what was cut off is not complete.
         if reason == .stop, !calls.isEmpty { reason = .toolCalls }
-        return .finished(
-            reason: reason,
-            usage: usage ?? TokenUsage(promptTokens: estimate, completionTokens: pieces, isExact: false))
+        var usage = usage ?? TokenUsage(promptTokens: estimate, completionTokens: pieces, isExact: false)
+        usage.stop = stop
+        return .finished(reason: reason, usage: usage)
     }
 
     private mutating func read(_ json: JSON, into result: inout [GenerationEvent]) throws(RuntimeError) {
@@ -69,8 +76,15 @@ struct ChatStream: Sendable {
                 completionTokens: Self.count(usage["completion_tokens"]),
                 cachedTokens: Self.count(usage["prompt_tokens_details"]?["cached_tokens"]))
         }
+        if finder != nil, let timings = json["timings"], timings.object != nil {
+            let cached = Self.count(timings["cache_n"])
+            usage = TokenUsage(
+                promptTokens: cached + Self.count(timings["prompt_n"]),
+                completionTokens: Self.count(timings["predicted_n"]), cachedTokens: cached)
+        }
         for choice in json["choices"]?.array ?? [] where choice["index"]?.integer ?? 0 == 0 {
             try read(choice: choice, into: &result)
+            guard !isComplete else { return }
         }
     }
 
@@ -85,10 +99,20 @@ struct ChatStream: Sendable {
         }
         if let text = delta?["content"]?.string ?? choice["text"]?.string, !text.isEmpty {
             try grow(by: text.utf8.count)
-            result.append(.text(text))
+            let (text, stop) = finder?.append(text) ?? (text, nil)
+            if !text.isEmpty { result.append(.text(text)) }
+            if let stop {
+                self.stop = stop
+                reason = .stop
+                result.append(try finish())
+                return
+            }
         }
         for piece in delta?["tool_calls"]?.array ?? [] { result.append(try call(piece)) }
         if let word = choice["finish_reason"]?.string {
+            if let rest = finder?.finish(), !rest.isEmpty { result.append(.text(rest)) }
+            // vLLM's word for the string that it found.
+            if let found = choice["stop_reason"]?.string { stop = found }
             switch word {
             case "length", "max_tokens": reason = .length
             case "tool_calls", "function_call": reason = .toolCalls

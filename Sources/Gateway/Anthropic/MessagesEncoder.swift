@@ -18,9 +18,11 @@ struct MessagesEncoder: AnswerEncoder {
     private var block: Block?
     private var blocks = 0
     private var reason = FinishReason.stop
+    private let stops: [String]
 
     init(_ request: MessagesRequest, answer: ChatAnswer, id: String) {
         self.id = id
+        stops = request.chat.stop
         model = request.chat.model
         showsThinking = request.showsThinking
         context = answer.context
@@ -66,7 +68,9 @@ struct MessagesEncoder: AnswerEncoder {
             + Self.event(
                 "message_delta",
                 [
-                    "delta": ["stop_reason": .string(Self.word(reason)), "stop_sequence": nil],
+                    "delta": [
+                        "stop_reason": .string(word(reason, usage)), "stop_sequence": .string(stop(reason, usage)),
+                    ],
                     "usage": Self.json(usage),
                 ]) + Self.event("message_stop", [:])
     }
@@ -120,8 +124,8 @@ struct MessagesEncoder: AnswerEncoder {
         var message = frame
         let choice = choices.first
         message["content"] = .array(choice.map { content(of: $0.message) } ?? [])
-        message["stop_reason"] = .string(Self.word(choice?.reason ?? .stop))
-        message["stop_sequence"] = .null
+        message["stop_reason"] = .string(word(choice?.reason ?? .stop, usage))
+        message["stop_sequence"] = .string(stop(choice?.reason ?? .stop, usage))
         message["usage"] = Self.json(usage)
         return .object(message)
     }
@@ -163,13 +167,17 @@ struct MessagesEncoder: AnswerEncoder {
         ]
     }
 
-    /// Which stop string it was no engine tells: `stop_sequence` is never said.
-    private static func word(_ reason: FinishReason) -> String {
+    private func word(_ reason: FinishReason, _ usage: TokenUsage) -> String {
         switch reason {
         case .length: "max_tokens"
         case .toolCalls: "tool_use"
-        case .stop, .aborted, .failed: "end_turn"
+        case .stop, .aborted, .failed: stop(reason, usage) == nil ? "end_turn" : "stop_sequence"
         }
+    }
+
+    /// The client's string that ended the answer, where the engine tells which.
+    private func stop(_ reason: FinishReason, _ usage: TokenUsage) -> String? {
+        reason == .stop ? usage.stop.flatMap { stops.contains($0) ? $0 : nil } : nil
     }
 }
 
