@@ -112,6 +112,9 @@ package struct LocalNode: NodeServices {
             messages: EngineFit(engine).readable(window.messages), maximumTokens: window.maximumTokens,
             stop: request.stop, sampling: request.sampling, shape: request.shape,
             affinity: plan.destination?.stream.bytes)
+        let prefix = PromptPrefix(generation.messages, cost: engine.tokenCost)
+        let place = await dispatcher.choose(
+            generation, of: request.model, prefix: prefix, begun: place, engine)
         let events: AsyncThrowingStream<ChatEvent, any Error>
         let serving = Serving(place)
         var replicas: @Sendable () async -> Int = { 0 }
@@ -128,7 +131,7 @@ package struct LocalNode: NodeServices {
                 var generation = generation
                 // One seed would write the same answer each time.
                 generation.sampling.seed = generation.sampling.seed.map { $0 &+ UInt64(clamping: choice) }
-                return dispatcher.generate(generation, of: request.model, at: place, telling: serving)
+                return dispatcher.generate(generation, of: request.model, at: place, prefix: prefix, telling: serving)
             }
             try await session.start(inBackground: request.runsInBackground)
             // Another answer to a question that stands: its id is the first one's.
@@ -192,6 +195,8 @@ package struct LocalNode: NodeServices {
     }
 
     package func models() async -> [ModelStatus] { await models.statuses() }
+
+    package func explainRoute(of model: String) async throws -> RouteReport { try await dispatcher.explain(model) }
 
     package func embed(_ texts: [String], model: String) async throws -> Embeddings {
         try await dispatcher.begin(model).0.engine.embed(texts)

@@ -14,6 +14,9 @@ package protocol NodeServices: ConversationServices {
 
     func models() async -> [ModelStatus]
 
+    /// Where a request for a model would go now, and why. Throws ``RuntimeError`` `.modelNotFound`.
+    func explainRoute(of model: String) async throws -> RouteReport
+
     /// One vector for each text. Throws ``RuntimeError`` `.modelNotFound`, `.invalidRequest` where the model's engine
     /// makes none, and what ``InferenceEngine/embed(_:)`` throws.
     func embed(_ texts: [String], model: String) async throws -> Embeddings

@@ -142,11 +142,18 @@ extension Settings.Node {
             "name", .nodeName, "Name of this host on peers' pages; without it the machine's host name.")
         zone = reader.optional(
             "zone", .nodeName, "Where this host stands, as a room, a building or a site; peers are told and show it.")
+        weight = reader.value(
+            "weight", .integer(0...100), default: 1,
+            "Of the turns that `routing.algorithm: \"weighted\"` gives, how many this host takes beside the others.")
     }
 }
 
 extension Settings.Routing {
     init(reading reader: inout SettingsReader) {
+        algorithm = reader.value(
+            "algorithm", .choice(), default: .auto,
+            "How this host chooses among those that have the model: `auto`, the least time to the first and the last "
+                + "token; the others are in docs/routing.md.")
         failover = reader.value(
             "failover", .toggle, default: true,
             "An answer whose host or engine fails goes on at another host that has the model, in the same stream.")

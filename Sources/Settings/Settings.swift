@@ -133,6 +133,7 @@ package struct Settings: Sendable {
         package var name: String?
         /// Nil: not told.
         package var zone: String?
+        package var weight: Int
     }
 
     package struct Context: Hashable, Sendable {
@@ -154,6 +155,17 @@ package struct Settings: Sendable {
 
     /// Which host answers.
     package struct Routing: Hashable, Sendable {
+        package enum Algorithm: String, Sendable, CaseIterable {
+            case auto
+            case roundRobin = "round-robin"
+            case weighted
+            case leastConnections = "least-connections"
+            case capability
+            case hash
+            case auction
+        }
+
+        package var algorithm: Algorithm
         /// An answer whose writer fails goes on elsewhere.
         package var failover: Bool
     }

@@ -29,6 +29,10 @@ final class ScriptedNode: NodeServices {
         TokenCount(tokens: request.messages.reduce(0) { $0 + $1.promptBytes }, isExact: true)
     }
 
+    func explainRoute(of model: String) async throws -> RouteReport {
+        RouteReport(model: model, algorithm: "auto", node: id, reason: "only host", hosts: [])
+    }
+
     func models() async -> [ModelStatus] {
         let description = EngineDescription(
             kind: "builtin", fingerprint: "recall-q8", contextLength: 512,

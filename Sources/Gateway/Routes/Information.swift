@@ -27,9 +27,18 @@ struct Information: Sendable {
         case .status: await status()
         case .metrics: Reply(type: "text/plain; version=0.0.4; charset=utf-8", body: Array(await metricsPage().utf8))
         case .logs: try logs.page(exchange)
+        case .explain: try await explanation(exchange)
         case .chatCompletions, .openAI, .anthropic, .ollama, .swarm:
             throw RuntimeError(.internal, "this route has a handler of its own")
         }
+    }
+
+    private func explanation(_ exchange: Exchange) async throws -> Reply {
+        guard let model = try exchange.queryItems().first(where: { $0.name == "model" })?.value, !model.isEmpty else {
+            throw RuntimeError(
+                .invalidRequest, "name the model that is asked: /v1/route/explain?model=NAME", parameter: "model")
+        }
+        return Reply(try await node.explainRoute(of: model).json)
     }
 
     private func modelList() async -> ModelList {

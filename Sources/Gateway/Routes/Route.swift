@@ -16,6 +16,7 @@ enum Route: Hashable {
     case status
     case metrics
     case logs
+    case explain
     case anthropic(AnthropicRoute)
     case ollama(OllamaRoute)
     case openAI(OpenAIRoute)
@@ -38,6 +39,7 @@ enum Route: Hashable {
         case "/v1/status": self = .status
         case "/metrics": self = .metrics
         case "/v1/logs": self = .logs
+        case "/v1/route/explain": self = .explain
         case let path where path.hasPrefix("/v1/models/"):
             // A model's name may hold slashes and colons, escaped or not.
             guard let name = Self.decoded(path.dropFirst("/v1/models/".count)) else { return nil }
@@ -113,6 +115,7 @@ enum Route: Hashable {
         case .status: "/v1/status"
         case .metrics: "/metrics"
         case .logs: "/v1/logs"
+        case .explain: "/v1/route/explain"
         case .anthropic(let route): route.pattern
         case .ollama(let route): route.pattern
         case .openAI(let route): route.pattern

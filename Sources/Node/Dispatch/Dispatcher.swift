@@ -1,5 +1,6 @@
 package import Core
 internal import Metrics
+package import Swarm
 
 /// Chooses the host that writes an answer, and the next one should it fail. What the client asked stays on this host:
 /// only the prompt travels, and the answer's pieces come back.
@@ -7,22 +8,28 @@ package struct Dispatcher: Sendable {
     private let node: NodeID
     private let models: Models
     private let hosts: @Sendable () async -> [HostReport]
+    private let candidates: @Sendable (_ model: String) async -> [RouteCandidate]
     private let links: WorkLinks?
+    private let routes: Routes
     /// An answer whose writer fails goes on elsewhere.
     let takesUp: Bool
     let metrics = DispatchMetrics()
 
     /// - Parameters:
     ///   - hosts: everyone in the swarm, with their models.
+    ///   - candidates: those of them that have a model, this host too; none where it stands alone.
     ///   - links: the ways to them; nil where this host stands alone.
     package init(
         node: NodeID, models: Models, hosts: @escaping @Sendable () async -> [HostReport] = { [] },
-        links: WorkLinks? = nil, takesUp: Bool
+        candidates: @escaping @Sendable (_ model: String) async -> [RouteCandidate] = { _ in [] },
+        links: WorkLinks? = nil, routes: Routes? = nil, takesUp: Bool
     ) {
         self.node = node
         self.models = models
         self.hosts = hosts
+        self.candidates = candidates
         self.links = links
+        self.routes = routes ?? Routes(Router(seed: node.bytes.low))
         self.takesUp = takesUp
     }
 
@@ -47,6 +54,44 @@ package struct Dispatcher: Sendable {
             }
         }
         throw first ?? RuntimeError(.unavailable, "no host can answer for this model at present; try again later")
+    }
+
+    /// The best host for a prompt that is known. `place` is where it would go else, and `engine` what is known there: a
+    /// host that could do less is no choice.
+    func choose(
+        _ request: GenerationRequest, of model: String, prefix: PromptPrefix, begun place: Place,
+        _ engine: EngineDescription
+    ) async -> Place {
+        let able = await candidates(model).filter { $0.isSelf || links != nil && $0.model.isAtLeast(engine) }
+        guard able.count > 1 || able.first?.node != place.node else { return place }
+        let decision = routes.choose(
+            RouteQuestion(
+                model: model, prefix: prefix, maximumTokens: request.maximumTokens, affinity: request.affinity),
+            among: able)
+        guard let chosen = able.first(where: { $0.node == decision.node }) else { return place }
+        let offer = Offer(
+            node: chosen.node, isSelf: chosen.isSelf, model: chosen.model, roundTrip: chosen.roundTrip)
+        var found = chosen.node == place.node ? place : self.place(for: offer, isHere: true)
+        found?.reason = "\(decision.algorithm.rawValue): \(decision.reason)"
+        return found ?? place
+    }
+
+    /// Where a request for `model` would go now.
+    func explain(_ model: String) async throws -> RouteReport {
+        let candidates = await candidates(model)
+        guard !candidates.isEmpty else {
+            let (place, _) = try await begin(model)
+            return RouteReport(
+                model: model, algorithm: RoutingAlgorithm.auto.rawValue, node: place.node, reason: place.reason,
+                hosts: [])
+        }
+        return RouteReport(routes.explain(RouteQuestion(model: model), among: candidates), model: model)
+    }
+
+    func began(at place: Place) { routes.began(place.model.name, on: place.node) }
+
+    func ended(at place: Place, _ outcome: Router.Outcome, prefix: PromptPrefix) {
+        routes.ended(place.model.name, on: place.node, outcome, prefix: prefix)
     }
 
     /// Those that may be asked, the best first. `like`: to go on with what that model has begun.
@@ -104,9 +149,10 @@ package struct Dispatcher: Sendable {
 
     /// Begins an answer at `place`; it goes on elsewhere should that fail. `serving` is told who writes.
     func generate(
-        _ request: GenerationRequest, of model: String, at place: Place, telling serving: Serving
+        _ request: GenerationRequest, of model: String, at place: Place, prefix: PromptPrefix = PromptPrefix(),
+        telling serving: Serving
     ) -> GenerationStream {
-        let answer = TravellingAnswer(request, of: model, at: place, telling: serving, by: self)
+        let answer = TravellingAnswer(request, of: model, at: place, prefix: prefix, telling: serving, by: self)
         return AsyncThrowingStream { try await answer.next() }
     }
 
@@ -125,4 +171,13 @@ struct DispatchMetrics: Sendable {
     func record(gap duration: Duration) { gap.record(duration: duration) }
     func countForwarded() { forwarded.increment() }
     func count(_ cause: Failover.Cause) { failovers[cause]?.increment() }
+}
+
+extension HostedModel {
+    /// Takes what was made to fit `engine`.
+    fileprivate func isAtLeast(_ engine: EngineDescription) -> Bool {
+        let needed = engine.capabilities.map(\.rawValue)
+        return (contextLength ?? 0) >= engine.contextLength && Set(capabilities).isSuperset(of: needed)
+            && self.engine == engine.kind
+    }
 }

@@ -1,4 +1,5 @@
 import Core
+import Swarm
 
 /// One answer on its way through engines: pulls from the one that writes, and goes on at the next where that fails.
 actor TravellingAnswer {
@@ -7,6 +8,9 @@ actor TravellingAnswer {
     private let dispatcher: Dispatcher
     private let serving: Serving
     private var place: Place
+    private var prefix: PromptPrefix
+    /// The router counts on being told how it went.
+    private var isCounted = false
     private var stream: GenerationStream.AsyncIterator?
     private var soFar = AnswerSoFar()
     private var way = Failover.Way.begun
@@ -23,12 +27,13 @@ actor TravellingAnswer {
     private var isInterrupted = false
 
     init(
-        _ request: GenerationRequest, of model: String, at place: Place, telling serving: Serving,
+        _ request: GenerationRequest, of model: String, at place: Place, prefix: PromptPrefix, telling serving: Serving,
         by dispatcher: Dispatcher
     ) {
         self.request = request
         self.model = model
         self.place = place
+        self.prefix = prefix
         self.serving = serving
         self.dispatcher = dispatcher
     }
@@ -41,10 +46,12 @@ actor TravellingAnswer {
                 }
                 guard let fresh = try soFar.take(event) else { continue }
                 noteProgress()
+                if case .finished(_, let usage) = fresh { answered(usage) }
                 return fresh
             } catch {
                 try Task.checkCancellation()
                 stream = nil
+                count(Failover.Cause(of: error) == nil ? .withdrawn : .failed)
                 try await moveOn(after: error)
                 if let move {
                     self.move = nil
@@ -61,12 +68,30 @@ actor TravellingAnswer {
             iterator = stream
         } else {
             if !dispatcher.isHere(place) { dispatcher.metrics.countForwarded() }
+            dispatcher.began(at: place)
+            isCounted = true
             iterator = place.engine.generate(soFar.takeUp(request, way)).makeAsyncIterator()
         }
         let event = try await iterator.next(isolation: self)
         stream = iterator
         try Task.checkCancellation()
         return event
+    }
+
+    deinit {
+        // Whoever read it has left.
+        if isCounted { dispatcher.ended(at: place, .withdrawn, prefix: PromptPrefix()) }
+    }
+
+    private func answered(_ usage: TokenUsage) {
+        prefix.append(soFar.message, tokens: max(0, usage.completionTokens))
+        count(.answered)
+    }
+
+    private func count(_ outcome: Router.Outcome) {
+        guard isCounted else { return }
+        isCounted = false
+        dispatcher.ended(at: place, outcome, prefix: prefix)
     }
 
     private func noteProgress() {

@@ -10,10 +10,13 @@ extension SwarmNode {
     /// Tells the linked peers whenever this host's load has changed.
     func tellLoads() async {
         var toldAt = now
+        var told = HostLoad()
         while !Task.isCancelled {
             let load = await setup.load()
-            if load.differs(from: ownLoad) || now - toldAt >= Self.repetition {
-                ownLoad = load
+            ownLoad = load
+            setup.loadTold(setup.node)
+            if load.differs(from: told) || now - toldAt >= Self.repetition {
+                told = load
                 toldAt = now
                 for number in adopted.values { send(.load, load.encoded, on: number) }
             }
@@ -31,8 +34,7 @@ extension SwarmNode {
     /// Everyone who has a model and is alive, this host too.
     package func candidates(for model: String) async -> [RouteCandidate] {
         var candidates: [RouteCandidate] = []
-        let own = await setup.models()
-        if let hosted = own.first(where: { $0.isCalled(model) }) {
+        if let hosted = facts.models.first(where: { $0.isCalled(model) }) {
             candidates.append(
                 RouteCandidate(
                     node: setup.node, name: setup.name, isSelf: true, model: hosted, load: ownLoad, zone: setup.zone))

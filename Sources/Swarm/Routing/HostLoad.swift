@@ -33,14 +33,18 @@ package struct HostLoad: Hashable, Sendable {
     package var freeMemory: Double
     /// It takes nothing new.
     package var isDraining: Bool
+    /// Of the turns that are given by weight.
+    package var weight: Int
     package var models: [ModelLoad]
 
     package init(
-        processor: Double = 0, freeMemory: Double = 1, isDraining: Bool = false, models: [ModelLoad] = []
+        processor: Double = 0, freeMemory: Double = 1, isDraining: Bool = false, weight: Int = 1,
+        models: [ModelLoad] = []
     ) {
         self.processor = processor
         self.freeMemory = freeMemory
         self.isDraining = isDraining
+        self.weight = weight
         self.models = models
     }
 
@@ -64,6 +68,7 @@ extension HostLoad {
         writer.put(Self.byte(ofShare: processor))
         writer.put(Self.byte(ofShare: freeMemory))
         writer.put(isDraining ? 1 : 0)
+        writer.put(UInt8(clamping: weight))
         let told = models.filter { $0.name.utf8.count <= Self.nameBytes }.prefix(Limits.memberModels)
         writer.put(varint: UInt64(told.count))
         for model in told {
@@ -83,7 +88,7 @@ extension HostLoad {
         guard try reader.byte() == version else { return nil }
         var load = HostLoad(
             processor: Double(try reader.byte()) / 255, freeMemory: Double(try reader.byte()) / 255,
-            isDraining: try reader.byte() == 1)
+            isDraining: try reader.byte() == 1, weight: Int(try reader.byte()))
         let count = try reader.varint()
         guard count <= UInt64(Limits.memberModels) else {
             throw RuntimeError(.corrupt, "a host tells of \(count) models, more than \(Limits.memberModels)")

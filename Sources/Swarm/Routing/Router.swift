@@ -37,15 +37,12 @@ package struct Router: Sendable {
     private static let records = 4_096
 
     package let algorithm: RoutingAlgorithm
-    /// By name of host, for `weighted`; 1 for the others.
-    private let weights: [String: Double]
     private var generator: SplitMix64
     private var records: [Place: Record] = [:]
     private var rotation: [String: NodeID] = [:]
 
-    package init(_ algorithm: RoutingAlgorithm = .auto, weights: [String: Double] = [:], seed: UInt64) {
+    package init(_ algorithm: RoutingAlgorithm = .auto, seed: UInt64) {
         self.algorithm = algorithm
-        self.weights = weights
         generator = SplitMix64(seed: seed)
     }
 
@@ -238,7 +235,7 @@ package struct Router: Sendable {
         return cached > 0 ? "soonest, has read \(cached) tokens of it" : "soonest"
     }
 
-    private func weight(of candidate: RouteCandidate) -> Double { max(0, weights[candidate.name] ?? 1) }
+    private func weight(of candidate: RouteCandidate) -> Double { Double(max(0, candidate.load?.weight ?? 1)) }
 
     /// The one after the last, in the order of the ids.
     private mutating func next(of eligible: [Int], _ candidates: [RouteCandidate], _ question: RouteQuestion) -> Int {

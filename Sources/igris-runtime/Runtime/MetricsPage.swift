@@ -50,6 +50,8 @@ struct MetricsPage {
             "igris_tunnel_bytes_total", "Bytes of workers' connections that went through tunnels to other hosts."),
         MetricDescription("igris_tunnel_connections", "Workers' connections that are open, lent and borrowed ones."),
         MetricDescription("igris_workers", "Workers lent to other hosts, or borrowed from them, at present."),
+        MetricDescription(
+            "igris_route_seconds", "Time to choose the host for a request.", buckets: Buckets.fineSeconds),
         MetricDescription("igris_ready", "1 while this host takes requests, else 0."),
     ]
 

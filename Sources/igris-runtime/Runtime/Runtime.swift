@@ -56,15 +56,21 @@ struct Runtime {
         let conversations = Conversations(
             store: storage.store, writer: writer, prefixKey: storage.prefixKey, policy: Self.policy(settings.mcp),
             retention: Retention(age: settings.context.retention, maxBytes: settings.context.maxBytes))
+        let routes = Routes(
+            Router(
+                RoutingAlgorithm(rawValue: settings.routing.algorithm.rawValue) ?? .auto,
+                seed: storage.identity.node.bytes.low ^ Self.wallClock()))
         let swarm = try SwarmParts.make(
-            settings: settings, storage: storage, models: models, writer: writer, conversations: conversations,
+            settings: settings, storage: storage, models: models, routes: routes, writer: writer,
+            conversations: conversations,
             folder: folder, wallClock: Self.wallClock, log: log)
         let node = LocalNode(
             id: storage.identity.node, version: IgrisRuntime.version, models: models, conversations: conversations,
             writer: writer, store: storage.store, log: log, wallClock: Self.wallClock,
             dispatcher: Dispatcher(
                 node: storage.identity.node, models: models, hosts: { await swarm?.node.hosts() ?? [] },
-                links: swarm?.work.links, takesUp: settings.routing.failover))
+                candidates: { await swarm?.node.candidates(for: $0) ?? [] },
+                links: swarm?.work.links, routes: routes, takesUp: settings.routing.failover))
 
         let gateway = Gateway(
             configuration: GatewayConfiguration(settings), node: node, swarm: swarm?.node, door: swarm?.door,

@@ -24,7 +24,8 @@ struct SwarmParts: Service {
 
     /// Nil where nothing is shared (`mcp.enabled` is false, or the store cannot be read).
     static func make(
-        settings: Settings, storage: Storage, models: Models, writer: LogWriter, conversations: Conversations,
+        settings: Settings, storage: Storage, models: Models, routes: Routes, writer: LogWriter,
+        conversations: Conversations,
         folder: StateFolder, wallClock: @escaping @Sendable () -> UInt64, log: Logger
     ) throws -> SwarmParts? {
         guard settings.mcp.enabled, storage.store.refusal == nil else { return nil }
@@ -36,7 +37,7 @@ struct SwarmParts: Service {
         let links = try PeerLinks(identity: identity.key, primary: rotation.primary.authority(of: swarm))
         let setup = try SwarmSetup(
             settings: settings, storage: storage, rotation: rotation, accepted: accepted, transport: links.transport,
-            models: models, folder: folder, wallClock: wallClock)
+            models: models, routes: routes, folder: folder, wallClock: wallClock)
         if setup.security == .open {
             log.warning(
                 """
@@ -73,7 +74,8 @@ struct SwarmParts: Service {
 extension SwarmSetup {
     init(
         settings: Settings, storage: Storage, rotation: KeyRotation, accepted: AcceptedKeys,
-        transport: any PeerTransport, models: Models, folder: StateFolder, wallClock: @escaping @Sendable () -> UInt64
+        transport: any PeerTransport, models: Models, routes: Routes, folder: StateFolder,
+        wallClock: @escaping @Sendable () -> UInt64
     ) throws {
         let random = try SecureRandom.bytes(24)
         guard let instance = Bytes16(random), let seed = Bytes16(random.suffix(16)) else {
@@ -104,13 +106,15 @@ extension SwarmSetup {
         let place = settings.mcp.storagePath.lastIndex(of: "/").map { settings.mcp.storagePath[...$0] } ?? "."
         let disk = settings.mcp.persist ? String(place) : nil
         resources = { HealthWatch.Sample(MachineResources.current(diskOf: disk)) }
+        loadTold = { routes.loadTold(by: $0) }
+        let weight = settings.node.weight
         let processors = ProcessorShare()
         load = {
             let machine = MachineResources.current(diskOf: nil)
             return HostLoad(
                 processor: processors.sinceLast() ?? 0,
                 freeMemory: Double(machine.memoryFree ?? 0) / Double(max(1, machine.memorySize ?? 1)),
-                models: await models.statuses().map(\.load))
+                weight: weight, models: await models.statuses().map(\.load))
         }
     }
 }

@@ -6,7 +6,7 @@ import Testing
 @Suite struct HostLoadTests {
     @Test func `What is written is read`() throws {
         let load = HostLoad(
-            processor: 1, freeMemory: 0, isDraining: true,
+            processor: 1, freeMemory: 0, isDraining: true, weight: 7,
             models: [
                 ModelLoad(name: "m", waiting: 3, running: 2, slots: 4, readRate: 512.5, writeRate: 20),
                 ModelLoad(name: "größer"),
