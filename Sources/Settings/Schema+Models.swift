@@ -93,7 +93,8 @@ extension Settings.Model {
         let foreign =
             switch (engine, `protocol`) {
             case (.auto, _): ["protocol", "pace"] + remote
-            case (.builtin, _): ["protocol", "command", "context", "template", "threads", "embeddings", "workers"] + remote
+            case (.builtin, _):
+                ["protocol", "command", "context", "template", "threads", "embeddings", "workers"] + remote
             case (.llamaServer, _): ["protocol", "template", "pace"] + remote
             case (.remote, _): ["protocol", "path", "command", "template", "threads", "pace", "embeddings", "workers"]
             case (.stdio, .completion): ["pace", "embeddings", "workers"] + remote

@@ -158,6 +158,16 @@ def test_a_killed_worker_ends_the_answer_with_a_reason_and_the_model_comes_back(
     assert complete(a).choices[0].message.content == "Your name is Alice"
 
 
+def test_a_stopped_worker_ends_the_answer_too(pair):
+    a, b = pair().hosts
+    until_ready(a)
+    end = begin_endless(a)
+    os.kill(child(b, "ggml-rpc-server"), signal.SIGSTOP)
+    error = end()
+    assert isinstance(error, openai.APIError) and "stopped" in str(error), error
+    until_ready(a)
+
+
 def test_a_killed_host_ends_the_answer_the_fallback_answers_and_the_model_comes_back(pair):
     a, b = pair(fallback="small").hosts
     until_ready(a)

@@ -7,9 +7,10 @@ package struct WorkerSource: Sendable {
         @Sendable (_ build: String, _ use: @escaping @Sendable (BorrowedWorkers) async -> String) async throws -> String
 
     package init(
-        borrow: @escaping @Sendable (
-            _ build: String, _ use: @escaping @Sendable (BorrowedWorkers) async -> String
-        ) async throws -> String
+        borrow:
+            @escaping @Sendable (
+                _ build: String, _ use: @escaping @Sendable (BorrowedWorkers) async -> String
+            ) async throws -> String
     ) {
         self.borrow = borrow
     }

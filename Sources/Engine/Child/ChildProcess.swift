@@ -30,6 +30,20 @@ struct ChildProcess: Sendable {
         try? execution.send(signal: signal == .kill ? .kill : .interrupt, toProcessGroup: true)
     }
 
+    /// Somebody has stopped it (`SIGSTOP`, a debugger): it is there and does nothing.
+    var isStopped: Bool {
+        let descriptor = open("/proc/\(execution.processIdentifier.value)/stat", O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return false }
+        defer { close(descriptor) }
+        var buffer = [UInt8](repeating: 0, count: 512)
+        let count = read(descriptor, &buffer, buffer.count)
+        // `PID (NAME) STATE …`, and the name may hold anything.
+        guard count > 0, let end = buffer[..<count].lastIndex(of: UInt8(ascii: ")")), end + 2 < count else {
+            return false
+        }
+        return [UInt8(ascii: "T"), UInt8(ascii: "t")].contains(buffer[end + 2])
+    }
+
     /// Calls `body` with each piece of the child's standard output until it ends. To be called once.
     func readOutput(_ body: (_ bytes: [UInt8]) async throws -> Void) async throws {
         for try await buffer in execution.standardOutput {

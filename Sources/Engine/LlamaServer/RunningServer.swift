@@ -132,7 +132,8 @@ struct RunningServer: Sendable {
             ?? (program.facts.templateText?.contains("tools") ?? false)
         if knowsTools { capabilities.insert(.tools) }
         if program.arguments.pooling != nil { capabilities.insert(.embeddings) }
-        let workers = program.workerHosts.isEmpty ? "" : " with workers on \(program.workerHosts.joined(separator: ", "))"
+        let workers =
+            program.workerHosts.isEmpty ? "" : " with workers on \(program.workerHosts.joined(separator: ", "))"
         var description = EngineDescription(
             kind: "llama-server",
             fingerprint: "\(program.command.name) \(program.build) \(program.facts.fileName)\(workers)",

@@ -50,7 +50,8 @@ struct ServerProgram: Sendable {
         guard arguments.given.isDisjoint(with: [ServerArguments.workerFlag]) else {
             throw RuntimeError(
                 .configuration,
-                "the model's command names workers with \(ServerArguments.workerFlag) itself; leave that to \"workers\"")
+                "the model's command names workers with \(ServerArguments.workerFlag) itself; leave that to \"workers\""
+            )
         }
         guard build != ProgramProbe.unknownBuild else {
             throw RuntimeError(

@@ -73,26 +73,50 @@ package actor WorkerProgram {
         let command = program.appending(["-H", "127.0.0.1", "-p", "\(port)"])
         let outcome = try await withChild(command, stderr: TailBuffer()) { child in
             await child.closeInput()
-            return await withTaskGroup(of: Bool.self) { group in
+            return await withTaskGroup(of: End.self) { group in
                 group.addTask {
                     // It must be able to write; its end is the end of what it writes.
                     try? await child.readOutput { _ in }
-                    return false
+                    return .exited
                 }
                 group.addTask {
-                    guard await Self.listens(at: port) else { return false }
+                    guard await Self.listens(at: port) else { return .deaf }
                     await use(port)
-                    return true
+                    return .used
                 }
-                let isDone = await group.next() ?? false
+                group.addTask { await Self.stops(child) }
+                let end = await group.next() ?? .exited
                 child.signal(.kill)
                 group.cancelAll()
-                return isDone
+                return end
             }
         }
-        if outcome.result { return nil }
-        log.warning("the worker ended", metadata: ["reason": "\(outcome.exit)"])
-        return outcome.exit.description
+        let reason: String
+        switch outcome.result {
+        case .used: return nil
+        case .exited: reason = outcome.exit.description
+        case .deaf: reason = "it did not listen within \(Limits.workerStart.components.seconds) s"
+        case .stopped: reason = "it was stopped by a signal"
+        }
+        log.warning("the worker ended", metadata: ["reason": "\(reason)"])
+        return reason
+    }
+
+    private enum End {
+        case used
+        case exited
+        case deaf
+        case stopped
+    }
+
+    /// Its connections stay open, and whoever waits for an answer on them would wait for ever.
+    private static func stops(_ child: ChildProcess) async -> End {
+        var count = 0
+        while count < 3, !Task.isCancelled {
+            count = child.isStopped ? count + 1 : 0
+            try? await Task.sleep(for: Limits.tunnelBeat)  // cancelled with the program
+        }
+        return .stopped
     }
 
     /// One that the system has just given out: it gives the same out again late.

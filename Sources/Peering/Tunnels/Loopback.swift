@@ -2,10 +2,11 @@ import Core
 import Glibc
 import NIOCore
 import NIOPosix
+import Synchronization
 
 /// Both ends of a tunnel within this machine: sockets that only loopback reaches.
 enum Loopback {
-    typealias Listener = NIOAsyncChannel<TunnelPump.Connection, Never>
+    typealias Listener = NIOAsyncChannel<AcceptedConnection, Never>
 
     static let host = "127.0.0.1"
 
@@ -16,7 +17,7 @@ enum Loopback {
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .bind(host: host, port: 0) { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try TunnelPump.Connection(wrappingChannelSynchronously: channel)
+                    AcceptedConnection(try TunnelPump.Connection(wrappingChannelSynchronously: channel))
                 }
             }
     }
@@ -55,5 +56,28 @@ enum Loopback {
             text += buffer[..<count]
         }
         return String(decoding: text, as: UTF8.self)
+    }
+}
+
+/// A connection on its way from the listener to whoever takes it. NIO traps where an open connection is let go: those
+/// that nobody has taken when the listener ends are closed here.
+final class AcceptedConnection: Sendable {
+    private let connection: Mutex<TunnelPump.Connection?>
+
+    init(_ connection: TunnelPump.Connection) { self.connection = Mutex(connection) }
+
+    /// Once: who takes it closes it.
+    func take() -> TunnelPump.Connection? { connection.withLock { $0.take() } }
+
+    deinit {
+        guard let connection = take() else { return }
+        Task { await connection.drop() }
+    }
+}
+
+extension NIOAsyncChannel where Inbound: Sendable, Outbound: Sendable {
+    /// Closes a connection of which nothing was used.
+    func drop() async {
+        try? await executeThenClose { _, _ in }  // closed already is as good
     }
 }

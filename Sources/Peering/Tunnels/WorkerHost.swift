@@ -14,7 +14,8 @@ package struct WorkerHost: Hashable, Sendable {
 
     /// The hosts to ask, all that a wish names, or those that any worker may come from, the nearest first. Throws
     /// ``RuntimeError`` when there cannot be enough of them.
-    package static func candidates(for wish: WorkerWish, among reports: [HostReport]) throws(RuntimeError) -> [WorkerHost]
+    package static func candidates(for wish: WorkerWish, among reports: [HostReport]) throws(RuntimeError)
+        -> [WorkerHost]
     {
         let others = reports.filter { !$0.isSelf }
         switch wish {
@@ -38,7 +39,8 @@ package struct WorkerHost: Hashable, Sendable {
         let called = others.filter { $0.name == name || $0.id?.description == name }
         let members = called.filter(\.state.isMember)
         guard let host = members.first ?? called.first else {
-            throw RuntimeError(.unavailable, "no host is called \(name); igris-runtime peers lists those that there are")
+            throw RuntimeError(
+                .unavailable, "no host is called \(name); igris-runtime peers lists those that there are")
         }
         guard members.count < 2 else {
             throw RuntimeError(

@@ -109,7 +109,7 @@ package struct WorkerTunnels: Sendable {
 
     private func giveBack(_ loan: Loan) async {
         loan.link.close()
-        try? await loan.listener.channel.close()  // closed already is as good
+        try? await loan.listener.executeThenClose { _ in }  // closed already is as good
     }
 
     private func answer(on link: any PeerLink, within patience: Duration) async throws -> TunnelMessage {
@@ -123,7 +123,8 @@ package struct WorkerTunnels: Sendable {
         // A listener that breaks shows as connections that fail.
         try? await loan.listener.executeThenClose { connections in
             try await withThrowingDiscardingTaskGroup { group in
-                for try await connection in connections {
+                for try await accepted in connections {
+                    guard let connection = accepted.take() else { continue }
                     group.addTask { await carry(connection, loan) }
                 }
             }
@@ -133,26 +134,30 @@ package struct WorkerTunnels: Sendable {
     private func carry(_ connection: TunnelPump.Connection, _ loan: Loan) async {
         guard Loopback.isOurs(connection) else {
             log.warning("another user of this machine was kept from a worker")
-            return await drop(connection)
+            return await connection.drop()
         }
         do {
-            let link = try await transport.open(.tunnel, to: loan.host.node, at: loan.host.address)
-            link.send(TunnelMessage.connect(loan.id).encoded)
-            guard case .connected = try await answer(on: link, within: Limits.tunnelAnswer) else {
-                link.close()
-                return await drop(connection)
-            }
+            let link = try await connect(loan)
             await TunnelPump(link: link, metrics: metrics).run(connection)
         } catch {
             log.notice(
                 "a tunnel could not be opened",
                 metadata: ["peer.name": "\(loan.host.name)", "reason": "\(Self.reason(error))"])
-            await drop(connection)
+            await connection.drop()
         }
     }
 
-    /// One that is let go without this would trap.
-    private func drop(_ connection: TunnelPump.Connection) async {
-        try? await connection.executeThenClose { _, _ in }
+    private func connect(_ loan: Loan) async throws -> any PeerLink {
+        let link = try await transport.open(.tunnel, to: loan.host.node, at: loan.host.address)
+        do {
+            link.send(TunnelMessage.connect(loan.id).encoded)
+            guard case .connected = try await answer(on: link, within: Limits.tunnelAnswer) else {
+                throw RuntimeError(.corrupt, "it answers what was not asked")
+            }
+            return link
+        } catch {
+            link.close()
+            throw error
+        }
     }
 }

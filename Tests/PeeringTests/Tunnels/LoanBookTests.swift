@@ -4,8 +4,10 @@ import Testing
 @testable import Peering
 
 @Suite struct LoanBookTests {
-    private let (one, other) = (NodeID(Bytes16(high: 0, low: 1)), NodeID(Bytes16(high: 0, low: 2)))
-    private let (first, second) = (Bytes16(high: 7, low: 1), Bytes16(high: 7, low: 2))
+    private let one = NodeID(Bytes16(high: 0, low: 1))
+    private let other = NodeID(Bytes16(high: 0, low: 2))
+    private let first = Bytes16(high: 7, low: 1)
+    private let second = Bytes16(high: 7, low: 2)
 
     @Test("A loan leads its own host to the worker, once that listens, until it is over")
     func life() throws {

@@ -13,7 +13,8 @@ import Testing
     }
 
     private let hosts = [
-        host(0, "me"), host(1, "a", after: .milliseconds(9)), host(2, "b", after: .milliseconds(1)), host(3, "c", .dead),
+        host(0, "me"), host(1, "a", after: .milliseconds(9)), host(2, "b", after: .milliseconds(1)),
+        host(3, "c", .dead),
         host(4, "twin"), host(5, "twin"), host(6, "b", .foreign),
     ]
 
