@@ -69,6 +69,19 @@ extension Settings.Model {
             "What a `remote` server can do beyond text; a request for anything else is refused by name. Without it "
                 + "tools, json_object, json_schema, logprobs and logit_bias.")
 
+        keepAlive =
+            reader.optional(
+                "keep_alive", .keepAlive,
+                "How long the model stays loaded when nobody asks for it; 0 unloads it after each answer, forever keeps it. "
+                    + "Without it 10m for llama-server and auto, forever for protocol \"jsonl\".")
+            ?? engine.map { Self.usualKeepAlive($0) } ?? .forever
+        load =
+            reader.optional(
+                "load", .choice(),
+                "When it is loaded first: at the daemon's `start`, or on `demand`, by the first request. Without it on "
+                    + "demand, or at the start where keep_alive is forever.")
+            ?? (keepAlive == .forever ? .start : .demand)
+
         if let name, !names.take(name, for: name) {
             reader.refuse("\(quoted(name)) already names the model \(quoted(names.owner(of: name)))", at: "name")
         }
@@ -83,14 +96,16 @@ extension Settings.Model {
 
     /// What has no meaning for the engine is refused, not ignored.
     private func refuseForeignKeys(_ reader: inout SettingsReader) {
+        let loading = ["keep_alive", "load"]
         let remote = ["url", "api_key", "ca_file", "remote_model", "capabilities"]
         let foreign =
             switch (engine, `protocol`) {
             case (.auto, _): ["protocol", "pace"] + remote
-            case (.builtin, _): ["protocol", "command", "context", "template", "threads", "embeddings"] + remote
+            case (.builtin, _):
+                ["protocol", "command", "context", "template", "threads", "embeddings"] + remote + loading
             case (.llamaServer, _): ["protocol", "template", "pace"] + remote
-            case (.remote, _): ["protocol", "path", "command", "template", "threads", "pace", "embeddings"]
-            case (.stdio, .completion): ["pace", "embeddings"] + remote
+            case (.remote, _): ["protocol", "path", "command", "template", "threads", "pace", "embeddings"] + loading
+            case (.stdio, .completion): ["pace", "embeddings"] + remote + loading
             case (.stdio, .jsonl): ["path", "context", "template", "threads", "pace", "slots", "embeddings"] + remote
             }
         for key in foreign where reader.isGiven(key) {

@@ -16,7 +16,7 @@ extension Settings {
         server = reader.section("server", "Where clients reach the daemon.") { Server(reading: &$0) }
         models = Self.models(reading: &reader)
         mcp = reader.section("mcp", "Shared context: how conversations are kept and shared.") { MCP(reading: &$0) }
-        node = reader.section("node", "What this host is called.") { Node(reading: &$0) }
+        node = reader.section("node", "What this host is called, and what it may take.") { Node(reading: &$0) }
         context = reader.section("context", "When a turn counts as kept, and how long conversations are.") {
             Context(reading: &$0)
         }
@@ -113,6 +113,10 @@ extension Settings.Node {
             "name", .nodeName, "Name of this host on peers' pages; without it the machine's host name.")
         zone = reader.optional(
             "zone", .nodeName, "Where this host stands, as a room, a building or a site; peers are told and show it.")
+        modelsMemory = reader.optional(
+            "models_memory", .size,
+            "Memory for all models of llama-servers together; where one more does not fit, those used the longest ago "
+                + "are unloaded. Without it three quarters of what the machine, or the daemon's control group, has.")
     }
 }
 
