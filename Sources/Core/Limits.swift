@@ -38,6 +38,8 @@ package enum Limits {
     package static let heartbeat = Duration.seconds(15)
     package static let clientSocketFrameBytes = 64 * 1024
     package static let drain = Duration.seconds(30)
+    /// While the daemon stops: answers that all stand still for so long are not waited for.
+    package static let drainQuiet = Duration.seconds(5)
 
     // Operations
     package static let operationBodyBytes = 64 * 1024 * 1024
@@ -130,6 +132,19 @@ package enum Limits {
     package static let engineStall = Duration.seconds(300)
     package static let engineAnswer = Duration.seconds(3600)
     package static let engineGrace = Duration.seconds(2)
+
+    // Models
+    /// How long a request without a stream waits for its model to be loaded.
+    package static let modelPatience = Duration.seconds(120)
+    /// How often a waiting stream is told that its model is being loaded.
+    package static let loadingNotice = Duration.seconds(1)
+    /// After a load that failed, and where nothing else is known.
+    package static let modelRetry = Duration.seconds(30)
+    package static let registeredModels = 256
+    package static let modelTransfers = 2
+    package static let modelPieceBytes = 2 * 1024 * 1024
+    /// Disk that a copied model must leave free.
+    package static let modelDiskReserve = 256 * 1024 * 1024
 
     // Settings
     package static let settingsFileBytes = 1024 * 1024

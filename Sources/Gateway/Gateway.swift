@@ -17,12 +17,14 @@ package struct Gateway: Service {
 
     /// - Parameters:
     ///   - swarm: nil where this host shares nothing.
+    ///   - models: nil where this host keeps no model files.
     ///   - door: TLS and links with the hosts of the swarm. Without one the port speaks plain HTTP only.
     ///   - metricsPage: the text of `GET /metrics`.
     ///   - logged: what `GET /v1/logs` shows.
     ///   - onListening: called once connections are taken, with the address and the port that the system gave.
     package init(
         configuration: GatewayConfiguration, node: any NodeServices, swarm: (any SwarmServices)? = nil,
+        models: (any ModelServices)? = nil,
         door: PeerDoor? = nil,
         metricsPage: @escaping @Sendable () async -> String = { "" }, logged: GatewayLog = .none, log: Logger,
         onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void = { _, _ in }
@@ -32,7 +34,9 @@ package struct Gateway: Service {
         self.onListening = onListening
         let metrics = GatewayMetrics()
         let link = SwarmLink(door: door)
-        let flow = AnswerFlow(node: node, metrics: metrics, limits: configuration.limits)
+        let flow = AnswerFlow(
+            node: node, metrics: metrics, limits: configuration.limits,
+            progressed: { [lifecycle] in lifecycle.progressed() })
         let responder = Responder(
             admission: Admission(
                 hosts: HostRule(allowedHosts: configuration.allowedHosts),
@@ -46,8 +50,9 @@ package struct Gateway: Service {
                 node: node, lifecycle: lifecycle, metricsPage: metricsPage, logs: LogPages(source: logged), swarm: swarm
             ),
             swarm: swarm.map { [lifecycle] in
-                SwarmResponder(swarm: $0, node: node, lifecycle: lifecycle, limits: configuration.limits)
-            },
+                SwarmResponder(
+                    swarm: $0, node: node, models: models, lifecycle: lifecycle, limits: configuration.limits)
+            }, models: ModelPages(models: models, draining: lifecycle.draining),
             link: link, metrics: metrics, lifecycle: lifecycle, nodeID: node.id, log: log)
         channel = GatewayChannel(
             responder: responder, ledger: ConnectionLedger(limits: configuration.limits), limits: configuration.limits,
@@ -55,8 +60,9 @@ package struct Gateway: Service {
     }
 
     /// Serves until the task is cancelled, or until graceful shutdown is done: from the signal on `/readyz` says 503
-    /// and no new chat is begun, while those that run may end; after ``Limits/drain`` what still runs is cut off. The
-    /// port stays open until then, so that whoever asks for readiness is told, and not left at a closed door.
+    /// and no new chat is begun, while those that run may end. After ``Limits/drain`` what still runs is cut off, and
+    /// before that when nothing of it has moved for ``Limits/drainQuiet``: its engine hangs. The port stays open until
+    /// then, so that whoever asks for readiness is told, and not left at a closed door.
     ///
     /// - Throws: ``RuntimeError`` `.configuration` when the address cannot be listened on.
     package func run() async throws {
@@ -104,9 +110,14 @@ package struct Gateway: Service {
         try await gracefulShutdown()
         lifecycle.draining.open()
         let deadline = ContinuousClock.now + configuration.limits.drain
+        var quietUntil = ContinuousClock.now + configuration.limits.drainQuiet
+        var progress = lifecycle.progress
         // Looking again now and then is simpler than being told, and happens once in a daemon's life.
-        while lifecycle.openRequests > 0, ContinuousClock.now < deadline {
+        while lifecycle.openRequests > 0, ContinuousClock.now < min(deadline, quietUntil) {
             try await Task.sleep(for: .milliseconds(20))
+            guard lifecycle.progress != progress else { continue }
+            progress = lifecycle.progress
+            quietUntil = ContinuousClock.now + configuration.limits.drainQuiet
         }
         if lifecycle.openRequests > 0 {
             log.notice(

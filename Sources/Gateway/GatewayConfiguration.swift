@@ -36,8 +36,11 @@ package struct GatewayLimits: Sendable {
     package var bodyIdle = Limits.bodyIdle
     package var keepAliveIdle = Limits.keepAliveIdle
     package var heartbeat = Limits.heartbeat
+    package var modelPatience = Limits.modelPatience
+    package var loadingNotice = Limits.loadingNotice
     package var streamStall = Limits.streamStall
     package var drain = Limits.drain
+    package var drainQuiet = Limits.drainQuiet
     package var connections = Limits.connections
     package var connectionsPerAddress = Limits.connectionsPerAddress
 

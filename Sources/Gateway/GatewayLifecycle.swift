@@ -9,10 +9,15 @@ final class GatewayLifecycle: Sendable {
     let draining = Latch()
     private let start = ContinuousClock.now
     private let requests = Mutex(0)
+    private let steps = Atomic<UInt64>(0)
 
     var uptime: Duration { start.duration(to: .now) }
     /// Requests whose head has come and whose reply has not ended.
     var openRequests: Int { requests.withLock { $0 } }
+
+    /// How many steps open requests have made so far: pieces of answers, of any kind.
+    var progress: UInt64 { steps.load(ordering: .relaxed) }
+    func progressed() { steps.wrappingAdd(1, ordering: .relaxed) }
 
     /// Returns how many requests are open now.
     func requestBegan() -> Int { change(by: 1) }

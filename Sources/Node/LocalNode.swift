@@ -108,10 +108,11 @@ package struct LocalNode: NodeServices {
                     + "\"truncation\": \"auto\" to leave out the oldest turns")
         }
 
-        let generation = GenerationRequest(
+        var generation = GenerationRequest(
             messages: EngineFit(engine).readable(window.messages), maximumTokens: window.maximumTokens,
             stop: request.stop, sampling: request.sampling, shape: request.shape,
             affinity: plan.destination?.stream.bytes)
+        generation.keepAlive = request.keepAlive
         let prefix = PromptPrefix(generation.messages, cost: engine.tokenCost)
         let place = await dispatcher.choose(
             generation, of: request.model, prefix: prefix, begun: place, engine)
@@ -127,7 +128,7 @@ package struct LocalNode: NodeServices {
             let session = AnswerSession(
                 choices: request.choices, conversations: conversations, destination: plan.destination,
                 model: place.model.name, promptTokens: window.report.promptTokens, answers: answers, log: log
-            ) { [dispatcher] choice in
+            ) { [generation, dispatcher] choice in
                 var generation = generation
                 // One seed would write the same answer each time.
                 generation.sampling.seed = generation.sampling.seed.map { $0 &+ UInt64(clamping: choice) }
@@ -170,6 +171,7 @@ package struct LocalNode: NodeServices {
             messages: [], maximumTokens: max(1, min(request.maximumTokens ?? room, room)), stop: request.stop,
             sampling: request.sampling, shape: request.shape)
         generation.rawPrompt = prompt
+        generation.keepAlive = request.keepAlive
         let session = AnswerSession(
             choices: request.choices, conversations: conversations, destination: nil, model: place.model.name,
             promptTokens: tokens, answers: answers, log: log
@@ -197,6 +199,24 @@ package struct LocalNode: NodeServices {
     package func models() async -> [ModelStatus] { await models.statuses() }
 
     package func explainRoute(of model: String) async throws -> RouteReport { try await dispatcher.explain(model) }
+
+    package func measureModels() async { await models.measure() }
+
+    package func prepare(_ model: String, keepAlive: KeepAlive?, patience: Duration?) async throws {
+        // What others have is theirs to load.
+        guard let entry = try? models.entry(named: model) else { return }
+        if keepAlive == nil {
+            if await models.isThere(entry) { return }
+            // One that has it loaded answers sooner.
+            if let first = await dispatcher.places(for: model).first, !dispatcher.isHere(first) { return }
+        }
+        try await models.prepare(entry, keepAlive: keepAlive, patience: patience)
+    }
+
+    package func isLoading(_ model: String) async -> Bool {
+        guard let entry = try? models.entry(named: model) else { return false }
+        return await models.isLoading(entry)
+    }
 
     package func embed(_ texts: [String], model: String) async throws -> Embeddings {
         try await dispatcher.begin(model).0.engine.embed(texts)
@@ -254,7 +274,8 @@ package struct LocalNode: NodeServices {
         var serving = 0
         for model in await models.statuses() {
             switch model.state {
-            case .ready: serving += 1
+            // One that is loaded on demand answers, if later.
+            case .ready, .unloaded, .loading: serving += 1
             case .starting: reasons.append("model \(model.name) is starting")
             case .stopped: reasons.append("model \(model.name) has been stopped")
             case .restarting(let reason), .quarantined(let reason, _):

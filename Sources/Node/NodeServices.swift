@@ -17,6 +17,17 @@ package protocol NodeServices: ConversationServices {
     /// Where a request for a model would go now, and why. Throws ``RuntimeError`` `.modelNotFound`.
     func explainRoute(of model: String) async throws -> RouteReport
 
+    /// Looks at what the models take, for the next ``models()``.
+    func measureModels() async
+
+    /// Loads a model of this host and lets it stay for `keepAlive`; with ``KeepAlive/unloaded`` it goes as soon as
+    /// nobody uses it. Throws ``RuntimeError`` `.unavailable` with the reason where it cannot be loaded, or is not
+    /// within `patience`; the load goes on then.
+    func prepare(_ model: String, keepAlive: KeepAlive?, patience: Duration?) async throws
+
+    /// Whether requests for a model of this host wait for its load.
+    func isLoading(_ model: String) async -> Bool
+
     /// One vector for each text. Throws ``RuntimeError`` `.modelNotFound`, `.invalidRequest` where the model's engine
     /// makes none, and what ``InferenceEngine/embed(_:)`` throws.
     func embed(_ texts: [String], model: String) async throws -> Embeddings
@@ -33,6 +44,13 @@ package protocol NodeServices: ConversationServices {
     func storeStatistics() async throws -> StoreStatistics
 
     func readiness() async -> Readiness
+}
+
+extension NodeServices {
+    // A node whose engines all run has nothing to do for these.
+    package func measureModels() async {}
+    package func prepare(_ model: String, keepAlive: KeepAlive?, patience: Duration?) async throws {}
+    package func isLoading(_ model: String) async -> Bool { false }
 }
 
 /// How long a prompt is.

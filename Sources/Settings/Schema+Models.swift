@@ -75,6 +75,19 @@ extension Settings.Model {
         fallback = reader.optional(
             "fallback", .modelName, "The model that answers while this one cannot; the reply says so.")
 
+        keepAlive =
+            reader.optional(
+                "keep_alive", .keepAlive,
+                "How long the model stays loaded when nobody asks for it; 0 unloads it after each answer, forever keeps it. "
+                    + "Without it 10m for llama-server and auto, forever for protocol \"jsonl\".")
+            ?? engine.map { Self.usualKeepAlive($0) } ?? .forever
+        load =
+            reader.optional(
+                "load", .choice(),
+                "When it is loaded first: at the daemon's `start`, or on `demand`, by the first request. Without it on "
+                    + "demand, or at the start where keep_alive is forever.")
+            ?? (keepAlive == .forever ? .start : .demand)
+
         if let name, !names.take(name, for: name) {
             reader.refuse("\(quoted(name)) already names the model \(quoted(names.owner(of: name)))", at: "name")
         }
@@ -89,15 +102,17 @@ extension Settings.Model {
 
     /// What has no meaning for the engine is refused, not ignored.
     private func refuseForeignKeys(_ reader: inout SettingsReader) {
+        let loading = ["keep_alive", "load"]
         let remote = ["url", "api_key", "ca_file", "remote_model", "capabilities"]
         let foreign =
             switch (engine, `protocol`) {
             case (.auto, _): ["protocol", "pace"] + remote
             case (.builtin, _):
-                ["protocol", "command", "context", "template", "threads", "embeddings", "workers"] + remote
+                ["protocol", "command", "context", "template", "threads", "embeddings", "workers"] + remote + loading
             case (.llamaServer, _): ["protocol", "template", "pace"] + remote
-            case (.remote, _): ["protocol", "path", "command", "template", "threads", "pace", "embeddings", "workers"]
-            case (.stdio, .completion): ["pace", "embeddings", "workers"] + remote
+            case (.remote, _):
+                ["protocol", "path", "command", "template", "threads", "pace", "embeddings", "workers"] + loading
+            case (.stdio, .completion): ["pace", "embeddings", "workers"] + remote + loading
             case (.stdio, .jsonl):
                 ["path", "context", "template", "threads", "pace", "slots", "embeddings", "workers"] + remote
             }

@@ -16,7 +16,7 @@ extension Settings {
         server = reader.section("server", "Where clients reach the daemon.") { Server(reading: &$0) }
         models = Self.models(reading: &reader)
         mcp = reader.section("mcp", "Shared context: how conversations are kept and shared.") { MCP(reading: &$0) }
-        node = reader.section("node", "What this host is called.") { Node(reading: &$0) }
+        node = reader.section("node", "What this host is called, and what it may take.") { Node(reading: &$0) }
         context = reader.section("context", "When a turn counts as kept, and how long conversations are.") {
             Context(reading: &$0)
         }
@@ -145,6 +145,10 @@ extension Settings.Node {
         weight = reader.value(
             "weight", .integer(0...100), default: 1,
             "Of the turns that `routing.algorithm: \"weighted\"` gives, how many this host takes beside the others.")
+        modelsMemory = reader.optional(
+            "models_memory", .size,
+            "Memory for all models of llama-servers together; where one more does not fit, those used the longest ago "
+                + "are unloaded. Without it three quarters of what the machine, or the daemon's control group, has.")
     }
 }
 

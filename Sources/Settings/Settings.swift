@@ -91,6 +91,32 @@ package struct Settings: Sendable {
         package var workers: WorkerWish?
         /// The model that answers while this one cannot.
         package var fallback: String?
+        /// How long it stays loaded when nobody asks for it.
+        package var keepAlive: KeepAlive
+        package var load: Loading
+
+        package enum Loading: String, Sendable, CaseIterable {
+            case start
+            case demand
+        }
+
+        /// A model of a file that the daemon itself keeps.
+        package init(name: String, engine: Engine, path: String) {
+            self.name = name
+            self.engine = engine
+            self.path = path
+            `protocol` = .completion
+            aliases = []
+            command = []
+            embeddings = false
+            keepAlive = Self.usualKeepAlive(engine)
+            load = .demand
+        }
+
+        /// What a program of somebody else holds is not known here: it stays.
+        static func usualKeepAlive(_ engine: Engine) -> KeepAlive {
+            engine == .auto || engine == .llamaServer ? .loaded(.seconds(600)) : .forever
+        }
     }
 
     /// The program that this host lends to other hosts' models.
@@ -127,13 +153,15 @@ package struct Settings: Sendable {
         package var defaultConversation: DefaultConversation
     }
 
-    /// What this host is called.
+    /// What this host is called, and what it may take.
     package struct Node: Hashable, Sendable {
         /// Nil: the machine's host name.
         package var name: String?
         /// Nil: not told.
         package var zone: String?
         package var weight: Int
+        /// Bytes of memory for all models that are loaded on demand; nil: a share of what the machine has.
+        package var modelsMemory: Int?
     }
 
     package struct Context: Hashable, Sendable {

@@ -25,7 +25,7 @@ ENDLESS = {"temperature": 1.9, "max_tokens": 1900, "logit_bias": {"260": -100, "
 def model(root: Path, llama_dir: Path) -> dict:
     return {
         "name": "recall-server", "engine": "llama-server", "command": [str(llama_dir / "llama-server")],
-        "path": str(root / "Models/igris-recall/igris-recall-q8_0.gguf"), "embeddings": True,
+        "path": str(root / "Models/igris-recall/igris-recall-q8_0.gguf"), "embeddings": True, "load": "start",
     }
 
 
@@ -40,8 +40,9 @@ def complete(client: openai.OpenAI, messages=REMEMBER, **fields):
 
 
 def server_of(one: Daemon) -> int:
-    return next(
-        pid for pid in children_of(one.pid) if b"llama-server" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    # It may still be on its way: a host whose model is being loaded is ready.
+    return eventually("the server is there", lambda: next(
+        (pid for pid in children_of(one.pid) if b"--host" in Path(f"/proc/{pid}/cmdline").read_bytes()), None))
 
 
 def test_it_answers_counts_and_goes_on_from_what_it_has_read(one):

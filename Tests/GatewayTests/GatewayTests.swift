@@ -138,6 +138,33 @@ import Testing
         }
     }
 
+    @Test(
+        "a stream of events is told that its model is being loaded, and no other stream is",
+        arguments: [("/v1/chat/completions", true), ("/api/chat", false)])
+    func loading(path: String, isTold: Bool) async throws {
+        var configuration = GatewayConfiguration(host: "127.0.0.1", port: 0)
+        configuration.limits.loadingNotice = .milliseconds(5)
+        let (gate, open) = AsyncStream<Void>.makeStream()
+        let node = ScriptedNode { _, _ in
+            _ = await gate.first { true }
+            return .scripted(.hello)
+        }
+        node.loads.withLock { $0 = true }
+        try await withGateway(node, configuration: configuration) { port, _ in
+            try await RawClient.connected(to: port) { client in
+                try await client.send(post(chat(#""stream":true"#), path: path))
+                // The head comes while the model is still being loaded.
+                _ = try await client.read(through: "\r\n\r\n")
+                if isTold {
+                    for _ in 0..<3 { _ = try await client.read(through: ": loading\n\n") }
+                }
+                open.yield()
+                let rest = try await client.read(through: isTold ? "[DONE]" : #""done":true"#)
+                #expect(rest.contains("Hel") && (isTold || !rest.contains(": loading")))
+            }
+        }
+    }
+
     @Test("heartbeats fill the silence between two tokens, and never break an event")
     func heartbeats() async throws {
         var configuration = GatewayConfiguration(host: "127.0.0.1", port: 0)
@@ -389,6 +416,25 @@ import Testing
     func drain() async throws {
         var configuration = GatewayConfiguration(host: "127.0.0.1", port: 0)
         configuration.limits.drain = .milliseconds(50)
+        let (events, continuation) = AsyncThrowingStream<ChatEvent, any Error>.makeStream()
+        let node = ScriptedNode { _, _ in .scripted(events) }
+        try await withGateway(node, configuration: configuration) { port, stop in
+            try await RawClient.connected(to: port) { client in
+                continuation.yield(.text(choice: 0, "one"))
+                try await client.send(post(chat(#""stream":true"#)))
+                _ = try await client.read(through: "one")
+                await stop()
+                #expect((try? await client.readToEnd().contains("[DONE]")) != true)
+            }
+        }
+    }
+
+    @Test("answers that all stand still are not waited for to the end of the drain")
+    func quietDrain() async throws {
+        var configuration = GatewayConfiguration(host: "127.0.0.1", port: 0)
+        // Far beyond the time limit of this suite.
+        configuration.limits.drain = .seconds(3_600)
+        configuration.limits.drainQuiet = .milliseconds(50)
         let (events, continuation) = AsyncThrowingStream<ChatEvent, any Error>.makeStream()
         let node = ScriptedNode { _, _ in .scripted(events) }
         try await withGateway(node, configuration: configuration) { port, stop in

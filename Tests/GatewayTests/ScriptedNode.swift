@@ -12,6 +12,8 @@ final class ScriptedNode: NodeServices {
     let state: Mutex<Readiness>
     /// What the endpoints of stored answers find.
     let kept = Mutex<[Dot: KeptExchange]>([:])
+    /// The models are on their way into memory.
+    let loads = Mutex(false)
 
     init(readiness: Readiness = Readiness(isReady: true, reasons: []), script: @escaping Script) {
         self.script = script
@@ -77,6 +79,8 @@ final class ScriptedNode: NodeServices {
     func storeStatistics() async throws -> StoreStatistics {
         StoreStatistics(conversations: 1, operations: 2, bytes: 3)
     }
+
+    func isLoading(_ model: String) async -> Bool { loads.withLock { $0 } }
 
     func readiness() async -> Readiness { state.withLock { $0 } }
 

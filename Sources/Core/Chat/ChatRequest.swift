@@ -75,6 +75,8 @@ package struct ChatRequest: Sendable {
     package var annotation: JSON?
     /// How many answers; the first is the one that the conversation keeps.
     package var choices: Int
+    /// How long the model shall stay loaded afterwards; nil: as it is set up.
+    package var keepAlive: KeepAlive?
     /// The client's idempotency key, if it sent one.
     package var idempotencyKey: String?
     /// The client says that it sends this request again.

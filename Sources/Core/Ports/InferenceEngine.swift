@@ -15,6 +15,8 @@ package struct GenerationRequest: Hashable, Sendable {
     package var partial: String?
     /// Which conversation it is, for an engine that keeps what it has read of one: a hint, the same for every turn.
     package var affinity: Bytes16?
+    /// How long the model shall stay loaded after this answer; nil: as it is set up.
+    package var keepAlive: KeepAlive?
 
     package init(
         messages: [Message], maximumTokens: Int, stop: [String] = [], sampling: Sampling = Sampling(),
@@ -141,6 +143,9 @@ package struct EngineDescription: Hashable, Sendable {
 
 /// How an engine is at present.
 package enum EngineState: Hashable, Sendable {
+    /// Nothing of it is in memory; the next request loads it.
+    case unloaded
+    case loading
     case starting
     case ready
     /// The child ended; it is started again after a delay.
@@ -152,6 +157,8 @@ package enum EngineState: Hashable, Sendable {
     /// The word that `/v1/models` and `status` show.
     package var word: String {
         switch self {
+        case .unloaded: "unloaded"
+        case .loading: "loading"
         case .starting: "starting"
         case .ready: "ready"
         case .restarting: "restarting"
@@ -178,6 +185,8 @@ package protocol InferenceEngine: Sendable {
     func embed(_ texts: [String]) async throws -> Embeddings
     /// The tokens of a prompt by the engine's own tokenizer and template; nil where only ``TokenCost`` is known.
     func countTokens(of messages: [Message], shape: AnswerShape) async throws -> Int?
+    /// Bytes of memory that its children take at present; nil where it has none, or the system does not tell.
+    func memory() async -> Int?
     /// Ends the children; running answers fail.
     func stop() async
 }
@@ -191,4 +200,6 @@ extension InferenceEngine {
     }
 
     package func countTokens(of messages: [Message], shape: AnswerShape) async throws -> Int? { nil }
+
+    package func memory() async -> Int? { nil }
 }

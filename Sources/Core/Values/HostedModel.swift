@@ -30,7 +30,8 @@ package struct HostedModel: Hashable, Sendable {
 
     /// Now, or as soon as it is loaded.
     package var canAnswer: Bool {
-        isReady || state == EngineState.starting.word || state == "unloaded" || state == "loading"
+        isReady || state == EngineState.starting.word || state == EngineState.unloaded.word
+            || state == EngineState.loading.word
     }
 
     package func isCalled(_ name: String) -> Bool { self.name == name || aliases.contains(name) }

@@ -11,6 +11,9 @@ struct ChildProcess: Sendable {
         self.execution = execution
     }
 
+    /// The number of its session, too.
+    var id: Int32 { execution.processIdentifier.value }
+
     /// Writes all of it; waits while the pipe is full. Throws when the child no longer reads.
     func write(_ bytes: [UInt8]) async throws {
         let written = try await execution.standardInputWriter.write(bytes)

@@ -107,6 +107,15 @@ package actor CompletionEngine: InferenceEngine {
         return mailbox.stream()
     }
 
+    /// Of the answers that are being written: between them nothing is loaded.
+    package func memory() async -> Int? {
+        var sum: Int?
+        for process in answers.values.compactMap({ $0.control.processID }) {
+            if let bytes = await ProcessTree.memory(ofSession: process) { sum = (sum ?? 0) + bytes }
+        }
+        return sum
+    }
+
     package func stop() async {
         guard !isStopped else { return }
         isStopped = true

@@ -36,6 +36,7 @@ final class RunControl: Sendable {
     func unblocked() { state.withLock { $0.clock.unblocked(at: now()) } }
     func ending() { state.withLock { $0.clock.ending(at: now()) } }
 
+    var processID: Int32? { state.withLock { $0.process?.id } }
     var isInterrupted: Bool { state.withLock { $0.isInterrupted } }
     var failure: RuntimeError? { state.withLock { $0.failure } }
 

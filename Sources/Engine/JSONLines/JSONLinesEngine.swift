@@ -120,6 +120,11 @@ package actor JSONLinesEngine: InferenceEngine {
         return mailbox.stream()
     }
 
+    package func memory() async -> Int? {
+        guard let process = running?.process else { return nil }
+        return await ProcessTree.memory(ofSession: process.id)
+    }
+
     package func stop() async {
         guard supervisor.phase != .stopped else { return }
         supervisor.stopped()

@@ -6,6 +6,11 @@ package enum LlamaProgram: Sendable {
     package static let server = ["llama-server"]
     private static let completion = ["llama-completion"]
 
+    /// Whether any of them is in this process's `PATH`.
+    package static var isInstalled: Bool {
+        ChildCommand.find("llama-server") != nil || ChildCommand.find("llama-completion") != nil
+    }
+
     /// - Parameter command: As configured; empty to look in this process's `PATH`. Where nothing is found it is the
     ///   server, whose start then says what to install.
     package static func best(of command: [String]) -> LlamaProgram {

@@ -172,6 +172,11 @@ package actor LlamaServerEngine: InferenceEngine {
         }
     }
 
+    package func memory() async -> Int? {
+        guard let process else { return nil }
+        return await ProcessTree.memory(ofSession: process.id)
+    }
+
     package func stop() async {
         guard supervisor.phase != .stopped else { return }
         supervisor.stopped()

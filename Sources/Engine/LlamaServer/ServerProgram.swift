@@ -14,7 +14,7 @@ struct ServerProgram: Sendable {
 
     /// What a model is given where nothing is configured: what its file allows may be far more than this machine has
     /// memory for.
-    private static let usualContext = 8_192
+    static let usualContext = 8_192
 
     /// Reads the model file's header and asks the program for its version and flags.
     ///

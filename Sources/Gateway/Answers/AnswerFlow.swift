@@ -9,6 +9,8 @@ struct AnswerFlow: Sendable {
     let node: any NodeServices
     let metrics: GatewayMetrics
     let limits: GatewayLimits
+    /// Called for each piece of an answer.
+    var progressed: @Sendable () -> Void = {}
 
     /// Answers on `writer`. An error thrown before the response has begun becomes a plain error reply; later ones are
     /// told in the stream here.
@@ -33,12 +35,14 @@ struct AnswerFlow: Sendable {
         to request: ChatRequest, _ exchange: Exchange, _ caller: Owner,
         _ makeEncoder: @Sendable (ChatAnswer) -> Encoder
     ) async throws -> Reply {
+        try await node.prepare(request.model, keepAlive: nil, patience: limits.modelPatience)
         let answer = try await node.answer(request, caller: caller)
         let encoder = makeEncoder(answer)
         var collected = AnswerTally(choices: request.choices)
         do {
             for try await event in answer.events {
                 if collected.isEmpty { metrics.firstToken(model: answer.model, after: exchange.elapsed) }
+                progressed()
                 try collected.add(event)
             }
             try Task.checkCancellation()
@@ -84,23 +88,34 @@ struct AnswerFlow: Sendable {
 
     /// Waits for the answer to begin, so that a failure before it is a plain error with its own status. Past the
     /// heartbeat's interval the stream is opened all the same: something on the way might take the silence for death.
+    /// While the model is being loaded, a stream of events says so all the time.
     private func begin(
         _ request: ChatRequest, _ caller: Owner, _ writer: ReplyWriter, _ type: String
     ) async throws -> ChatAnswer {
-        try await withThrowingTaskGroup(of: ChatAnswer?.self) { group in
+        let begin = ContinuousClock.now
+        let interval = min(limits.loadingNotice, limits.heartbeat)
+        return try await withThrowingTaskGroup(of: ChatAnswer?.self) { group in
             group.addTask { try await node.answer(request, caller: caller) }
-            group.addTask {
-                try await Task.sleep(for: limits.heartbeat)
+            let tick: @Sendable @concurrent () async throws -> ChatAnswer? = {
+                try await Task.sleep(for: interval)
                 return nil
             }
+            group.addTask(operation: tick)
             defer { group.cancelAll() }
             while let first = try await group.next() {
                 if let answer = first { return answer }
-                try await writer.openStream(HTTPFields(), type: type)
+                group.addTask(operation: tick)
+                let isLoading = await node.isLoading(request.model)
+                guard isLoading || ContinuousClock.now - begin >= limits.heartbeat else { continue }
+                if writer.begun == nil { try await writer.openStream(HTTPFields(), type: type) }
+                // Other kinds of streams know no comments.
+                if isLoading, type == ContentType.eventStream { try await writer.send(events: Self.loading) }
             }
             throw CancellationError()
         }
     }
+
+    private static let loading = Array(": loading\n\n".utf8)
 
     private func send<Encoder: AnswerEncoder>(
         _ answer: ChatAnswer, _ request: ChatRequest, _ exchange: Exchange, _ writer: ReplyWriter,
@@ -110,6 +125,7 @@ struct AnswerFlow: Sendable {
         var tally = AnswerTally(choices: request.choices, keepsText: Encoder.keepsText)
         for try await event in answer.events {
             if tally.isEmpty { metrics.firstToken(model: answer.model, after: exchange.elapsed) }
+            progressed()
             try tally.add(event)
             let bytes = encoder.piece(event)
             if !bytes.isEmpty { try await writer.send(events: bytes) }

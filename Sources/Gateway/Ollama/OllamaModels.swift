@@ -12,13 +12,13 @@ struct OllamaModels {
         ["models": .array(models.flatMap { model in names(of: model).map { .object(entry(model, as: $0)) } })]
     }
 
-    /// `GET /api/ps`: those whose engine is ready.
+    /// `GET /api/ps`: those that are in memory.
     var running: JSON {
         let entries = models.filter { $0.state == .ready }.map { model in
             var object = entry(model, as: model.name)
             object["modified_at"] = nil
-            // Nothing is unloaded by the clock.
-            object["expires_at"] = "9999-12-31T23:59:59Z"
+            object["expires_at"] = .string(model.leaves ?? "9999-12-31T23:59:59Z")
+            if let memory = model.memory { object["size"] = .integer(Int64(memory)) }
             object["size_vram"] = 0
             if let length = model.description?.contextLength { object["context_length"] = .integer(Int64(length)) }
             return JSON.object(object)

@@ -43,6 +43,7 @@ struct OllamaRequest {
         streams = try fields.flag("stream") ?? true
         showsThinking = try Self.showsThinking(fields)
         keepAlive = try KeepAlive(fields)
+        chat.keepAlive = keepAlive
     }
 
     private static func readOptions(_ fields: RequestFields, into chat: inout ChatRequest) throws(RuntimeError) {

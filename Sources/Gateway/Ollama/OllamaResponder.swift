@@ -21,7 +21,9 @@ struct OllamaResponder: Sendable {
             let reply: JSON = ["version": .string(Self.version), "igris_runtime": .string(node.version)]
             try await writer.send(Reply(reply))
         case .tags: try await writer.send(Reply(await models().tags))
-        case .running: try await writer.send(Reply(await models().running))
+        case .running:
+            await node.measureModels()
+            try await writer.send(Reply(await models().running))
         case .show: try await show(try JSON.parse(body), writer)
         case .chat: try await answer(.chat, exchange, caller, try JSON.parse(body), writer)
         case .generate: try await answer(.generate, exchange, caller, try JSON.parse(body), writer)
@@ -48,7 +50,9 @@ struct OllamaResponder: Sendable {
         var request = try OllamaRequest(form, json, headers: exchange.head.headerFields)
         let models = await models()
         request.chat.model = models.resolved(request.chat.model)
-        guard !request.isEmpty else { return try await load(request, models, writer) }
+        guard !request.isEmpty else {
+            return try await exchange.client.whilePresent { [request] in try await load(request, models, writer) }
+        }
         try await flow.answer(
             request.chat, streams: request.streams, to: exchange, caller: caller, writer
         ) { [request] answer in
@@ -56,9 +60,10 @@ struct OllamaResponder: Sendable {
         }
     }
 
-    /// A request without a question: Ollama's clients load or unload a model so. Engines here start with the daemon.
+    /// A request without a question: Ollama's clients load or unload a model so.
     private func load(_ request: OllamaRequest, _ models: OllamaModels, _ writer: ReplyWriter) async throws {
         _ = try models.show(request.chat.model)
+        try await node.prepare(request.chat.model, keepAlive: request.keepAlive, patience: Limits.modelPatience)
         var object = JSON.Object()
         object["model"] = .string(request.name)
         object["created_at"] = .string(Timestamp.now().description)
@@ -88,7 +93,7 @@ struct OllamaResponder: Sendable {
     private func embed(_ json: JSON, _ exchange: Exchange, _ writer: ReplyWriter) async throws {
         let fields = RequestFields(json: json)
         let model = try fields.model()
-        _ = try KeepAlive(fields)
+        let keepAlive = try KeepAlive(fields)
         if json["dimensions"] != nil {
             throw fields.refusal("dimensions", "is not supported: a model's vectors are as long as they are")
         }
@@ -100,6 +105,9 @@ struct OllamaResponder: Sendable {
         }
         guard texts.count <= Self.texts else { throw fields.refusal("input", "has more than \(Self.texts) texts") }
         let embeddings = try await self.embed(texts, model)
+        if let keepAlive {
+            try await node.prepare(await models().resolved(model), keepAlive: keepAlive, patience: Limits.modelPatience)
+        }
         try await writer.send(
             Reply([
                 "model": .string(model), "embeddings": .array(embeddings.vectors.map(Self.json)),

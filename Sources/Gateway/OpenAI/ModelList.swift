@@ -91,6 +91,8 @@ struct ModelList {
         if let length = model.file?.trainedContext { meta["n_ctx_train"] = .integer(Int64(length)) }
         if let count = model.file?.parameters { meta["n_params"] = .integer(Int64(count)) }
         if let file = model.file { meta["size"] = .integer(Int64(file.bytes)) }
+        if !model.capabilities.isEmpty { meta["capabilities"] = .array(model.capabilities.map { .string($0) }) }
+        meta["state"] = .string(model.state)
         return meta
     }
 
@@ -122,6 +124,15 @@ extension ModelFile {
 }
 
 extension ModelStatus {
+    /// When it is unloaded if nobody asks for it, as RFC 3339; nil: it is in use, not loaded, or stays.
+    var leaves: String? {
+        leavesIn.map { wait in
+            let (seconds, attoseconds) = wait.components
+            let milliseconds = min(max(seconds, 0), 1_000_000_000) * 1_000 + attoseconds / 1_000_000_000_000_000
+            return Timestamp(milliseconds: Timestamp.now().milliseconds + milliseconds).description
+        }
+    }
+
     /// How the model's engine is, with the reason where it does not answer.
     var statusFields: JSON.Object {
         var object = JSON.Object()
@@ -132,8 +143,12 @@ extension ModelStatus {
         case .quarantined(let reason, let retryAt):
             object["reason"] = .string(reason)
             object["retry_at"] = .integer(retryAt)
-        case .starting, .ready, .stopped: break
+        case .unloaded, .loading, .starting, .ready, .stopped: break
         }
+        object["source"] = .string(source.rawValue)
+        if let memory { object["memory_bytes"] = .integer(Int64(memory)) }
+        if let estimate { object["memory_estimate_bytes"] = .integer(Int64(estimate)) }
+        if let leaves { object["expires_at"] = .string(leaves) }
         if let description {
             object["context_length"] = .integer(Int64(description.contextLength))
             object["fingerprint"] = .string(description.fingerprint)

@@ -35,7 +35,9 @@ struct Admission: Sendable {
             let owner = try owner(of: exchange)
             guard exchange.client.peer?.isLoopback == true else {
                 throw RuntimeError(
-                    .forbidden, "this changes the swarm and is only done from the machine itself; run it there")
+                    .forbidden,
+                    "this changes the swarm or this host's models, and is only done from the machine itself; run it there"
+                )
             }
             return owner
         case .peer: return Owner(name: "peer:\(try link.peer(of: exchange).node)")

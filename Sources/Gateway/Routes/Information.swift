@@ -28,7 +28,7 @@ struct Information: Sendable {
         case .metrics: Reply(type: "text/plain; version=0.0.4; charset=utf-8", body: Array(await metricsPage().utf8))
         case .logs: try logs.page(exchange)
         case .explain: try await explanation(exchange)
-        case .chatCompletions, .openAI, .anthropic, .ollama, .swarm:
+        case .chatCompletions, .openAI, .anthropic, .ollama, .swarm, .admin:
             throw RuntimeError(.internal, "this route has a handler of its own")
         }
     }
@@ -73,6 +73,7 @@ struct Information: Sendable {
     /// What `igris-runtime status` prints.
     private func status() async -> Reply {
         let readiness = await ready()
+        await node.measureModels()
         let models = await node.models().map { model in
             var object = JSON.Object()
             object["name"] = .string(model.name)

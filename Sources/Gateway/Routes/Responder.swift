@@ -17,6 +17,7 @@ struct Responder: Sendable {
     let information: Information
     /// Nil where this host shares nothing.
     let swarm: SwarmResponder?
+    let models: ModelPages
     let link: SwarmLink
     let metrics: GatewayMetrics
     let lifecycle: GatewayLifecycle
@@ -26,7 +27,7 @@ struct Responder: Sendable {
 
     init(
         admission: Admission, openAI: OpenAIResponder, anthropic: AnthropicResponder, ollama: OllamaResponder,
-        information: Information, swarm: SwarmResponder?, link: SwarmLink, metrics: GatewayMetrics,
+        information: Information, swarm: SwarmResponder?, models: ModelPages, link: SwarmLink, metrics: GatewayMetrics,
         lifecycle: GatewayLifecycle, nodeID: NodeID, log: Logger
     ) {
         self.admission = admission
@@ -35,6 +36,7 @@ struct Responder: Sendable {
         self.ollama = ollama
         self.information = information
         self.swarm = swarm
+        self.models = models
         self.link = link
         self.metrics = metrics
         self.lifecycle = lifecycle
@@ -94,6 +96,7 @@ struct Responder: Sendable {
                 try await anthropic.respond(to: route, exchange, caller: owner, body: content, writer)
             case .ollama(let route):
                 try await ollama.respond(to: route, exchange, caller: owner, body: content, writer)
+            case .admin(let route): try await models.respond(to: route, exchange, body: content, writer)
             case .swarm(.link(let purpose)): try await link.open(purpose, exchange, writer)
             case .swarm(let route):
                 guard let swarm else { throw Self.noSwarm }

@@ -21,6 +21,7 @@ enum Route: Hashable {
     case ollama(OllamaRoute)
     case openAI(OpenAIRoute)
     case swarm(SwarmRoute)
+    case admin(ModelRoute)
 
     /// The route of a path, whatever the method. Nil for a path that leads nowhere.
     init?(path: Substring) {
@@ -56,6 +57,8 @@ enum Route: Hashable {
                 self = .ollama(route)
             } else if let route = SwarmRoute(path: path) {
                 self = .swarm(route)
+            } else if let route = ModelRoute(path: path) {
+                self = .admin(route)
             } else {
                 return nil
             }
@@ -64,7 +67,11 @@ enum Route: Hashable {
 
     /// Who may use it.
     var access: Access {
-        if case .swarm(let route) = self { route.access } else { .client }
+        switch self {
+        case .swarm(let route): route.access
+        case .admin: .admin
+        default: .client
+        }
     }
 
     var methods: [HTTPRequest.Method] {
@@ -75,6 +82,7 @@ enum Route: Hashable {
         case .anthropic(let route): route.methods
         case .ollama(let route): route.methods
         case .swarm(let route): route.methods
+        case .admin(let route): route.methods
         default: [.get, .head]
         }
     }
@@ -120,6 +128,7 @@ enum Route: Hashable {
         case .ollama(let route): route.pattern
         case .openAI(let route): route.pattern
         case .swarm(let route): route.pattern
+        case .admin(let route): route.pattern
         }
     }
 

@@ -12,7 +12,7 @@ extension HostReport {
             "lag": .integer(Int64(clamping: behind.addingReportingOverflow(ahead).partialValue)),
             "behind": .integer(Int64(behind)), "ahead": .integer(Int64(ahead)), "sync": .string(sync),
             "version": .string(version), "role": .string(role), "zone": .string(zone),
-            "models": .array(models.filter(\.isReady).map { .string($0.name) }),
+            "models": .array(models.filter(\.canAnswer).map { .string($0.name) }),
             "via": .array(channels.map { .string($0.rawValue) }), "swarm": .string(swarm?.description),
             "clock_skew_ms": .milliseconds(clockSkew),
             "reputation": reputation.map { .integer(Int64($0)) } ?? .null, "excluded": .bool(isExcluded),

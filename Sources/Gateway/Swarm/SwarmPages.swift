@@ -24,7 +24,8 @@ struct SwarmPages: Sendable {
             try await exchange.client.whilePresent {
                 Reply(try await swarm.verify(withPeers: try SwarmRequest(body).flag("peers")).json)
             }
-        case .link, .events, .snapshots, .snapshot: throw RuntimeError(.internal, "this route has a handler of its own")
+        case .link, .events, .snapshots, .snapshot, .modelFile:
+            throw RuntimeError(.internal, "this route has a handler of its own")
         }
     }
 

@@ -8,10 +8,16 @@ struct SwarmResponder: Sendable {
     private let events: SwarmEvents
     private let snapshots: SnapshotTransfer
 
-    init(swarm: any SwarmServices, node: any NodeServices, lifecycle: GatewayLifecycle, limits: GatewayLimits) {
+    private let models: (any ModelServices)?
+
+    init(
+        swarm: any SwarmServices, node: any NodeServices, models: (any ModelServices)?, lifecycle: GatewayLifecycle,
+        limits: GatewayLimits
+    ) {
         pages = SwarmPages(swarm: swarm, node: node)
         events = SwarmEvents(swarm: swarm, draining: lifecycle.draining, limits: limits)
         snapshots = SnapshotTransfer(swarm: swarm)
+        self.models = models
     }
 
     func respond(
@@ -21,6 +27,11 @@ struct SwarmResponder: Sendable {
         case .events: try await events.respond(to: exchange, writer)
         case .snapshots: try await snapshots.manifest(writer)
         case .snapshot(let id): try await snapshots.send(id, exchange, writer)
+        case .modelFile(let digest):
+            guard let models else { throw RuntimeError(.notFound, "this host keeps no model files") }
+            let model = try await models.offeredModel(digest)
+            let body = RangedBody(name: "model", tag: "\"\(digest)\"", length: model.bytes, read: model.read)
+            try await body.send(exchange, writer)
         default: try await writer.send(try await pages.reply(to: route, exchange, body: body))
         }
     }

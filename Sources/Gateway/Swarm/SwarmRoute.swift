@@ -17,6 +17,8 @@ enum SwarmRoute: Hashable {
     case vector
     case snapshots
     case snapshot(String)
+    /// A model's file, by its digest.
+    case modelFile(String)
     case verify
     case streams
 
@@ -40,6 +42,8 @@ enum SwarmRoute: Hashable {
         case "/v1/swarm/verify": self = .verify
         case let path where path.hasPrefix("/v1/sync/snapshot/"):
             self = .snapshot(String(path.dropFirst("/v1/sync/snapshot/".count)))
+        case let path where path.hasPrefix("/v1/sync/models/"):
+            self = .modelFile(String(path.dropFirst("/v1/sync/models/".count)))
         default: return nil
         }
     }
@@ -48,7 +52,7 @@ enum SwarmRoute: Hashable {
         switch self {
         case .peers, .diagnostics, .status, .nodes, .topology, .events: .client
         case .join, .rotate, .evict, .verify: .admin
-        case .link, .vector, .snapshots, .snapshot, .streams: .peer
+        case .link, .vector, .snapshots, .snapshot, .streams, .modelFile: .peer
         }
     }
 
@@ -75,6 +79,7 @@ enum SwarmRoute: Hashable {
         case .vector: "/v1/sync/vector"
         case .snapshots: "/v1/sync/snapshot"
         case .snapshot: "/v1/sync/snapshot/{id}"
+        case .modelFile: "/v1/sync/models/{digest}"
         case .streams: "/v1/sync/streams"
         case .verify: "/v1/swarm/verify"
         }

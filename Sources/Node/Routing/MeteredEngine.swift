@@ -21,6 +21,7 @@ package final class MeteredEngine: InferenceEngine {
     package func state() async -> EngineState { await engine.state() }
     package func load() async -> (waiting: Int, running: Int) { await engine.load() }
     package func embed(_ texts: [String]) async throws -> Embeddings { try await engine.embed(texts) }
+    package func memory() async -> Int? { await engine.memory() }
     package func stop() async { await engine.stop() }
 
     package func countTokens(of messages: [Message], shape: AnswerShape) async throws -> Int? {

@@ -21,6 +21,19 @@ extension SwarmNode {
             .unavailable, "this host could not link with \(address): \(reason ?? "it has not answered in time")")
     }
 
+    /// A part of what a peer has under `path`. Throws ``RuntimeError``: `.unavailable` while it cannot be reached.
+    package func fetch(_ path: String, _ range: Range<Int>, from peer: NodeID) async throws -> [UInt8] {
+        var failure = LinkFailure(.unreachable, "host \(peer) is not known here any more")
+        for address in mesh.hosts.first(where: { $0.node == peer })?.addresses ?? [] {
+            do {
+                return try await setup.transport.get(path, range: range, from: address, node: peer)
+            } catch let error as LinkFailure {
+                failure = error
+            }
+        }
+        throw RuntimeError(.unavailable, failure.message, cause: failure)
+    }
+
     package func deleteConversation(
         _ id: ConversationID, of caller: Owner, patience: Duration
     ) async throws -> DeletionReport {

@@ -85,6 +85,23 @@ extension Kind where Value == Duration {
     }
 }
 
+extension Kind where Value == KeepAlive {
+    /// `10m`, `90s`, 0 or `forever`; seconds as a number, below 0 for ever.
+    static var keepAlive: Kind {
+        let words = "a duration as 10m, 1h30m or 90, 0, or forever (also -1)"
+        return Kind(words: words, textForm: .text) { node, reading in
+            let kind = Kind.keepAlive
+            if case .number(let seconds) = node.value {
+                return KeepAlive(seconds: seconds) ?? reading.refuse(node, kind, found: plain(seconds))
+            }
+            guard let text = reading.text(node, kind) else { return nil }
+            return KeepAlive(text) ?? reading.refuse(node, kind, found: quoted(text))
+        } show: {
+            .string("\($0)")
+        }
+    }
+}
+
 extension Kind {
     /// `off`, or what `kind` takes.
     static func off<Some>(or kind: Kind<Some>) -> Kind where Value == Some? {

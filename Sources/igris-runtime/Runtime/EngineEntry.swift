@@ -2,24 +2,45 @@ import Core
 import Engine
 import Glibc
 import Logging
+import NIOPosix
 import Node
 import Settings
 
 /// One configured model and the engine that answers for it.
 enum EngineEntry {
-    /// Throws ``RuntimeError`` `.configuration` when the engine cannot be set up.
+    /// What holds weights is loaded on demand, everything else runs all the time: the built-in model is small, an
+    /// upstream holds nothing here, and llama-completion is started for each answer. Throws ``RuntimeError``
+    /// `.configuration` when the engine cannot be set up.
     ///
     /// - Parameters:
     ///   - socketPlaces: Folders for the sockets of children, the best first.
     ///   - exchange: Where workers of other hosts come from.
     static func make(
-        _ model: Settings.Model, file: WatchedModelFile?, socketPlaces: [String], exchange: WorkerExchange, log: Logger
-    ) throws -> Models.Entry {
+        _ model: Settings.Model, socketPlaces: [String], exchange: WorkerExchange, log: Logger
+    ) throws -> Models.Making {
         var log = log
         log[metadataKey: "model"] = "\(model.name)"
-        return Models.Entry(
-            name: model.name, aliases: model.aliases, kind: model.engine.rawValue,
-            engine: try engine(model, socketPlaces, exchange, log), file: { file?.file }, fallback: model.fallback)
+        let holdsWeights: Bool
+        switch (model.engine, model.protocol) {
+        case (.llamaServer, _): holdsWeights = true
+        case (.auto, _):
+            if case .server = LlamaProgram.best(of: model.command) { holdsWeights = true } else { holdsWeights = false }
+        case (.stdio, .jsonl): holdsWeights = model.keepAlive != .forever || model.load == .demand
+        case (.stdio, .completion), (.remote, _), (.builtin, _): holdsWeights = false
+        }
+        guard holdsWeights else { return .always(try engine(model, socketPlaces, exchange, log)) }
+        return .onDemand(
+            LoadedModels.Recipe(
+                name: model.name, keepAlive: model.keepAlive, loadsAtStart: model.load == .start,
+                make: { [log] in try engine(model, socketPlaces, exchange, log) },
+                estimate: {
+                    guard let path = model.path else { return 0 }
+                    // The pool ends with the process only.
+                    let bytes = try? await NIOThreadPool.singleton.runIfActive {
+                        ModelMemory.estimate(path: path, context: model.context, slots: model.slots)
+                    }
+                    return bytes ?? 0
+                }))
     }
 
     private static func engine(

@@ -1,4 +1,3 @@
-import Core
 import Node
 import ServiceLifecycle
 
@@ -8,11 +7,10 @@ struct EngineService: Service {
 
     func run() async throws {
         await withTaskGroup(of: Void.self) { group in
-            for entry in models.entries { group.addTask { await entry.engine.start() } }
-        }
-        try? await gracefulShutdown()  // throws only when cancelled, which ends the engines just the same
-        await withTaskGroup(of: Void.self) { group in
-            for entry in models.entries { group.addTask { await entry.engine.stop() } }
+            // A model may take minutes to load; the end does not wait for that.
+            group.addTask { await models.start() }
+            try? await gracefulShutdown()  // throws only when cancelled, which ends the engines just the same
+            await models.stop()
         }
     }
 }

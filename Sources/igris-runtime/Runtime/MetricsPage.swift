@@ -25,6 +25,10 @@ struct MetricsPage {
         MetricDescription("igris_engine_requests_waiting", "Requests that wait for the model's engine."),
         MetricDescription("igris_engine_requests_running", "Requests that the model's engine is answering."),
         MetricDescription("igris_engine_ready", "1 while the model's engine is ready, else 0."),
+        MetricDescription("igris_model_memory_bytes", "Memory that the model's processes take, shared pages in part."),
+        MetricDescription("igris_models_memory_budget_bytes", "Memory that models loaded on demand may take together."),
+        MetricDescription("igris_model_loads_total", "Loads of the model's engine, by how they ended."),
+        MetricDescription("igris_model_unloads_total", "Times that the model was unloaded, by the reason."),
         MetricDescription("igris_store_conversations", "Conversations in the store."),
         MetricDescription("igris_store_operations", "Operations in the store."),
         MetricDescription("igris_store_bytes", "Bytes of the store on disk, write-ahead log included."),
@@ -56,10 +60,12 @@ struct MetricsPage {
     ]
 
     func text() async -> String {
+        await node.measureModels()
         for model in await node.models() {
             let dimensions = [("model", model.name)]
             Gauge(label: "igris_engine_requests_waiting", dimensions: dimensions).record(model.waiting)
             Gauge(label: "igris_engine_requests_running", dimensions: dimensions).record(model.running)
+            Gauge(label: "igris_model_memory_bytes", dimensions: dimensions).record(model.memory ?? 0)
             Gauge(label: "igris_engine_ready", dimensions: dimensions).record(model.state == .ready ? 1 : 0)
         }
         // A store that cannot be read has no sizes to show; readiness tells why.

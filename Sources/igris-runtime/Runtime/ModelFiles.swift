@@ -2,12 +2,12 @@ import BuiltinModel
 import Core
 import Cryptography
 import GGUF
-import Glibc
 import Logging
 import NIOPosix
 import Node
 import ServiceLifecycle
 import Settings
+import Store
 import Synchronization
 
 /// One model's file: what is known of it by now.
@@ -17,83 +17,121 @@ final class WatchedModelFile: Sendable {
         case file(String)
     }
 
+    private struct State {
+        var known: ModelFile?
+        /// The file as it was when its digest was made.
+        var identity: FileIdentity?
+        /// A peer may have it: all of the model is in this one file.
+        var isWhole = false
+    }
+
     private let source: Source
-    private let known = Mutex<ModelFile?>(nil)
+    private let state = Mutex(State())
     private let isStopped = Atomic(false)
 
     /// Nil for an engine that has no file we could read.
-    init?(_ model: Settings.Model) {
+    convenience init?(_ model: Settings.Model) {
         if let path = model.path {
-            source = .file(path)
+            self.init(path: path)
         } else if model.engine == .builtin {
-            source = .embedded
+            self.init(source: .embedded)
         } else {
             return nil
         }
     }
 
-    var file: ModelFile? { known.withLock { $0 } }
+    convenience init(path: String) { self.init(source: .file(path)) }
 
-    /// Ends ``read()`` early.
+    private init(source: Source) { self.source = source }
+
+    var file: ModelFile? { state.withLock { $0.known } }
+
+    /// Where the file with this digest lies; nil for another one, and for one that a peer cannot use.
+    func offered(_ digest: String) -> (path: String, identity: FileIdentity)? {
+        guard case .file(let path) = source else { return nil }
+        return state.withLock { state in
+            guard state.isWhole, state.known?.digest == digest, let identity = state.identity else { return nil }
+            return (path, identity)
+        }
+    }
+
+    /// Ends ``read(_:)`` early.
     func stop() { isStopped.store(true, ordering: .relaxed) }
 
-    /// The header first; then the digest, which takes as long as reading the whole file. Blocks meanwhile.
-    func read() throws(RuntimeError) {
-        let header: GGUFFile
+    /// The header first; then the digest, which takes as long as reading the whole file unless it is remembered. Blocks
+    /// meanwhile.
+    func read(_ folder: ModelFolder?) throws(RuntimeError) {
         switch source {
-        case .embedded: header = try EmbeddedModel.file()
-        case .file(let path): header = try GGUFFile(path: path)
+        case .embedded:
+            let header = try EmbeddedModel.file()
+            var facts = header.modelFile
+            facts.digest = SHA256.hash(header.withBytes { Array($0) }).hex
+            state.withLock { [facts] in $0.known = facts }
+        case .file(let path):
+            let header = try GGUFFile(path: path)
+            let facts = header.modelFile
+            state.withLock { state in
+                state.known = facts
+                state.isWhole = header.parts == 1
+            }
+            guard let identity = FileIdentity(path: path) else { return }
+            let stops = { self.isStopped.load(ordering: .relaxed) }
+            let digest =
+                if let folder { try folder.digest(of: path, isStopped: stops) } else {
+                    try FileDigest.sha256(of: path, isStopped: stops)
+                }
+            guard let digest, FileIdentity(path: path) == identity else { return }
+            state.withLock { state in
+                state.known?.digest = digest
+                state.identity = identity
+            }
         }
-        let facts = header.modelFile
-        known.withLock { $0 = facts }
-        guard let digest = try digest(of: header) else { return }
-        known.withLock { $0?.digest = digest }
-    }
-
-    private func digest(of header: GGUFFile) throws(RuntimeError) -> String? {
-        switch source {
-        case .embedded: return SHA256.hash(header.withBytes { Array($0) }).hex
-        case .file(let path): return try digest(path: path)
-        }
-    }
-
-    private static let chunkBytes = 1024 * 1024
-
-    /// Reads the file instead of the mapping: another program that shortens it in the meantime does no harm then.
-    private func digest(path: String) throws(RuntimeError) -> String? {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw RuntimeError(.system, "a model's file cannot be opened") }
-        defer { close(descriptor) }
-        var hash = SHA256()
-        var buffer = [UInt8](repeating: 0, count: Self.chunkBytes)
-        while !isStopped.load(ordering: .relaxed) {
-            let count = buffer.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress, $0.count) }
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw RuntimeError(.system, "a model's file cannot be read") }
-            guard count > 0 else { return hash.finish().hex }
-            hash.update(count == buffer.count ? buffer : Array(buffer[..<count]))
-        }
-        return nil
     }
 }
 
-/// Looks at the models' files in the background, one after another.
-struct ModelFiles: Service {
-    let files: [(name: String, file: WatchedModelFile)]
-    let log: Logger
+extension GGUFFile {
+    /// Of how many files the model is made (llama-gguf-split).
+    var parts: Int { max(1, integer("split.count") ?? 1) }
+}
+
+/// The models' files, by the models' names. They are looked at in the background, one after another.
+final class ModelFiles: Service, Sendable {
+    /// Where digests are remembered; nil where there is no such folder.
+    private let folder: ModelFolder?
+    private let log: Logger
+    private let files = Mutex<[String: WatchedModelFile]>([:])
+    private let (unread, queue) = AsyncStream.makeStream(of: (name: String, file: WatchedModelFile).self)
+
+    init(folder: ModelFolder?, log: Logger) {
+        self.folder = folder
+        self.log = log
+    }
+
+    func add(_ file: WatchedModelFile, of name: String) {
+        files.withLock { $0[name] = file }
+        queue.yield((name, file))
+    }
+
+    func remove(_ name: String) { files.withLock { $0.removeValue(forKey: name) }?.stop() }
+
+    func offered(_ digest: String) -> (path: String, identity: FileIdentity)? {
+        for file in files.withLock({ Array($0.values) }) {
+            if let offered = file.offered(digest) { return offered }
+        }
+        return nil
+    }
 
     func run() async throws {
-        await cancelWhenGracefulShutdown {
-            for (name, file) in files { await read(file, of: name) }
+        await cancelWhenGracefulShutdown { [self] in
+            for await (name, file) in unread { await read(file, of: name) }
         }
-        try? await gracefulShutdown()  // throws only when cancelled, which ends this just the same
     }
 
     private func read(_ file: WatchedModelFile, of name: String) async {
         await withTaskCancellationHandler {
             do {
-                try await NIOThreadPool.singleton.runIfActive {
-                    try file.read()
+                try await NIOThreadPool.singleton.runIfActive { [folder] in
+                    try file.read(folder)
                 }
             } catch {
                 log.notice(

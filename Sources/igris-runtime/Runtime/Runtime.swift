@@ -38,13 +38,19 @@ struct Runtime {
         try ListeningAddress(host: settings.server.host, port: settings.server.port).requireFree()
         let folder = try StateFolder(environment: environment)
         let storage = try await Storage.open(settings: settings, folder: folder, log: log)
-        let files = settings.models.map { (name: $0.name, file: WatchedModelFile($0)) }
+        let modelFolder = Self.modelFolder(settings, folder, log)
+        let files = ModelFiles(folder: modelFolder, log: log)
         let places = folder.socketPlaces(environment: environment)
         let exchange = WorkerExchange(settings.rpcWorker)
-        let models = Models(
-            try zip(settings.models, files).map {
-                try EngineEntry.make($0, file: $1.file, socketPlaces: places, exchange: exchange, log: log)
-            })
+        let models = Models([], loaded: LoadedModels(budget: MemoryBudget.bytes(settings), log: log))
+        for model in settings.models {
+            let file = WatchedModelFile(model)
+            try await models.add(
+                name: model.name, aliases: model.aliases, kind: model.engine.rawValue,
+                making: try EngineEntry.make(model, socketPlaces: places, exchange: exchange, log: log),
+                file: { file?.file }, fallback: model.fallback)
+            if let file { files.add(file, of: model.name) }
+        }
         let writer = LogWriter(
             store: storage.store, seals: .ed25519(storage.identity.key), durability: Self.durability(settings.context),
             log: log,
@@ -64,6 +70,12 @@ struct Runtime {
             settings: settings, storage: storage, models: models, routes: routes, writer: writer,
             conversations: conversations,
             folder: folder, wallClock: Self.wallClock, log: log)
+        let library = modelFolder.map {
+            ModelLibrary(folder: $0, models: models, files: files, swarm: swarm?.node, log: log) {
+                try EngineEntry.make($0, socketPlaces: places, exchange: exchange, log: log)
+            }
+        }
+        await library?.restore()
         let node = LocalNode(
             id: storage.identity.node, version: IgrisRuntime.version, models: models, conversations: conversations,
             writer: writer, store: storage.store, log: log, wallClock: Self.wallClock,
@@ -73,7 +85,8 @@ struct Runtime {
                 links: swarm?.work.links, routes: routes, takesUp: settings.routing.failover))
 
         let gateway = Gateway(
-            configuration: GatewayConfiguration(settings), node: node, swarm: swarm?.node, door: swarm?.door,
+            configuration: GatewayConfiguration(settings), node: node, swarm: swarm?.node, models: library,
+            door: swarm?.door,
             metricsPage: { await MetricsPage(registry: registry, node: node, swarm: swarm?.node).text() },
             logged: GatewayLog { after, limit in
                 let page = ring.page(after: after, limit: limit)
@@ -87,8 +100,7 @@ struct Runtime {
             })
         // Engines start while the gateway already answers health checks.
         var members: [ServiceGroupConfiguration.ServiceConfiguration] = [.init(service: EngineService(models: models))]
-        let watched = files.compactMap { entry in entry.file.map { (name: entry.name, file: $0) } }
-        members.append(.init(service: ModelFiles(files: watched, log: log)))
+        members.append(.init(service: files))
         if let swarm {
             members.append(.init(service: swarm))
             members.append(.init(service: exchange.joined(swarm, log: log)))
@@ -100,6 +112,16 @@ struct Runtime {
         await Self.settle(node)
         await storage.store.close()
         log.notice("stopped")
+    }
+
+    /// Where this host keeps model files. Without it those of the configuration are served all the same.
+    private static func modelFolder(_ settings: Settings, _ folder: StateFolder, _ log: Logger) -> ModelFolder? {
+        do {
+            return try ModelFolder(path: "\(folder.identityFolder(forStoreAt: settings.mcp.storagePath))/models")
+        } catch {
+            log.error("no models can be added to this host", metadata: ["error": "\(error)"])
+            return nil
+        }
     }
 
     /// Waits until what had been answered is kept; not for ever, should something hold on to an answer.

@@ -4,8 +4,10 @@ import Core
 /// `igris-runtime models …`: what can answer, here and elsewhere in the swarm.
 struct ModelVerbs: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "models", abstract: "Show the models of this host and of the swarm.",
-        subcommands: [ModelsThereAre.self, ModelsAtWork.self], defaultSubcommand: ModelsThereAre.self)
+        commandName: "models", abstract: "Show and change the models of this host, and show those of the swarm.",
+        subcommands: [
+            ModelsThereAre.self, ModelsAtWork.self, ModelAddition.self, ModelRemoval.self, ModelCopying.self,
+        ], defaultSubcommand: ModelsThereAre.self)
 }
 
 /// `igris-runtime models ls`
@@ -42,7 +44,7 @@ struct ModelsThereAre: AsyncParsableCommand {
             model["here"] = igris?["here"] ?? false
             for key in ["engine", "state"] { model[key] = igris?[key] ?? hosts.first?[key] ?? .null }
             model["context_length"] = entry["meta"]?["n_ctx"] ?? .null
-            for key in ["bytes", "architecture", "parameters", "quantization", "digest", "capabilities"] {
+            for key in ["source", "bytes", "architecture", "parameters", "quantization", "digest", "capabilities"] {
                 model[key] = igris?[key] ?? .null
             }
             model["hosts"] = .array(hosts)
@@ -71,7 +73,7 @@ struct ModelsThereAre: AsyncParsableCommand {
     }
 
     /// `2.4GB`
-    private static func size(_ bytes: Int64) -> String {
+    static func size(_ bytes: Int64) -> String {
         var value = Double(bytes)
         var unit = "B"
         for next in ["kB", "MB", "GB", "TB"] where value >= 1_000 {
@@ -100,10 +102,11 @@ struct ModelsAtWork: AsyncParsableCommand {
     }
 
     private func words(_ models: JSON) -> String {
-        var table = Table("NAME", "ENGINE", "STATE", "CONTEXT", "RUNNING", "WAITING", "WHY NOT")
+        var table = Table("NAME", "ENGINE", "STATE", "MEMORY", "UNTIL", "CONTEXT", "RUNNING", "WAITING", "WHY NOT")
         for model in models.array ?? [] {
             table.add(
                 model["name"]?.string, model["engine"]?.string, model["state"]?.string,
+                model["memory_bytes"]?.integer.map(ModelsThereAre.size), model["expires_at"]?.string,
                 model["context_length"]?.integer.map { String($0) }, model["running"]?.integer.map { String($0) },
                 model["waiting"]?.integer.map { String($0) }, model["reason"]?.string)
         }

@@ -15,6 +15,13 @@ package struct ModelStatus: Hashable, Sendable {
     package var waiting: Int
     package var running: Int
     package var rates: RateMeter
+    package var source = Models.Source.configured
+    /// Bytes that its processes take, as they were measured last; nil where there are none.
+    package var memory: Int?
+    /// Bytes that a load is expected to take; nil where that is not known.
+    package var estimate: Int?
+    /// After so long it is unloaded, if nobody asks for it; nil: it is in use, or stays.
+    package var leavesIn: Duration?
 
     package init(
         name: String, aliases: [String], engine: String, state: EngineState, description: EngineDescription?,
