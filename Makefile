@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test build release format lint bench bench-discovery soak sim clean setup setup-tests bench-swarm soak-swarm
+.PHONY: help run test build release format lint bench bench-discovery soak sim clean setup setup-tests bench-swarm soak-swarm soak-failover
 
 # One form for every release build: switching the static library on or off compiles everything anew.
 RELEASE_FLAGS := -c release --static-swift-stdlib
@@ -50,6 +50,10 @@ soak: release setup-tests ## 600 kill -9 in a loop; no acknowledged turn may be 
 soak-swarm: release setup-tests ## 10 minutes of turns on three hosts that are killed; none acknowledged may be lost.
 	@IGRIS_SOAK_SECONDS=$${IGRIS_SOAK_SECONDS:-600} $(PYTHON) -m pytest -c Tests/EndToEnd/pytest.ini -s \
 	    Tests/EndToEnd/test_swarm_conversations.py -k mixed_traffic
+
+soak-failover: release setup-tests ## 1,000 kills of hosts and engines in mid-answer; no answer may break.
+	@IGRIS_KILLS=$${IGRIS_KILLS:-1000} $(PYTHON) -m pytest -c Tests/EndToEnd/pytest.ini -s --timeout 36000 \
+	    Tests/EndToEnd/test_failover.py -k kills_in_a_loop
 
 sim: setup ## Simulated swarms (docs/simulation.md): SEEDS=1000 START=1 SECONDS=60, also HOSTS, FAULTS, BUG.
 	@scripts/swift build $(RELEASE_FLAGS) --product swarm-simulator

@@ -125,15 +125,15 @@ def test_two_answer_at_once_and_a_client_that_vanishes_frees_its_slot(one):
     assert {reply.choices[0].message.content for reply in replies} == {"Your name is Alice"}
 
 
-def test_a_killed_server_fails_its_answer_and_comes_back(one):
+def test_a_killed_server_comes_back(one):
+    """Its answer goes on as well: test_failover.py."""
     client = one.client()
     first = server_of(one)
     stream = iter(complete(client, stream=True, extra_body={"store": False}, **ENDLESS))
     next(stream)
     os.kill(first, signal.SIGKILL)
-    with pytest.raises(openai.APIError):
-        for _ in stream:
-            pass
+    for _ in stream:
+        pass
     # A request that comes while it is down waits for the next one.
     assert complete(client).choices[0].message.content == "Your name is Alice"
     assert server_of(one) != first

@@ -110,7 +110,7 @@ extension AsyncThrowingStream where Element == GenerationEvent, Failure == any E
                 #expect(answer.reason == nil, "one end only")
                 answer.reason = reason
                 answer.usage = usage
-            case .reasoning, .toolCall, .logprobs: Issue.record("nobody asked for that")
+            case .reasoning, .toolCall, .logprobs, .moved: Issue.record("nobody asked for that")
             }
         }
         return answer

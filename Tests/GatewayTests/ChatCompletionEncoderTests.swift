@@ -45,6 +45,22 @@ import Testing
         #expect(Self.text(encoder.closing([], Self.usage)) == "data: [DONE]\n\n")
     }
 
+    @Test("who went on with an answer is told in its last chunk")
+    func failover() {
+        var encoder = Self.encoder()
+        let (from, to) = (NodeID(Bytes16(high: 0, low: 1)), NodeID(Bytes16(high: 0, low: 2)))
+        let move = Failover(from: from, to: to, cause: .silent, way: .continued)
+        #expect(encoder.piece(.moved(choice: 0, move)).isEmpty)
+        let told = #""igris":{"failover":[{"from":"\(from)","to":"\(to)","cause":"silent","way":"continued"}]}"#
+        #expect(
+            Self.text(encoder.piece(Self.finished(0, .stop)))
+                == Self.head + #"{"index":0,"delta":{},"finish_reason":"stop"}],"# + told + "}\n\n")
+        let whole = encoder.whole(
+            [AnswerTally.Choice(message: Message(.assistant, "a"), logprobs: [], reason: .stop, failovers: [move])],
+            Self.usage)
+        #expect(whole["igris"]?["failover"]?.array?.count == 1)
+    }
+
     @Test("a call's first piece names it, the others carry arguments only, and the reason says so")
     func calls() {
         var encoder = Self.encoder()

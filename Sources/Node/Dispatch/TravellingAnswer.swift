@@ -98,8 +98,9 @@ actor TravellingAnswer {
     private func next(after cause: Failover.Cause) async -> Place? {
         if cause != .engine { avoided.insert(place.node) }
         let places = await dispatcher.places(for: model, like: place.model).filter { !avoided.contains($0.node) }
-        return places.first { $0.node != place.node && $0.model.isReady } ?? places.first { $0.node != place.node }
-            ?? places.first
+        let others = places.filter { $0.node != place.node }
+        // Where nothing had been given out, the engine's own shell has tried it again.
+        return others.first { $0.model.isReady } ?? others.first ?? (soFar.isEmpty ? nil : places.first)
     }
 
     private func capabilities(of place: Place) async -> Set<EngineCapability> {

@@ -1,0 +1,121 @@
+import Core
+import Swarm
+import Testing
+
+@Suite("Messages of work") struct WorkMessageTests {
+    private static let shape = AnswerShape(
+        format: .jsonSchema(name: "s", schema: ["type": "object"]),
+        tools: [
+            Tool(name: "f", description: "does", parameters: ["type": "object"], isStrict: true), Tool(name: "g"),
+        ], toolChoice: .named("f"), parallelToolCalls: false, logprobs: 3)
+
+    private static let request: GenerationRequest = {
+        var sampling = Sampling(
+            temperature: 0.7, topP: 0.9, topK: 40, minP: 0.05, seed: .max, presencePenalty: -2, frequencyPenalty: 1.5)
+        sampling.logitBias = [260: -100, 5: 1.25]
+        var request = GenerationRequest(
+            messages: [
+                Message(.system, "be brief"),
+                Message(
+                    .assistant, "", reasoning: "hm", toolCalls: [ToolCall(id: "c1", name: "f", arguments: "{}")]),
+                Message(.tool, "żółw ☕", toolCallID: "c1"),
+            ], maximumTokens: 77, stop: ["\n\n"], sampling: sampling, shape: shape,
+            affinity: Bytes16(high: 7, low: 9))
+        request.partial = "I will "
+        return request
+    }()
+
+    private static let probability = TokenProbability(
+        chosen: .init(token: "a", bytes: [0x61], logprob: -0.5),
+        alternatives: [.init(token: "b", bytes: [0xFF], logprob: -9_999)])
+
+    private static let messages: [WorkMessage] = [
+        .ask(1, model: "m", .describe), .ask(2, model: "phi3", .generate(request)),
+        .ask(
+            3, model: "m",
+            .generate(GenerationRequest(messages: [], maximumTokens: .max, rawPrompt: "on and on"))),
+        .ask(4, model: "m", .embed(["one", ""])), .ask(.max, model: "m", .count(request.messages, shape)),
+        .event(2, .text("wörd")), .event(2, .reasoning("so")),
+        .event(2, .toolCall(ToolCallPiece(index: 1, id: "c", name: "f", arguments: "{\"a\""))),
+        .event(2, .toolCall(ToolCallPiece(index: 1, arguments: ":1}"))), .event(2, .logprobs([probability])),
+        .event(
+            2,
+            .finished(
+                reason: .toolCalls,
+                usage: TokenUsage(promptTokens: 9, completionTokens: 4, cachedTokens: 2, isExact: false))),
+        .result(
+            1,
+            .description(
+                EngineDescription(
+                    kind: "builtin", fingerprint: "x@1", contextLength: 2_048,
+                    tokenCost: TokenCost(perByte: 0.4, perMessage: 4, fixed: 2, isExact: true),
+                    samplingFields: ["seed", "temperature"], capabilities: [.partial, .tools]))),
+        .result(4, .embeddings(Embeddings(vectors: [[0.5, -1], [.leastNonzeroMagnitude, 3]], promptTokens: 8))),
+        .result(5, .count(nil)), .result(5, .count(0)), .result(5, .count(12)),
+        .failed(
+            6,
+            WorkFailure(RuntimeError(.overloaded, "too much", parameter: "messages", retryAfter: .seconds(3)))),
+        .cancel(7), .credit(7, bytes: 65_536), .ping, .pong,
+    ]
+
+    @Test("What is written is read again", arguments: messages)
+    func roundTrip(message: WorkMessage) throws {
+        #expect(try WorkMessage.decode(message.encoded) == message)
+    }
+
+    @Test("A kind that this version does not know is passed over, and nothing at all is an error")
+    func unknown() throws {
+        #expect(try WorkMessage.decode([99, 1, 2]) == nil)
+        #expect(throws: RuntimeError.self) { try WorkMessage.decode([]) }
+    }
+
+    @Test("What is cut short is refused", arguments: messages)
+    func cut(message: WorkMessage) {
+        let bytes = message.encoded
+        for length in 0..<bytes.count { #expect(throws: RuntimeError.self) { try WorkMessage.decode(Array(bytes.prefix(length))) } }
+    }
+
+    @Test("Values out of their range are refused")
+    func ranges() {
+        var wrong = Self.request
+        wrong.sampling.temperature = 2.5
+        var endless = Self.request
+        endless.stop = [""]
+        var silent = Self.request
+        silent.maximumTokens = 0
+        for request in [wrong, endless, silent] {
+            #expect(throws: RuntimeError.self) {
+                try WorkMessage.decode(WorkMessage.ask(1, model: "m", .generate(request)).encoded)
+            }
+        }
+        // An answer's end that is none, and a move that only the asker may tell of.
+        let aborted = GenerationEvent.finished(
+            reason: .aborted, usage: TokenUsage(promptTokens: 1, completionTokens: 1))
+        let node = NodeID(Bytes16(high: 1, low: 1))
+        let moved = GenerationEvent.moved(Failover(from: node, to: node, cause: .lost, way: .begun))
+        for event in [aborted, moved] {
+            #expect(throws: RuntimeError.self) { try WorkMessage.decode(WorkMessage.event(1, event).encoded) }
+        }
+    }
+
+    @Test("Garbage never traps", arguments: 1...20 as ClosedRange<UInt64>)
+    func garbage(seed: UInt64) {
+        var random = Seeded(seed)
+        for _ in 0..<2_000 {
+            var bytes = random.pick(Self.messages)?.encoded ?? []
+            switch random.below(3) {
+            case 0: bytes = (0..<random.below(60)).map { _ in UInt8(random.below(256)) }
+            case 1:
+                for _ in 0...random.below(4) where !bytes.isEmpty {
+                    bytes[random.below(bytes.count)] = UInt8(random.below(256))
+                }
+            default:
+                bytes.insert(contentsOf: (0..<random.below(9)).map { _ in 0xFF }, at: random.below(bytes.count + 1))
+            }
+            // Whatever is read can be written and read again.
+            if let message = try? WorkMessage.decode(bytes) {
+                #expect((try? WorkMessage.decode(message.encoded)) == message, "seed \(seed)")
+            }
+        }
+    }
+}
