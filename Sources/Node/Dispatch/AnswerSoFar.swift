@@ -104,7 +104,8 @@ struct AnswerSoFar: Sendable {
     }
 
     /// What of `text` goes beyond `given`, of which `place` bytes have come again.
-    private static func rest(of text: String, behind given: String, _ place: inout Int) throws(RuntimeError) -> String? {
+    private static func rest(of text: String, behind given: String, _ place: inout Int) throws(RuntimeError) -> String?
+    {
         // What was given out since the repetition caught up stands in `given` too: it is compared no more.
         let missing = given.utf8.count - place
         guard missing > 0 else {
