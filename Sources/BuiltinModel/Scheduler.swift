@@ -63,7 +63,9 @@ final class Scheduler {
     func cancel(_ id: String) -> [Event] {
         if let index = waiting.firstIndex(where: { $0.id == id }) {
             let order = waiting.remove(at: index)
-            return [.done(id: id, .cancelled, TokenUsage(promptTokens: order.promptTokens, completionTokens: order.written))]
+            return [
+                .done(id: id, .cancelled, TokenUsage(promptTokens: order.promptTokens, completionTokens: order.written))
+            ]
         }
         guard let slot = slots.first(where: { $0.work?.order.id == id }), let work = slot.work else { return [] }
         return [end(slot, work, .cancelled)]

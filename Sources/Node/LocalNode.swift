@@ -147,7 +147,8 @@ package struct LocalNode: NodeServices {
         let answer = ChatAnswer(
             conversation: plan.destination?.id, question: question, created: created,
             model: place.model.name,
-            fingerprint: engine.fingerprint, servedBy: serving.node, routeReason: serving.reason, context: window.report, events: events,
+            fingerprint: engine.fingerprint, servedBy: serving.node, routeReason: serving.reason,
+            context: window.report, events: events,
             replicas: replicas)
         guard request.runsInBackground, let question else { return answer }
         return await background.run(answer, of: question) { [conversations] in

@@ -14,9 +14,9 @@ struct PartialTests {
 
     private func answer(_ members: String, partial: String? = nil) throws -> Answer {
         let session = try EngineProgram.start(.embedded, pace: nil, slots: 1)
-        let beginning = partial.map { #","partial":\(JSON.string($0).text)"# } ?? ""
+        let beginning = partial.map { #","partial":\#(JSON.string($0).text)"# } ?? ""
         var bytes = session.receive(
-            Array(#"{"op":"generate","id":"r1",\(Self.question)\(members)\(beginning)}"#.utf8))
+            Array(#"{"op":"generate","id":"r1",\#(Self.question)\#(members)\#(beginning)}"#.utf8))
         while case .now = session.wake(at: .zero) { bytes += session.advance(at: .zero) }
         let lines = try bytes.split(separator: UInt8(ascii: "\n")).map { try JSON.parse(Array($0)) }
         let done = try #require(lines.last)
@@ -26,7 +26,8 @@ struct PartialTests {
     @Test(
         "From any character on the same bytes follow, with the same counts and end",
         arguments: [
-            #","temperature":0"#, #","temperature":0,"max_tokens":17"#, #","temperature":1.3,"seed":11,"max_tokens":60"#,
+            #","temperature":0"#, #","temperature":0,"max_tokens":17"#,
+            #","temperature":1.3,"seed":11,"max_tokens":60"#,
             #","temperature":0,"frequency_penalty":1.5,"max_tokens":60"#, #","temperature":0,"stop":["name is"]"#,
         ])
     func continues(members: String) throws {
@@ -54,7 +55,8 @@ struct PartialTests {
         #expect(full.done["reason"]?.string == "length")
         let session = try EngineProgram.start(.embedded, pace: nil, slots: 1)
         let refused = try JSON.parse(
-            Array(session.receive(Array(#"{"op":"generate","id":"r1",\(Self.question),"partial":5}"#.utf8)).dropLast()))
+            Array(session.receive(Array(#"{"op":"generate","id":"r1",\#(Self.question),"partial":5}"#.utf8)).dropLast())
+        )
         #expect(refused["parameter"]?.string == "partial")
     }
 }

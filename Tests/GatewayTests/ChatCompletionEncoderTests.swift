@@ -51,7 +51,7 @@ import Testing
         let (from, to) = (NodeID(Bytes16(high: 0, low: 1)), NodeID(Bytes16(high: 0, low: 2)))
         let move = Failover(from: from, to: to, cause: .silent, way: .continued)
         #expect(encoder.piece(.moved(choice: 0, move)).isEmpty)
-        let told = #""igris":{"failover":[{"from":"\(from)","to":"\(to)","cause":"silent","way":"continued"}]}"#
+        let told = #""igris":{"failover":[{"from":"\#(from)","to":"\#(to)","cause":"silent","way":"continued"}]}"#
         #expect(
             Self.text(encoder.piece(Self.finished(0, .stop)))
                 == Self.head + #"{"index":0,"delta":{},"finish_reason":"stop"}],"# + told + "}\n\n")

@@ -63,7 +63,8 @@ struct CompletionRun: Sendable {
         }
         let command = program.command.appending(
             program.arguments(
-                program.bounded(request, promptTokens: promptTokens, written: written), promptPath: pipe.path, marker: marker))
+                program.bounded(request, promptTokens: promptTokens, written: written), promptPath: pipe.path,
+                marker: marker))
         let stderr = TailBuffer()
 
         let (reading, exit) = try await withChild(command, stderr: stderr, grace: bounds.grace) { process in

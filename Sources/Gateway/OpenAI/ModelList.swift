@@ -3,8 +3,8 @@ import Node
 
 /// `GET /v1/models` and `/v1/models/{id}` (wire.md §5.5), in the shape of OpenAI's and of Anthropic's lists at once.
 ///
-/// The swarm's models are all listed, this host's own first. Those that only others have say so (`igris.here`): requests
-/// are not passed on yet.
+/// The swarm's models are all listed, this host's own first. Those that only others have say so (`igris.here`): one of
+/// those writes the answers then (docs/routing.md).
 struct ModelList {
     let models: [ModelStatus]
     /// Everyone in the swarm; empty where this host shares nothing.

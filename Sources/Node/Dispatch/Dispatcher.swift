@@ -110,7 +110,8 @@ package struct Dispatcher: Sendable {
 
     private func place(for offer: Offer, isHere: Bool) -> Place? {
         if offer.isSelf {
-            guard let entry = try? models.entry(named: offer.model.name) else { return nil }  // it was found a moment ago
+            // It was found a moment ago.
+            guard let entry = try? models.entry(named: offer.model.name) else { return nil }
             return Place(node: node, model: offer.model, engine: entry.engine, reason: Self.ownReason)
         }
         guard let links else { return nil }

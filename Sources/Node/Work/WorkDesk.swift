@@ -98,7 +98,8 @@ private actor WorkSession {
         } catch is CancellationError {
             // The asker has given it up, or the link is gone.
         } catch {
-            let error = error as? RuntimeError ?? RuntimeError(.internal, "the request failed on the host that was asked")
+            let error =
+                error as? RuntimeError ?? RuntimeError(.internal, "the request failed on the host that was asked")
             link.send(WorkMessage.failed(id, WorkFailure(error)).encoded)
         }
         table.ended(id)

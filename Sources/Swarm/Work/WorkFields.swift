@@ -11,7 +11,9 @@ extension ByteWriter {
     }
 
     /// Nil is 0, any number one more than itself.
-    mutating func put(number: Int?) { put(varint: number.map { min(UInt64(clamping: $0), UInt64(Int64.max)) + 1 } ?? 0) }
+    mutating func put(number: Int?) {
+        put(varint: number.map { min(UInt64(clamping: $0), UInt64(Int64.max)) + 1 } ?? 0)
+    }
 
     private mutating func put(real: Double?) {
         put(real == nil ? 0 : 1)

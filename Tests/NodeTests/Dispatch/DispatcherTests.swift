@@ -31,7 +31,8 @@ import Testing
             }
             let reports = (1...2).map { index in
                 HostReport(
-                    id: DispatcherTests.nodes[index], name: "host\(index)", address: NetworkAddress(host: "127.0.0.1", port: index),
+                    id: DispatcherTests.nodes[index], name: "host\(index)",
+                    address: NetworkAddress(host: "127.0.0.1", port: index),
                     state: .alive, lastSeen: 0, roundTrip: .milliseconds(index),
                     models: [
                         HostedModel(
@@ -53,7 +54,8 @@ import Testing
         func end() { desks.cancel() }
     }
 
-    private func read(_ answer: ChatAnswer, at piece: Int = .max, _ strike: () -> Void = {}) async throws -> [ChatEvent] {
+    private func read(_ answer: ChatAnswer, at piece: Int = .max, _ strike: () -> Void = {}) async throws -> [ChatEvent]
+    {
         var events: [ChatEvent] = []
         for try await event in answer.events {
             events.append(event)
@@ -138,7 +140,9 @@ import Testing
         trio.engines[1].will(.fail(crash))
         let answer = try await trio.node.answer(World.request("hello", off: true), caller: .local)
         var seen: [ChatEvent] = []
-        let error = await #expect(throws: RuntimeError.self) { for try await event in answer.events { seen.append(event) } }
+        let error = await #expect(throws: RuntimeError.self) {
+            for try await event in answer.events { seen.append(event) }
+        }
         #expect(text(seen) == "a")
         #expect(error?.message.contains("no other host could go on") == true)
         #expect(trio.engines.map(\.requests.count) == [1, 1], "a prompt that crashes engines is not passed round")
@@ -177,7 +181,12 @@ import Testing
         trio.engines[0].will(.text("a"), .hang)
         var answer: ChatAnswer? = try await trio.node.answer(World.request("hello", off: true), caller: .local)
         var first: ChatEvent?
-        if let events = answer?.events { for try await event in events { first = event; break } }
+        if let events = answer?.events {
+            for try await event in events {
+                first = event
+                break
+            }
+        }
         #expect(first == .text(choice: 0, "a"))
         answer = nil
         await trio.engines[0].stopped.wait()
@@ -198,7 +207,9 @@ import Testing
 
     @Test("Offers: ready before not ready, near before far, another file never")
     func offers() {
-        func offer(_ number: Int, state: String = "ready", digest: String? = nil, trip: Int = 1, isSelf: Bool = false) -> Offer {
+        func offer(_ number: Int, state: String = "ready", digest: String? = nil, trip: Int = 1, isSelf: Bool = false)
+            -> Offer
+        {
             let file = digest.map { ModelFile(digest: $0, bytes: 1) }
             return Offer(
                 node: NodeID(Bytes16(high: 0, low: UInt64(number))), isSelf: isSelf,

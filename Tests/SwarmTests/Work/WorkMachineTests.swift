@@ -7,10 +7,16 @@ import Testing
     private static let done = GenerationEvent.finished(
         reason: .stop, usage: TokenUsage(promptTokens: 1, completionTokens: 1))
 
+    private static func ask(_ ledger: inout WorkLedger, _ work: Work, at now: Duration) throws -> UInt64 {
+        let asked = ledger.asked(work, of: "m", at: now)
+        return try #require(asked).id
+    }
+
     @Test("Events are delivered until the answer's end, and none after it")
     func events() throws {
         var ledger = WorkLedger(at: .zero)
-        let (id, actions) = try #require(ledger.asked(Self.answer, of: "m", at: .zero))
+        let asked = ledger.asked(Self.answer, of: "m", at: .zero)
+        let (id, actions) = try #require(asked)
         #expect(actions == [.send(.ask(id, model: "m", Self.answer))])
         #expect(!ledger.isIdle)
         #expect(
@@ -27,8 +33,8 @@ import Testing
     @Test("Who asks for one thing gets no other")
     func mismatch() throws {
         var ledger = WorkLedger(at: .zero)
-        let (answer, _) = try #require(ledger.asked(Self.answer, of: "m", at: .zero))
-        let (count, _) = try #require(ledger.asked(.embed(["a"]), of: "m", at: .zero))
+        let answer = try Self.ask(&ledger, Self.answer, at: .zero)
+        let count = try Self.ask(&ledger, .embed(["a"]), at: .zero)
         let notAsked = WorkLedger.Action.condemn("it answered with what was not asked for")
         #expect(ledger.received(.result(answer, .count(1)), bytes: 3, at: .zero) == [notAsked])
         #expect(ledger.received(.event(count, .text("a")), bytes: 3, at: .zero) == [notAsked])
@@ -41,7 +47,7 @@ import Testing
     @Test("An abandoned request is cancelled, once")
     func abandoned() throws {
         var ledger = WorkLedger(at: .zero)
-        let (id, _) = try #require(ledger.asked(Self.answer, of: "m", at: .zero))
+        let id = try Self.ask(&ledger, Self.answer, at: .zero)
         #expect(ledger.abandoned(id, at: .zero) == [.send(.cancel(id))])
         #expect(ledger.abandoned(id, at: .zero).isEmpty)
         #expect(ledger.received(.event(id, .text("late")), bytes: 4, at: .zero).isEmpty)
@@ -51,7 +57,7 @@ import Testing
     func silence() throws {
         var ledger = WorkLedger(at: .zero)
         #expect(ledger.ticked(at: .seconds(100)).isEmpty, "nothing is open")
-        let (id, _) = try #require(ledger.asked(Self.answer, of: "m", at: .seconds(100)))
+        let id = try Self.ask(&ledger, Self.answer, at: .seconds(100))
         var now = Duration.seconds(100)
         for _ in 0..<40 {
             now += Limits.workPing
@@ -67,7 +73,7 @@ import Testing
     @Test("A tick that comes late is this host's fault: a second without processor gives nobody up")
     func starved() throws {
         var ledger = WorkLedger(at: .zero)
-        _ = try #require(ledger.asked(Self.answer, of: "m", at: .zero))
+        _ = try Self.ask(&ledger, Self.answer, at: .zero)
         #expect(ledger.ticked(at: Limits.workPing) == [.send(.ping)])
         #expect(ledger.ticked(at: .seconds(30)) == [.send(.ping)])
         #expect(ledger.ticked(at: .seconds(60)) == [.send(.ping)])
@@ -78,7 +84,7 @@ import Testing
     func credit() throws {
         var ledger = WorkLedger(at: .zero)
         var table = WorkTable()
-        let (id, _) = try #require(ledger.asked(Self.answer, of: "m", at: .zero))
+        let id = try Self.ask(&ledger, Self.answer, at: .zero)
         #expect(table.received(.ask(id, model: "m", Self.answer)) == [.begin(id, model: "m", Self.answer)])
         let piece = 1_000
         var sent = 0
@@ -102,7 +108,7 @@ import Testing
     @Test("Who sends more than the window is no host to rely on")
     func flood() throws {
         var ledger = WorkLedger(at: .zero)
-        let (id, _) = try #require(ledger.asked(Self.answer, of: "m", at: .zero))
+        let id = try Self.ask(&ledger, Self.answer, at: .zero)
         #expect(ledger.received(.event(id, .text("x")), bytes: Limits.workWindowBytes + 1, at: .zero).count == 1)
         #expect(
             ledger.received(.event(id, .text("x")), bytes: 1, at: .zero) == [.condemn("it sent more than it may")])

@@ -72,7 +72,9 @@ import Testing
     @Test("What is cut short is refused", arguments: messages)
     func cut(message: WorkMessage) {
         let bytes = message.encoded
-        for length in 0..<bytes.count { #expect(throws: RuntimeError.self) { try WorkMessage.decode(Array(bytes.prefix(length))) } }
+        for length in 0..<bytes.count {
+            #expect(throws: RuntimeError.self) { try WorkMessage.decode(Array(bytes.prefix(length))) }
+        }
     }
 
     @Test("Values out of their range are refused")
