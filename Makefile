@@ -57,7 +57,7 @@ sim: setup ## Simulated swarms (docs/simulation.md): SEEDS=1000 START=1 SECONDS=
 	    --seconds $(or $(SECONDS),60) $(if $(HOSTS),--hosts $(HOSTS)) $(if $(FAULTS),--faults $(FAULTS)) \
 	    $(if $(BUG),--bug $(BUG)) $(ARGS)
 
-clean: ## Removes what was built (not .venv, not .tools).
+clean: ## Removes what was built (not .venv, .venv-litellm or .tools).
 	@rm -rf .build
 
 setup:

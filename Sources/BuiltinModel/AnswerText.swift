@@ -2,15 +2,20 @@
 /// string or may still become one.
 struct AnswerText {
     private let stops: [[UInt8]]
+    private let words: [String]
     /// The start of a character whose end has not come.
     private var partial: [UInt8] = []
     /// Text that may be the start of a stop string.
     private var held: [UInt8] = []
-    /// A stop string was written; nothing more comes out.
-    private(set) var isStopped = false
+    /// The stop string that was written; nothing more comes out then.
+    private(set) var stop: String?
+    var isStopped: Bool { stop != nil }
 
     /// Stop strings must not be empty.
-    init(stop: [String]) { stops = stop.map { Array($0.utf8) } }
+    init(stop: [String]) {
+        words = stop
+        stops = stop.map { Array($0.utf8) }
+    }
 
     /// What may be shown now; often nothing.
     mutating func append(_ byte: UInt8) -> String {
@@ -38,7 +43,7 @@ struct AnswerText {
         if stops.isEmpty { return text }
         held.append(contentsOf: text.utf8)
         if let start = held.indices.first(where: { start in stops.contains { held[start...].starts(with: $0) } }) {
-            isStopped = true
+            stop = zip(stops, words).first { held[start...].starts(with: $0.0) }?.1
             defer { held = [] }
             return String(decoding: held[..<start], as: UTF8.self)
         }

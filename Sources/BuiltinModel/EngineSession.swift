@@ -117,12 +117,15 @@ extension EngineSession {
                 JSON.write(text, to: &bytes)
                 bytes.append(contentsOf: "}\n".utf8)
             case .done(let id, let ending, let usage):
-                bytes += line([
-                    "event": "done", "id": .string(id), "reason": .string(ending.rawValue),
-                    "prompt_tokens": .integer(Int64(usage.promptTokens)),
-                    "completion_tokens": .integer(Int64(usage.completionTokens)),
-                    "cached_tokens": .integer(Int64(usage.cachedTokens)),
-                ])
+                var done = JSON.Object()
+                done["event"] = "done"
+                done["id"] = .string(id)
+                done["reason"] = .string(ending.rawValue)
+                if let stop = usage.stop { done["stop"] = .string(stop) }
+                done["prompt_tokens"] = .integer(Int64(usage.promptTokens))
+                done["completion_tokens"] = .integer(Int64(usage.completionTokens))
+                done["cached_tokens"] = .integer(Int64(usage.cachedTokens))
+                bytes += line(.object(done))
             }
         }
         return bytes

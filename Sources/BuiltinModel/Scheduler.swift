@@ -146,11 +146,11 @@ final class Scheduler {
         slot.lastUsed = uses
         trim()
         startWaiting()
-        return .done(
-            id: work.order.id, ending,
-            TokenUsage(
-                promptTokens: work.order.promptTokens, completionTokens: work.generated,
-                cachedTokens: min(work.cached, work.order.promptTokens)))
+        var usage = TokenUsage(
+            promptTokens: work.order.promptTokens, completionTokens: work.generated,
+            cachedTokens: min(work.cached, work.order.promptTokens))
+        usage.stop = work.text.stop
+        return .done(id: work.order.id, ending, usage)
     }
 
     private typealias Work = Slot.Work

@@ -35,7 +35,7 @@ struct EngineSessionTests {
         #expect(ready["slots"]?.integer == 2)
         #expect(ready["tokens"] == ["per_byte": 1, "per_message": 4, "fixed": 2, "exact": true])
         #expect(ready["sampling"]?.array?.count == 7)
-        #expect(ready["capabilities"] == ["raw_prompt"])
+        #expect(ready["capabilities"] == ["partial", "raw_prompt"])
     }
 
     @Test("A raw prompt is taken as it stands: with its control words it is the prompt that messages make")

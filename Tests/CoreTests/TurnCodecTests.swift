@@ -33,9 +33,11 @@ import Testing
         }
     }
 
-    @Test("A description says what it says of the conversation, or notes of one turn", arguments: [
-        nil, TurnNote.cancelled, .annotation(["request": ["metadata": ["a": "b"]]]),
-    ])
+    @Test(
+        "A description says what it says of the conversation, or notes of one turn",
+        arguments: [
+            nil, TurnNote.cancelled, .annotation(["request": ["metadata": ["a": "b"]]]),
+        ])
     func notes(note: TurnNote?) throws {
         let id = try #require(ConversationID("c"))
         let meta = ConversationMeta(id: id, owner: .local, metadata: note == nil ? ["a": "1"] : nil, note: note)

@@ -1,6 +1,8 @@
 """Fixtures: the release binary as its users run it. Every daemon has its own home folder and port."""
 
+import json
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,29 @@ def recall_server(llama_dir: Path, *arguments: str, **model: Any) -> dict[str, A
         "engine": "llama-server", "command": [str(llama_dir / "llama-server"), *arguments],
         "path": str(ROOT / "Models/igris-recall/igris-recall-q8_0.gguf"), **model,
     })
+
+
+@pytest.fixture(scope="session")
+def litellm(root: Path) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Calls litellm in a process of its own: it wants another openai package than the other tests."""
+    python = root / ".venv-litellm/bin/python"
+    if not python.is_file():
+        pytest.skip("litellm is not there (scripts/setup test)")
+    process = subprocess.Popen(
+        [str(python), str(Path(__file__).parent / "litellm_calls.py")], text=True, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def call(name, **options):
+        process.stdin.write(json.dumps({"call": name, "options": options}) + "\n")
+        process.stdin.flush()
+        # It writes lines of its own between ours.
+        while not (line := process.stdout.readline()).startswith("{"):
+            assert line, "litellm has ended"
+        return json.loads(line)
+
+    yield call
+    process.kill()
+    process.wait()
 
 
 @pytest.fixture

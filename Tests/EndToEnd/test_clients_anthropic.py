@@ -71,6 +71,19 @@ def test_max_tokens_ends_the_answer(client):
     assert message.stop_reason == "max_tokens" and message.usage.output_tokens == 4
 
 
+def test_the_string_that_ended_the_answer_is_told(client):
+    options = {"stop_sequences": ["never", " your name"], **conversation("stopped")}
+    message = create(client, **options)
+    assert (message.stop_reason, message.stop_sequence) == ("stop_sequence", " your name")
+    assert message.content[0].text == "I will remember that" and message.usage.output_tokens == len(
+        "I will remember that your name")
+    with client.messages.stream(model="phi3", max_tokens=64, messages=REMEMBER, **options) as stream:
+        assert "".join(stream.text_stream) == "I will remember that"
+        assert stream.get_final_message().stop_sequence == " your name"
+    unstopped = create(client, stop_sequences=["never", "Alice?"], **conversation("unstopped"))
+    assert (unstopped.stop_reason, unstopped.stop_sequence, unstopped.content[0].text) == ("end_turn", None, ANSWER)
+
+
 def test_instructions_and_blocks_reach_the_model(client):
     content = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
     message = create(client, [{"role": "user", "content": content}], "echo", system="be brief", **conversation("sys"))

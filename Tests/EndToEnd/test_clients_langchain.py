@@ -1,5 +1,8 @@
 """LangChain's ChatOpenAI, as people have it, on a host of a swarm, with either engine."""
 
+import asyncio
+
+import openai
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_openai import ChatOpenAI
@@ -33,6 +36,23 @@ def test_a_stream_adds_up(shared):
     for chunk in chunks[1:]:
         whole += chunk
     assert len(chunks) > 2 and whole.content == ANSWER and whole.usage_metadata["output_tokens"] > 0
+
+
+def test_the_host_remembers_and_the_asynchronous_call_asks_it(pair):
+    one, other = pair.hosts
+    model(one, "remembered").invoke(TELL)
+    pair.equal()
+    assert asyncio.run(model(other, "remembered").ainvoke("What is my name?")).content == "Your name is Alice"
+
+
+def test_a_bound_ends_the_answer(shared):
+    reply = model(shared, "bounded", max_tokens=4).invoke(TELL)
+    assert reply.response_metadata["finish_reason"] == "length" and reply.usage_metadata["output_tokens"] == 4
+
+
+def test_an_unknown_model_is_a_404_that_lists_what_there_is(shared):
+    with pytest.raises(openai.NotFoundError, match="igris-recall"):
+        model(shared, "unknown", "gpt-9").invoke(TELL)
 
 
 def test_a_history_of_messages_reaches_the_model(shared):

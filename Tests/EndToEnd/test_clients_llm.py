@@ -28,8 +28,7 @@ def llm(shared, *arguments):
         [str(program), *arguments], env=environment, capture_output=True, text=True, timeout=60,
         stdin=subprocess.DEVNULL,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return done.stdout.strip() if done.returncode == 0 else done.stderr.strip()
 
 
 def test_llm_asks_streamed_and_whole(shared):
@@ -40,3 +39,9 @@ def test_llm_asks_streamed_and_whole(shared):
 def test_llm_continues_with_its_own_history(shared):
     llm(shared, "-m", "echo", "-s", "be brief", "one")
     assert llm(shared, "-c", "two").endswith("| two")
+
+
+def test_llm_bounds_the_answer_and_shows_why_one_is_refused(shared):
+    assert llm(shared, "-m", "phi3", "-o", "max_tokens", "4", "Remember: my name is Alice") == "I wi"
+    refusal = llm(shared, "-m", "echo", "-o", "json_object", "true", "Rome")
+    assert "response_format" in refusal

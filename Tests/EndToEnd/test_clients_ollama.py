@@ -5,7 +5,7 @@ import asyncio
 import ollama
 import pytest
 
-from daemon import eventually
+from daemon import ECHO, eventually
 
 REMEMBER = [{"role": "user", "content": "Remember: my name is Alice"}]
 ANSWER = "I will remember that your name is Alice"
@@ -108,6 +108,17 @@ def test_an_unknown_model_is_a_404_that_lists_what_there_is(shared):
         with pytest.raises(ollama.ResponseError) as refusal:
             call(ollama.Client(host=shared.url))
         assert refusal.value.status_code == 404 and "igris-recall" in refusal.value.error
+
+
+def test_a_key_is_taken_as_ollama_sends_it(daemon, monkeypatch):
+    guarded = daemon(config={"auth": {"keys": [{"name": "ann", "key": "k" * 32}]}}, models=[ECHO])
+    question = [{"role": "user", "content": "x"}]
+    monkeypatch.setenv("OLLAMA_API_KEY", "k" * 32)
+    assert ollama.Client(host=guarded.url).chat("echo", question).message.content == "1: x"
+    monkeypatch.setenv("OLLAMA_API_KEY", "wrong")
+    with pytest.raises(ollama.ResponseError) as refusal:
+        ollama.Client(host=guarded.url).chat("echo", question)
+    assert refusal.value.status_code == 401 and "key" in refusal.value.error
 
 
 def test_an_engine_without_embeddings_says_so(shared):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import jsonschema
 import openapi_spec_validator
 import pytest
 import yaml
@@ -54,6 +55,31 @@ def test_every_operation_answers_to_its_methods_and_to_no_other(shared, document
         answer = httpx.options(shared.url + re.sub(r"\{\w+\}", "x", path), timeout=30)
         allowed = set(answer.headers["allow"].split(", ")) - {"OPTIONS", "HEAD"}
         assert allowed == {method.upper() for method in item}, path
+
+
+def undescribed(schema, value, document, place=""):
+    """Members of `value` that its schema has no word for."""
+    while "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    if isinstance(value, list):
+        for item in value:
+            yield from undescribed(schema.get("items", {}), item, document, place + "[]")
+    elif isinstance(value, dict) and "properties" in schema:
+        for name, member in value.items():
+            if name not in schema["properties"]:
+                yield f"{place}.{name}"
+            else:
+                yield from undescribed(schema["properties"][name], member, document, f"{place}.{name}")
+
+
+def test_every_field_of_what_hosts_tell_of_one_another_is_described(swarm, document):
+    one, _ = swarm(2).hosts
+    for path in ("/v1/mcp/peers", "/v1/swarm/nodes", "/v1/swarm/status", "/v1/swarm/topology"):
+        schema = document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        page = one.get(path, params={"self": "1"} if path.endswith("peers") else None).json()
+        assert list(undescribed(schema, page, document)) == [], path
+        whole = {**schema, "components": document["components"]}
+        assert [error.message for error in jsonschema.Draft202012Validator(whole).iter_errors(page)] == [], path
 
 
 def test_what_is_sent_and_answered_is_as_described(shared, root):

@@ -192,6 +192,21 @@ def test_ollama_calls_tools_and_reads_their_results(hosts):
     assert other.chat("reader", history, tools=TOOLS).message.content == READ
 
 
+def test_litellm_calls_a_tool_and_reads_its_result(litellm, hosts):
+    def call(host, name, **options):
+        reply = litellm(
+            "completion", model=f"openai/{name}", api_base=f"{host.url}/v1", api_key="unused", num_retries=0,
+            tools=TOOLS, **UNKEPT, **options)
+        return reply["result"]["choices"][0]["message"]
+
+    called = call(hosts.hosts[0], "caller", messages=QUESTION, tool_choice="required")
+    (first,) = called["tool_calls"]
+    assert first["function"]["name"] == "paint" and painted(first["function"]["arguments"])
+    result = {"role": "tool", "tool_call_id": first["id"], "content": GIVEN}
+    kept = {key: called[key] for key in ("role", "content", "tool_calls")}
+    assert call(hosts.hosts[1], "reader", messages=[*QUESTION, kept, result])["content"] == READ
+
+
 def test_langchain_binds_tools(hosts):
     def model(host, name):
         return ChatOpenAI(model=name, base_url=f"{host.url}/v1", api_key="unused", max_retries=0, **UNKEPT)

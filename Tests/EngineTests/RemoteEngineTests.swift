@@ -73,7 +73,9 @@ struct RemoteEngineTests {
     func otherRefusals() async throws {
         let server = try await ScriptedServer { request, _ in
             if request.has("GET /v1/models") { return [.json("200 OK", "{}")] }
-            return [.json("400 Refused", #"{"error":{"message":"no such thing in store: max_tokens","param":"tools"}}"#)]
+            return [
+                .json("400 Refused", #"{"error":{"message":"no such thing in store: max_tokens","param":"tools"}}"#)
+            ]
         }
         let engine = await Self.engine(server)
         #expect(await thrownError { _ = try await engine.answer() }?.code == .invalidRequest)

@@ -141,7 +141,7 @@ import Testing
         }
         let whole = try blocks(after: -1)
         #expect(whole.count == 10)
-        for last in 0..<whole.count { #expect(try blocks(after: last) == Array(whole.dropFirst(last + 1)), "after \(last)") }
+        for last in 0..<whole.count { #expect(try blocks(after: last) == Array(whole[(last + 1)...]), "after \(last)") }
     }
 
     @Test("thoughts, a text and calls are items of their own, each begun, filled and ended")

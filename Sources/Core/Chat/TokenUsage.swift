@@ -6,6 +6,8 @@ package struct TokenUsage: Hashable, Sendable {
     package var cachedTokens: Int
     /// False where the engine does not tell and the counts are our estimate.
     package var isExact: Bool
+    /// The stop string that ended the answer, where one did and the engine tells. Not kept with the turn.
+    package var stop: String?
 
     package init(promptTokens: Int, completionTokens: Int, cachedTokens: Int = 0, isExact: Bool = true) {
         self.promptTokens = promptTokens

@@ -117,7 +117,9 @@ package enum TurnCodec {
         // Notes that cannot be read are none.
         if let metadata = fields[Field.metadata] { meta.metadata = try? JSON.parse(metadata) }
         if fields[Field.cancelled] != nil { meta.note = .cancelled }
-        if let annotation = fields[Field.annotation] { meta.note = (try? JSON.parse(annotation)).map { .annotation($0) } }
+        if let annotation = fields[Field.annotation] {
+            meta.note = (try? JSON.parse(annotation)).map { .annotation($0) }
+        }
         return meta
     }
 

@@ -21,6 +21,8 @@ struct CompletionOutput: Sendable {
     private var pending: [UInt8] = []
     private var hasText = false
     private(set) var end: End?
+    /// Which one, of ``End/stopString``.
+    private(set) var stop: String?
     /// Bytes of the answer so far, as the model wrote them.
     private(set) var answerBytes = 0
 
@@ -38,6 +40,10 @@ struct CompletionOutput: Sendable {
         skipLeadingSpace()
         if let (start, end) = firstEnd() {
             self.end = end
+            if end == .stopString {
+                let found = stops.first { pending[start...].starts(with: $0) }
+                stop = found.map { String(decoding: $0, as: UTF8.self) }
+            }
             return take(start)
         }
         return take(pending.count - heldBack())

@@ -141,6 +141,7 @@ struct CompletionRun: Sendable {
             usage.completionTokens += written
             if report.usage != nil { usage.promptTokens = max(0, usage.promptTokens - written) }
         }
+        usage.stop = reading.output.stop
         return .finished(reason: reading.output.end == .limit ? .length : .stop, usage: usage)
     }
 

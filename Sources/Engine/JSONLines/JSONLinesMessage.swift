@@ -151,6 +151,7 @@ struct EngineFinish: Hashable, Sendable {
         usage = TokenUsage(
             promptTokens: count("prompt_tokens"), completionTokens: count("completion_tokens"),
             cachedTokens: count("cached_tokens"))
+        usage.stop = json["stop"]?.string
     }
 
     init(reason: Reason, usage: TokenUsage) {

@@ -38,6 +38,12 @@ struct RunningServer: Sendable {
             body.maximumTokens = max(1, request.maximumTokens - count)
             written = count
         }
+        // It does not tell which stop string it found, and its log-probabilities go with its own pieces of text.
+        let stops = request.shape.logprobs == nil ? request.stop : []
+        if !stops.isEmpty {
+            request.stop = []
+            body.extras.append(("timings_per_token", true))
+        }
         let path = request.rawPrompt == nil ? "/v1/chat/completions" : "/v1/completions"
         let (head, connection) = try await upstream.open(.POST, path, json: body.json(request), bounds: bounds)
         guard head.status.code == 200 else {
@@ -45,7 +51,8 @@ struct RunningServer: Sendable {
             throw translated(HTTPUpstream.Reply(head: head, body: text))
         }
         let stream = ChatStream(
-            subject: subject, request: request, estimate: 0, outputLimit: bounds.outputBytes, written: written)
+            subject: subject, request: request, estimate: 0, outputLimit: bounds.outputBytes, written: written,
+            stops: stops)
         return OpenAnswer(upstream: upstream, connection: connection, stream: stream)
     }
 

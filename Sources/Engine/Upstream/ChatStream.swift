@@ -15,6 +15,9 @@ struct ChatStream: Sendable {
     private var usage: TokenUsage?
     /// The upstream's number of each tool call, in our order.
     private var calls: [Int64] = []
+    /// Where the server is not asked to look for stop strings, because it would not tell which one it found.
+    private var finder: StopFinder?
+    private var stop: String?
     private var bytes = 0
     private var pieces = 0
     /// The last event has been given out.
@@ -24,9 +27,14 @@ struct ChatStream: Sendable {
     ///   - subject: Who answers, for messages: `the engine of NAME`.
     ///   - estimate: The prompt's tokens, should the upstream not count them.
     ///   - written: Of the prompt's tokens, those that are the answer's beginning.
-    init(subject: String, request: GenerationRequest, estimate: Int, outputLimit: Int, written: Int? = nil) {
+    ///   - stops: Stop strings that are found here.
+    init(
+        subject: String, request: GenerationRequest, estimate: Int, outputLimit: Int, written: Int? = nil,
+        stops: [String] = []
+    ) {
         self.written = written
         isSpent = written.map { $0 >= request.maximumTokens } ?? false
+        finder = stops.isEmpty ? nil : StopFinder(stops)
         self.subject = subject
         self.estimate = estimate
         self.outputLimit = outputLimit
@@ -69,6 +77,7 @@ struct ChatStream: Sendable {
             usage.cachedTokens = min(usage.cachedTokens, usage.promptTokens)
             usage.completionTokens = written + (isSpent ? 0 : usage.completionTokens)
         }
+        usage.stop = isSpent ? nil : stop
         return .finished(reason: isSpent ? .length : reason, usage: usage)
     }
 
@@ -80,8 +89,15 @@ struct ChatStream: Sendable {
                 completionTokens: Self.count(usage["completion_tokens"]),
                 cachedTokens: Self.count(usage["prompt_tokens_details"]?["cached_tokens"]))
         }
+        if finder != nil, let timings = json["timings"], timings.object != nil {
+            let cached = Self.count(timings["cache_n"])
+            usage = TokenUsage(
+                promptTokens: cached + Self.count(timings["prompt_n"]),
+                completionTokens: Self.count(timings["predicted_n"]), cachedTokens: cached)
+        }
         for choice in json["choices"]?.array ?? [] where choice["index"]?.integer ?? 0 == 0 {
             try read(choice: choice, into: &result)
+            guard !isComplete else { return }
         }
     }
 
@@ -96,10 +112,20 @@ struct ChatStream: Sendable {
         }
         if let text = delta?["content"]?.string ?? choice["text"]?.string, !text.isEmpty, !isSpent {
             try grow(by: text.utf8.count)
-            result.append(.text(text))
+            let (text, stop) = finder?.append(text) ?? (text, nil)
+            if !text.isEmpty { result.append(.text(text)) }
+            if let stop {
+                self.stop = stop
+                reason = .stop
+                result.append(try finish())
+                return
+            }
         }
         for piece in delta?["tool_calls"]?.array ?? [] { result.append(try call(piece)) }
         if let word = choice["finish_reason"]?.string {
+            if let rest = finder?.finish(), !rest.isEmpty { result.append(.text(rest)) }
+            // vLLM's word for the string that it found.
+            if let found = choice["stop_reason"]?.string { stop = found }
             switch word {
             case "length", "max_tokens": reason = .length
             case "tool_calls", "function_call": reason = .toolCalls

@@ -18,9 +18,11 @@ struct MessagesEncoder: AnswerEncoder {
     private var block: Block?
     private var blocks = 0
     private var reason = FinishReason.stop
+    private let stops: [String]
 
     init(_ request: MessagesRequest, answer: ChatAnswer, id: String) {
         self.id = id
+        stops = request.chat.stop
         model = request.chat.model
         showsThinking = request.showsThinking
         context = answer.context
@@ -63,7 +65,9 @@ struct MessagesEncoder: AnswerEncoder {
 
     mutating func closing(_ choices: [AnswerTally.Choice], _ usage: TokenUsage) -> [UInt8] {
         var fields = JSON.Object()
-        fields["delta"] = ["stop_reason": .string(Self.word(reason)), "stop_sequence": nil]
+        fields["delta"] = [
+            "stop_reason": .string(word(reason, usage)), "stop_sequence": .string(stop(reason, usage)),
+        ]
         fields["usage"] = Self.json(usage)
         fields["igris"] = choices.first?.failovers.report
         return end() + Self.event("message_delta", .object(fields)) + Self.event("message_stop", [:])
@@ -118,8 +122,8 @@ struct MessagesEncoder: AnswerEncoder {
         var message = frame
         let choice = choices.first
         message["content"] = .array(choice.map { content(of: $0.message) } ?? [])
-        message["stop_reason"] = .string(Self.word(choice?.reason ?? .stop))
-        message["stop_sequence"] = .null
+        message["stop_reason"] = .string(word(choice?.reason ?? .stop, usage))
+        message["stop_sequence"] = .string(stop(choice?.reason ?? .stop, usage))
         message["usage"] = Self.json(usage)
         message["igris"] = choice?.failovers.report
         return .object(message)
@@ -162,13 +166,17 @@ struct MessagesEncoder: AnswerEncoder {
         ]
     }
 
-    /// Which stop string it was no engine tells: `stop_sequence` is never said.
-    private static func word(_ reason: FinishReason) -> String {
+    private func word(_ reason: FinishReason, _ usage: TokenUsage) -> String {
         switch reason {
         case .length: "max_tokens"
         case .toolCalls: "tool_use"
-        case .stop, .aborted, .failed: "end_turn"
+        case .stop, .aborted, .failed: stop(reason, usage) == nil ? "end_turn" : "stop_sequence"
         }
+    }
+
+    /// The client's string that ended the answer, where the engine tells which.
+    private func stop(_ reason: FinishReason, _ usage: TokenUsage) -> String? {
+        reason == .stop ? usage.stop.flatMap { stops.contains($0) ? $0 : nil } : nil
     }
 }
 

@@ -72,6 +72,7 @@ struct ModelList {
         object["owned_by"] = "igris-runtime"
         object["type"] = "model"
         object["display_name"] = .string(id)
+        object["lifecycle"] = "active"
         object["created_at"] = .string(Timestamp(milliseconds: created * 1_000).description)
         let meta = Self.meta(model)
         if !meta.members.isEmpty { object["meta"] = .object(meta) }

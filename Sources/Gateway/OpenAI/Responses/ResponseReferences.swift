@@ -20,7 +20,8 @@ struct ResponseReferences: Sendable {
         guard last != nil || !references.isEmpty else { return (json, nil) }
         guard references.count <= Limits.itemReferences else {
             throw RuntimeError(
-                .invalidRequest, "input holds more than \(Limits.itemReferences) item references; send the items, or "
+                .invalidRequest,
+                "input holds more than \(Limits.itemReferences) item references; send the items, or "
                     + "previous_response_id", parameter: "input")
         }
         var items = Array(rest)
@@ -84,7 +85,8 @@ extension Responses {
         var start = compacted
         if let previous = try fields.text("previous_response_id") {
             guard start == nil else {
-                throw fields.refusal("previous_response_id", "cannot be joined with a compaction item; send one of them")
+                throw fields.refusal(
+                    "previous_response_id", "cannot be joined with a compaction item; send one of them")
             }
             start = try await find(previous, caller).kept.question.dot
         }

@@ -49,7 +49,8 @@ extension Responses {
     private func stored(_ kept: KeptExchange, isResumed: Bool) throws(RuntimeError) -> ChatAnswer {
         if case .elsewhere(let host) = kept.progress {
             throw RuntimeError(
-                .invalidRequest, "host \(host) writes this response; read its stream there, or fetch it until it is over",
+                .invalidRequest,
+                "host \(host) writes this response; read its stream there, or fetch it until it is over",
                 parameter: "stream")
         }
         guard kept.progress == .over, let turn = kept.answer?.turn, let outcome = turn.outcome else {

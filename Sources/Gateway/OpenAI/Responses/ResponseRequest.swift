@@ -106,7 +106,8 @@ struct ResponseRequest {
         if let compacted {
             guard previous == nil, fields.json["conversation"] == nil else {
                 throw fields.refusal(
-                    "input", "holds a compaction item, which goes on from what it stands for: send it without "
+                    "input",
+                    "holds a compaction item, which goes on from what it stands for: send it without "
                         + "previous_response_id and conversation")
             }
             return .after(compacted)

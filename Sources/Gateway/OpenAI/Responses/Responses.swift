@@ -95,7 +95,8 @@ struct Responses: Sendable {
         while case .elsewhere = try await find(id, caller).kept.progress, await isAlive(host) {
             guard .now < end else {
                 throw RuntimeError(
-                    .timedOut, "host \(host), which writes this response, has not said yet that it stopped; it is asked "
+                    .timedOut,
+                    "host \(host), which writes this response, has not said yet that it stopped; it is asked "
                         + "to all the same: fetch the response to see", parameter: "response_id")
             }
             try await Task.sleep(for: .milliseconds(50))
