@@ -9,6 +9,9 @@ actor BackgroundAnswers {
         let watch: Task<Void, Never>
     }
 
+    /// What an answer takes beside its events, about.
+    private static let frameBytes = 4_096
+
     private var entries: [Dot: Entry] = [:]
     /// Those that are over, the oldest first.
     private var ended: [(question: Dot, answer: JoinedAnswer, bytes: Int)] = []
@@ -70,7 +73,7 @@ actor BackgroundAnswers {
     private func end(_ question: Dot, _ bytes: Int) {
         guard let entry = entries.removeValue(forKey: question) else { return }
         entry.watch.cancel()
-        ended.append((question, entry.answer, bytes))
+        ended.append((question, entry.answer, bytes + Self.frameBytes))
         var sum = ended.reduce(0) { $0 + $1.bytes }
         while sum > Limits.replayBytes, let oldest = ended.first {
             sum -= oldest.bytes

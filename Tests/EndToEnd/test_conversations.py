@@ -246,7 +246,8 @@ def test_what_does_not_fit_is_left_out_in_whole_turns_and_said(daemon):
     said, omitted = [], []
     for number in range(12):
         said.append(f"{number:02d}" + "x" * 60)
-        reply = one.post(said[-1], conversation="c", max_tokens=120).json()
+        answer = one.post(said[-1], conversation="c", max_tokens=120)
+        reply = answer.json()
         count, _, seen = reply["choices"][0]["message"]["content"].partition(": ")
         # The latest turns, whole and without a gap, the question always among them.
         parts = seen.split(" | ")
@@ -255,6 +256,8 @@ def test_what_does_not_fit_is_left_out_in_whole_turns_and_said(daemon):
         report = reply.get("igris", {}).get("context", {"included": int(count), "omitted": 0})
         omitted.append(report["omitted"])
         assert report["included"] == int(count)
+        # The header says it always, in every dialect.
+        assert answer.headers["x-igris-context"].startswith(f"included={count}, omitted={report['omitted']}, ")
         assert report["included"] + report["omitted"] == 2 * number + 1
         if "igris" in reply:
             assert report["context_length"] == 700

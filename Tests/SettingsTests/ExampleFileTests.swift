@@ -51,7 +51,8 @@ import Testing
             let rest = line[slashes.upperBound...].drop { $0 == " " }
             let isExample = [
                 "{", "}", "\"", "name:", "engine:", "protocol:", "command:", "path:", "context:", "template:",
-                "threads:", "pace:", "slots:", "embeddings:", "url:", "api_key:", "remote_model:", "capabilities:",
+                "threads:", "pace:", "slots:", "embeddings:", "url:", "api_key:", "ca_file:", "remote_model:",
+                "capabilities:",
             ]
             .contains { rest.hasPrefix($0) }
             return isExample ? String(rest) : String(line)

@@ -176,7 +176,7 @@ import Testing
             (
                 "{name: 'a', engine: 'builtin', keep_alive: '10m'}",
                 #"32: unknown key "keep_alive" in models[0]: the keys here are name, engine, protocol, aliases, path, "#
-                    + "command, context, template, threads, pace, slots, embeddings, url, api_key, remote_model, "
+                    + "command, context, template, threads, pace, slots, embeddings, url, api_key, ca_file, remote_model, "
                     + "capabilities, workers, fallback"
             ),
         ])

@@ -77,7 +77,7 @@ struct ChatStream: Sendable {
             usage.cachedTokens = min(usage.cachedTokens, usage.promptTokens)
             usage.completionTokens = written + (isSpent ? 0 : usage.completionTokens)
         }
-        usage.stop = stop
+        usage.stop = isSpent ? nil : stop
         return .finished(reason: isSpent ? .length : reason, usage: usage)
     }
 

@@ -65,7 +65,9 @@ struct MessagesEncoder: AnswerEncoder {
 
     mutating func closing(_ choices: [AnswerTally.Choice], _ usage: TokenUsage) -> [UInt8] {
         var fields = JSON.Object()
-        fields["delta"] = ["stop_reason": .string(word(reason, usage)), "stop_sequence": .string(stop(reason, usage))]
+        fields["delta"] = [
+            "stop_reason": .string(word(reason, usage)), "stop_sequence": .string(stop(reason, usage)),
+        ]
         fields["usage"] = Self.json(usage)
         fields["igris"] = choices.first?.failovers.report
         return end() + Self.event("message_delta", .object(fields)) + Self.event("message_stop", [:])

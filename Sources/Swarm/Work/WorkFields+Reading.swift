@@ -193,9 +193,10 @@ extension ByteReader {
             guard let reason = FinishReason(rawValue: try line(atMost: Self.names)), reason.isComplete else {
                 throw Self.outOfRange
             }
-            let usage = TokenUsage(
+            var usage = TokenUsage(
                 promptTokens: try count(atMost: Self.tokens), completionTokens: try count(atMost: Self.tokens),
                 cachedTokens: try count(atMost: Self.tokens), isExact: try flag())
+            usage.stop = try optional(atMost: Limits.stopStringBytes)
             return .finished(reason: reason, usage: usage)
         default: throw Self.outOfRange
         }

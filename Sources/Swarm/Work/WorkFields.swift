@@ -155,6 +155,7 @@ extension ByteWriter {
                 put(varint: UInt64(clamping: count))
             }
             put(usage.isExact ? 1 : 0)
+            put(optional: usage.stop)
         // Of the one who asks alone.
         case .moved: put(WorkField.moved)
         }

@@ -63,6 +63,25 @@ struct MessagesEncoderTests {
             ])
     }
 
+    @Test func `the string that ended the answer is told where it is the client's, and of an answer that it ended`()
+        throws
+    {
+        let json = try JSON.parse(
+            #"{"model":"m","max_tokens":16,"stop_sequences":["END"],"messages":[{"role":"user","content":"hi"}]}"#)
+        let cases: [(String?, FinishReason, String, JSON)] = [
+            ("END", .stop, "stop_sequence", "END"), ("other", .stop, "end_turn", nil), (nil, .stop, "end_turn", nil),
+            ("END", .length, "max_tokens", nil),
+        ]
+        for (stop, reason, word, told) in cases {
+            var usage = Self.usage
+            usage.stop = stop
+            let encoder = MessagesEncoder(
+                try MessagesRequest(json, headers: HTTPFields()), answer: .scripted([]), id: "msg_1")
+            let whole = encoder.whole([.init(message: Message(.assistant, "x"), logprobs: [], reason: reason)], usage)
+            #expect(whole["stop_reason"] == .string(word) && (whole["stop_sequence"] ?? .null) == told)
+        }
+    }
+
     @Test func `thoughts, text and calls are blocks of their own, each closed before the next`() throws {
         let events = try events(
             [
