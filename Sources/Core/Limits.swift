@@ -78,6 +78,10 @@ package enum Limits {
     package static let batchBytes = 1024 * 1024
     package static let snapshotPartBytes = 256 * 1024
     package static let snapshotParts = 131_072
+    /// Bytes a second of snapshots, to one peer and in all: about half of what a wire of 1 Gbit/s carries, so that what
+    /// is fresh need not wait.
+    package static let snapshotPeerRate = 32 * 1024 * 1024
+    package static let snapshotRate = 64 * 1024 * 1024
 
     // Work for other hosts
     /// Requests that one host may have open on another.

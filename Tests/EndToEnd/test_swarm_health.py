@@ -230,10 +230,10 @@ def test_who_sends_forged_frames_is_relied_on_less_and_then_excluded(swarm, impo
         except OSError:
             pass
 
-    before = a.count("igris_peer_forgeries_total")
+    before = a.count("igris_link_malformed_total")
     for _ in range(10):
         forge()
-    wait_for(lambda: "ten forgeries", lambda: a.count("igris_peer_forgeries_total") - before == 10, HEALED)
+    wait_for(lambda: "ten forgeries", lambda: a.count("igris_link_malformed_total") - before == 10, HEALED)
     fallen = row_of(a, impostor.id)
     assert fallen["reputation"] <= 82 and not fallen["excluded"], fallen
     for _ in range(40):
@@ -245,9 +245,9 @@ def test_who_sends_forged_frames_is_relied_on_less_and_then_excluded(swarm, impo
     assert row["reputation"] <= 20 and row["excluded"] and row["why_not"].startswith("excluded: it sent"), row
     assert "excluded" in a.command("status") and "REPUTATION" in a.command("peers")
     # Out means out: what it sends now is not even read.
-    counted = a.count("igris_peer_forgeries_total")
+    counted = a.count("igris_link_malformed_total")
     forge()
-    assert a.count("igris_peer_forgeries_total") == counted
+    assert a.count("igris_link_malformed_total") == counted
     # The honest ones do not notice.
     assert row_of(a, b.id)["reputation"] > 80 and not row_of(a, b.id)["excluded"]
     a.hear("on we go", "talk")
@@ -260,8 +260,8 @@ def test_what_a_later_version_may_say_is_held_against_nobody(swarm, impostor):
         # A channel, and a kind of message, that this version does not know; then a frame that is none.
         for frame in (b"\x63anything", b"\x01\x63anything", b"\x01\x01\xff"):
             link.send(frame)
-        wait_for(lambda: "the last one", lambda: a.count("igris_peer_forgeries_total"), HEALED)
-    assert a.count("igris_peer_forgeries_total") == 1
+        wait_for(lambda: "the last one", lambda: a.count("igris_link_malformed_total"), HEALED)
+    assert a.count("igris_link_malformed_total") == 1
 
 
 # Where hosts stand

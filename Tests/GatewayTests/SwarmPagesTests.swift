@@ -46,6 +46,15 @@ func ask(
         #expect(peer.object?["why_not"] == .null)
     }
 
+    @Test("nobody is said to be equal who is not linked, or has not said what it holds", arguments: [nil, false, true])
+    func compared(isCompared: Bool?) {
+        let report = HostReport(
+            id: nil, address: NetworkAddress(host: "10.0.0.1", port: 1), state: .alive, lastSeen: 0,
+            isCompared: isCompared)
+        let words = isCompared.map { $0 ? "equal" : "syncing" } ?? "not_linked"
+        #expect(report.json["sync"]?.string == words)
+    }
+
     @Test("hosts that are no members stand apart, with the reason")
     func others() async throws {
         let others = try #require(try JSON.parse(try await ask(get("/v1/mcp/peers")).body)["others"]?.array)

@@ -41,6 +41,8 @@ package struct HostReport: Hashable, Sendable {
     /// Operations it has and this host does not, and the other way round.
     package var behind: Int
     package var ahead: Int
+    /// Whether it has said what it holds, over the link that it has now; nil without a link: then nobody here can tell.
+    package var isCompared: Bool?
     package var version: String
     /// `worker` until there are elections.
     package var role: String
@@ -59,7 +61,7 @@ package struct HostReport: Hashable, Sendable {
     package init(
         id: NodeID?, isSelf: Bool = false, name: String = "", address: NetworkAddress, state: State,
         whyNot: String? = nil, lastSeen: UInt64, roundTrip: Duration? = nil, behind: Int = 0, ahead: Int = 0,
-        version: String = "", role: String = "worker", zone: String = "", models: [HostedModel] = [],
+        isCompared: Bool? = nil, version: String = "", role: String = "worker", zone: String = "", models: [HostedModel] = [],
         channels: [DiscoveryChannel] = [], swarm: SwarmID? = nil, clockSkew: Duration? = nil, reputation: Int? = nil,
         isExcluded: Bool = false
     ) {
@@ -73,6 +75,7 @@ package struct HostReport: Hashable, Sendable {
         self.roundTrip = roundTrip
         self.behind = behind
         self.ahead = ahead
+        self.isCompared = isCompared
         self.version = version
         self.role = role
         self.zone = zone

@@ -23,7 +23,14 @@ extension HostReport {
     /// How its log stands to ours, in one word.
     private var sync: String {
         switch state {
-        case .alive, .suspect: behind == 0 && ahead == 0 ? "equal" : "syncing"
+        case .alive, .suspect:
+            if isSelf {
+                "equal"
+            } else if let isCompared {
+                isCompared && behind == 0 && ahead == 0 ? "equal" : "syncing"
+            } else {
+                "not_linked"
+            }
         case .dead, .left: "away"
         case .connecting, .unreachable: "not_linked"
         case .foreign: "key_mismatch"

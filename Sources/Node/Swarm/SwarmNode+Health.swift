@@ -42,7 +42,6 @@ extension SwarmNode {
     /// What a peer did counts for its reputation; one without trust is shut out for a while.
     func judge(_ node: NodeID, _ event: Reputation.Event) {
         guard node != setup.node else { return }
-        if event == .forged { metrics.forgeries.increment() }
         guard reputations.step(node, event, at: now) else { return }
         let reason = exclusion(of: node) ?? ""
         post("node_excluded", node, reason)

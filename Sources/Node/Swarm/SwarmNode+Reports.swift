@@ -40,7 +40,7 @@ extension SwarmNode {
             address: host.addresses.first ?? NetworkAddress(host: "0.0.0.0", port: port),
             state: Self.state(host, member), whyNot: host.node.flatMap { exclusion(of: $0) } ?? host.whyNot,
             lastSeen: wall(max(host.lastSeen, member?.heard ?? .zero)), roundTrip: host.roundTrip,
-            behind: lag?.behind ?? 0, ahead: lag?.ahead ?? 0, version: member?.facts.version ?? host.version,
+            behind: lag?.behind ?? 0, ahead: lag?.ahead ?? 0, isCompared: lag?.isGreeted, version: member?.facts.version ?? host.version,
             role: member?.facts.role ?? "worker", zone: member?.facts.zone ?? "", models: member?.facts.models ?? [],
             channels: host.channels, swarm: host.swarm, clockSkew: host.clockSkew,
             reputation: reputation(host, member),

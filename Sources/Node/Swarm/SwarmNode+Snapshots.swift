@@ -20,8 +20,10 @@ extension SwarmNode: SwarmServices {
         return known.bytes
     }
 
-    package func snapshotBytes(_ id: Bytes16, _ range: Range<Int>) async throws -> [UInt8] {
-        try await setup.snapshots.snapshotBytes(id, range)
+    package func snapshotBytes(_ id: Bytes16, _ range: Range<Int>, to peer: NodeID) async throws -> [UInt8] {
+        let wait = snapshotPace.wait(for: range.count, to: peer, at: now)
+        if wait > .zero { try await Task.sleep(for: wait) }
+        return try await setup.snapshots.snapshotBytes(id, range)
     }
 
     // MARK: - Fetching

@@ -49,6 +49,7 @@ package actor SwarmNode {
     var isEvicted = false
     /// Of the snapshots that were given out lately.
     var lengths: [(id: Bytes16, bytes: Int)] = []
+    var snapshotPace = SnapshotPace()
     /// 0 until this host listens.
     private(set) var port = 0
     private var lastLink: UInt64 = 0
@@ -150,6 +151,7 @@ package actor SwarmNode {
         case .equivocated(let proof): post("node_equivocated", proof.ours.origin.node, "\(proof.ours.origin)")
         case .rejected(let origin, _, let peer):
             post("operations_rejected", peer, "\(origin)")
+            metrics.forgeries.increment()
             // In a tree it may have passed on what it could not judge yet.
             if !isTree { judge(peer, .forged) }
         case .abandonedEpoch(let origin): post("epoch_abandoned", setup.node, "\(origin)")

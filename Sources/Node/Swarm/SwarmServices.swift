@@ -27,8 +27,8 @@ package protocol SwarmServices: Sendable {
     func makeSnapshot() async throws -> SnapshotManifest
     /// How many bytes a snapshot has. Throws ``RuntimeError`` `.notFound` for one that is gone.
     func snapshotLength(_ id: Bytes16) async throws -> Int
-    /// Part of a snapshot, at most ``Limits/snapshotPartBytes``. Waits where the transfer is throttled.
-    func snapshotBytes(_ id: Bytes16, _ range: Range<Int>) async throws -> [UInt8]
+    /// Part of a snapshot, at most ``Limits/snapshotPartBytes``, for `peer`. Waits where that would be too fast.
+    func snapshotBytes(_ id: Bytes16, _ range: Range<Int>, to peer: NodeID) async throws -> [UInt8]
     /// How far this host's log reaches.
     func vector() async -> VersionVector
     /// Looks at every row of the store, gives peers some seconds to bring what is damaged, and compares each
