@@ -41,7 +41,8 @@ enum SwarmMetrics {
             "igris_partition_recovery_seconds",
             "From the first doubt about a member that a partition cut off to equal copies again.",
             buckets: Buckets.longSeconds),
-        MetricDescription("igris_peer_forgeries_total", "Operations that a peer brought and that are not what their author signed."),
+        MetricDescription(
+            "igris_peer_forgeries_total", "Operations that a peer brought and that are not what their author signed."),
         MetricDescription(
             "igris_peer_reputation", "How far a peer may be relied on, from 0 to 100, by what this host has seen."),
     ]
