@@ -177,7 +177,9 @@ extension LogWriter {
         case .equivocated(let proof):
             log.error(
                 "a host signed two different streams: its identity is in use twice, or it is hostile",
-                metadata: ["origin": "\(proof.ours.origin)", "sequence": "\(proof.theirs.sequence)"])
+                metadata: ["origin": "\(proof.origin)", "sequence": "\(proof.fork.sequence + 1)"])
+        case .proven(let proof): Task { await self.publish(proof) }
+        case .convicted: break
         case .rejected(let origin, let sequence, let peer):
             log.warning(
                 "operations were not what their author signed; they were thrown away",
@@ -191,6 +193,22 @@ extension LogWriter {
         }
         tell(.replication(notice))
     }
+
+    /// For all, and for good.
+    private func publish(_ proof: EquivocationProof) async {
+        let draft = OperationLog.Draft(
+            kind: .equivocation, stream: EquivocationProof.stream, body: proof.encoded)
+        do {
+            _ = try await append(Entry(drafts: [draft]))
+        } catch {
+            log.warning(
+                "the proof that a host signed two streams could not be written",
+                metadata: ["origin": "\(proof.origin)", "error": "\(error)"])
+        }
+    }
+
+    /// Whose two streams are proven.
+    package var convicted: [Origin] { machine?.proofs.keys.sorted() ?? [] }
 
     private func tell(_ notice: LogNotice) {
         for (_, listener) in listeners.sorted(by: { $0.key < $1.key }) { listener.yield(notice) }

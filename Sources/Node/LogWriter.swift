@@ -107,7 +107,8 @@ package actor LogWriter {
             let recovered = try await store.recover()
             let unsealed = try Self.missingSeals(recovered, seals)
             if !unsealed.isEmpty { try await store.commit(Commit(seals: unsealed)) }
-            machine = Replication(recovered, seals: seals, seed: seed)
+            let evidence = try await store.operations(of: EquivocationProof.stream)
+            machine = Replication(recovered, seals: seals, seed: seed, evidence: evidence)
             unavailable = nil
         } catch {
             unavailable =

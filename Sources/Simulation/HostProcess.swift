@@ -75,7 +75,9 @@ final class HostProcess {
         membership = Membership(
             node: host.node, instance: instance, facts: facts, seals: .cheap(host.publicKey),
             wallClock: wallClock, seed: random.next(), tuning: tuning)
-        replication = Replication(recovered, seals: .cheap(host.publicKey, isTrusting: isTrusting), seed: random.next())
+        replication = Replication(
+            recovered, seals: .cheap(host.publicKey, isTrusting: isTrusting), seed: random.next(),
+            evidence: host.disk.image.operations(of: EquivocationProof.stream))
         overlay = Overlay(node: host.node, limit: meshLimit, seed: random.next())
         shown = host.root.swarm
         // A ring that cannot be read is a fault of ours, which the check of the keys finds.

@@ -141,7 +141,7 @@ extension World {
             let now = now
             hosts[host].process?.promises.removeAll { $0.end.map { $0 < now } ?? false }
             keepPromises(at: host, wasSynced: false) { $0.origin == origin && $0.sequence <= sequence }
-        case .equivocated(let proof): checker.proved(proof.ours.origin)
+        case .equivocated(let proof): checker.proved(proof.origin)
         case .diverged(let peer, let origin):
             if checker.contested.isEmpty {
                 checker.violated("I11", "host \(host) and \(peer) diverge in \(origin as Any)", at: now)
@@ -153,7 +153,11 @@ extension World {
         case .malformed(let peer, let why):
             checker.violated("wire", "host \(host) cannot read what \(peer) says: \(why)", at: now)
             if let link = hosts[host].process?.adopted[peer] { close(link, at: host) }
-        case .clockAhead, .abandonedEpoch: break
+        case .proven(let proof):
+            let draft = OperationLog.Draft(
+                kind: .equivocation, stream: EquivocationProof.stream, body: proof.encoded)
+            append([draft], isQuestion: false, at: host)
+        case .clockAhead, .abandonedEpoch, .convicted: break
         }
     }
 

@@ -15,6 +15,13 @@ package struct ConversationState: Sendable {
     /// Turns that are visible, without their bodies.
     private var operations: [Dot: Operation] = [:]
     private var turns: [Dot: Turn] = [:]
+    /// What some of them follow and was not here when they came.
+    private var awaited: Set<Dot> = []
+    /// Nothing of ``operations`` comes after it by time.
+    private var youngest = (
+        timestamp: HybridTimestamp(rawValue: 0),
+        dot: Dot(origin: Origin(node: NodeID(Bytes16(high: 0, low: 0)), epoch: 0), sequence: 0)
+    )
     /// What describes the conversation.
     private var descriptions: [Dot: (timestamp: HybridTimestamp, meta: ConversationMeta)] = [:]
     /// What was noted of turns later, the newest of each.
@@ -41,13 +48,13 @@ package struct ConversationState: Sendable {
     package mutating func apply(_ new: [Operation]) {
         var isInOrder = true
         for operation in new where !history.contains(operation.dot) {
-            let follows = operation.dependencies.sorted() == heads
+            let isLast = comesLast(operation)
             let isShown = keep(operation)
             guard operation.kind.isTurn || operation.kind.removes else { continue }
-            // The usual case: it follows all that is here, so it comes last.
-            if isInOrder, follows, isShown {
+            if isInOrder, isLast, isShown {
                 show(operation.dot)
-                heads = [operation.dot]
+                heads.removeAll(where: operation.dependencies.contains)
+                heads = operations.count == 1 ? [operation.dot] : (heads + [operation.dot]).sorted()
             } else {
                 isInOrder = false
             }
@@ -59,6 +66,16 @@ package struct ConversationState: Sendable {
             isInOrder = false
         }
         if !isInOrder { rebuild() }
+    }
+
+    /// The usual cases: it follows all that is here; or it is younger than all, and no answer that belongs right after its
+    /// question, so that ``Linearisation`` would take everything else first.
+    private func comesLast(_ operation: Operation) -> Bool {
+        if operation.dependencies.sorted() == heads { return true }
+        guard (operation.timestamp, operation.dot) > (youngest.timestamp, youngest.dot),
+            !awaited.contains(operation.dot)
+        else { return false }
+        return operation.kind == .userTurn || operation.dependencies.first == dots.last
     }
 
     /// What the next turn depends on: the heads; where there are more than an operation may name, the latest of them.
@@ -154,6 +171,10 @@ package struct ConversationState: Sendable {
         var bare = operation
         bare.body = []
         operations[operation.dot] = bare
+        for dependency in operation.dependencies where operations[dependency] == nil { awaited.insert(dependency) }
+        if (operation.timestamp, operation.dot) > (youngest.timestamp, youngest.dot) {
+            youngest = (operation.timestamp, operation.dot)
+        }
         // A turn without its content holds its place: what follows it does not move.
         guard !operation.flags.contains(.erased), !history.isErased(operation.dot) else { return false }
         guard let turn = try? TurnCodec.decodeTurn(operation.body) else { return false }

@@ -28,6 +28,9 @@ extension Replication {
                 isPassing: true),
             Footprint(name: "wanted origins", size: wants.count, limit: Limits.wantedOrigins, isPassing: true),
             Footprint(name: "traced origins", size: traces.count, limit: Self.tracesAtOnce, isPassing: true),
+            Footprint(
+                name: "contradictions to be proven", size: findings.count, limit: Self.tracesAtOnce, isPassing: true),
+            Footprint(name: "proofs", size: proofs.count, limit: EquivocationProof.limit),
             Footprint(name: "challenged origins", size: challenged.count, limit: Limits.knownHosts),
             Footprint(name: "remembered members", size: members.count, limit: Limits.knownHosts),
         ]

@@ -245,6 +245,8 @@ extension Mesh {
         if !entry.host.channels.contains(.peer), entry.host.channels.isEmpty { entry.host.channels = [.peer] }
         if entry.isCold { nextDials[id] = nil }
         entries[id] = entry
+        // It may be a clone that has fallen silent: then the host itself is where it was refused from.
+        if state == .suspect { trySecondRuns(of: node, now) }
         if entry.isCold {
             if let link = entry.host.link { close(link, now) }
         } else if entry.host.link == nil, wasAway || hasNews {

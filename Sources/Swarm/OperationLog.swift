@@ -60,11 +60,12 @@ package struct OperationLog: Sendable {
 
     /// Two words of one author that contradict each other, with the chains that they cover.
     package struct Equivocation: Hashable, Sendable {
-        package var ours: LogHead
-        package var theirs: LogHead
-        /// Nil where the last seal here covers more or less than `ours`.
-        package var ourSeal: BatchSeal?
-        package var theirSeal: BatchSeal
+        /// The last place that both have in common.
+        package var fork: LogHead
+        /// What the author signed beside what is here.
+        package var theirs: OperationBatch
+
+        package var origin: Origin { fork.origin }
     }
 
     /// The stream that this host writes at present.
@@ -349,14 +350,12 @@ package struct OperationLog: Sendable {
         else { return }
         let theirs = batch.operations.reduce(before, Self.chain)
         guard theirs != ours else { return }
-        judge(
-            batch, ours: LogHead(origin: batch.origin, sequence: batch.seal.sequence, chain: ours), theirs, peer,
-            &taking)
+        judge(batch, after: before, theirs, peer, &taking)
     }
 
     /// `batch` is not what is here: either its author signed it all the same, or somebody forged it.
     private mutating func judge(
-        _ batch: OperationBatch, ours: LogHead, _ theirs: ChainHash, _ peer: NodeID, _ taking: inout Taking
+        _ batch: OperationBatch, after before: ChainHash, _ theirs: ChainHash, _ peer: NodeID, _ taking: inout Taking
     ) {
         let origin = batch.origin
         guard scheme.vouches(batch.seal, for: theirs) else {
@@ -364,16 +363,25 @@ package struct OperationLog: Sendable {
                 .rejected(origin, sequence: batch.seal.sequence, after: trailStart(of: origin), by: peer))
             return
         }
+        freeze(origin)
+        var fork = LogHead(origin: origin, sequence: batch.operations[0].dot.sequence - 1, chain: before)
+        for operation in batch.operations {
+            let next = Self.chain(fork.chain, operation)
+            guard chain(at: operation.dot.sequence, of: origin) == next else { break }
+            fork.sequence = operation.dot.sequence
+            fork.chain = next
+        }
+        var theirs = batch
+        theirs.operations.removeAll { $0.dot.sequence <= fork.sequence }
+        taking.actions.append(.equivocated(Equivocation(fork: fork, theirs: theirs)))
+    }
+
+    /// Its author signed two streams: nothing more is taken of it.
+    package mutating func freeze(_ origin: Origin) {
         frozen.insert(origin)
         waiting.removeAll(of: origin)
-        // Somebody else writes this host's stream: a copy of its disk is at work.
+        // Where somebody else writes this host's stream a copy of its disk is at work.
         avoid(origin)
-        let seal = seals[origin].flatMap { $0.sequence == ours.sequence ? $0 : nil }
-        taking.actions.append(
-            .equivocated(
-                Equivocation(
-                    ours: ours, theirs: LogHead(origin: origin, sequence: batch.seal.sequence, chain: theirs),
-                    ourSeal: seal, theirSeal: batch.seal)))
     }
 
     /// All that waited and can be applied now, in an order in which each follows what it depends on.
@@ -419,7 +427,7 @@ package struct OperationLog: Sendable {
         waiting.remove(entry, of: origin)
         // With a chain hash from before its beginning it can be judged by itself.
         if entry.first <= ours.sequence, let before = chain(at: entry.first - 1, of: origin) {
-            judge(entry.batch, ours: ours, entry.batch.operations.reduce(before, Self.chain), entry.peer, &taking)
+            judge(entry.batch, after: before, entry.batch.operations.reduce(before, Self.chain), entry.peer, &taking)
         } else {
             taking.actions.append(
                 .rejected(origin, sequence: entry.last, after: trailStart(of: origin), by: entry.peer))

@@ -107,6 +107,10 @@ package struct Replication: Sendable {
         case rejected(Origin, sequence: UInt64, by: NodeID)
         /// An author signed two different streams; nothing more of it is taken.
         case equivocated(OperationLog.Equivocation)
+        /// This host can prove it: to be written, as an operation of ``EquivocationProof/stream``, for all others.
+        case proven(EquivocationProof)
+        /// It is proven, here or by another host.
+        case convicted(Origin)
         /// Equal vectors, different content: must never happen.
         case diverged(NodeID, origin: Origin?)
         case clockAhead(NodeID, milliseconds: UInt64)
@@ -166,6 +170,9 @@ package struct Replication: Sendable {
     var members: [NodeID: Member] = [:]
     var wants: [Origin: Want] = [:]
     var repairs: [Origin: Repair] = [:]
+    /// By whom this host knows to have signed two streams.
+    package internal(set) var proofs: [Origin: EquivocationProof] = [:]
+    var findings: [Origin: Finding] = [:]
     var salvaged: [Salvage] = []
     var salvagedBytes = 0
     var salvageDue: Duration?
@@ -198,14 +205,18 @@ package struct Replication: Sendable {
     /// Who brought the latest of an origin that is not linked itself.
     var bringers: [Origin: NodeID] = [:]
 
-    /// - Parameter seed: for the jitter of keepalives and the choice among peers.
-    package init(_ recovered: RecoveredLog, seals: SealScheme, seed: UInt64) {
+    /// - Parameters:
+    ///   - seed: for the jitter of keepalives and the choice among peers.
+    ///   - evidence: what the store has of ``EquivocationProof/stream``.
+    package init(_ recovered: RecoveredLog, seals: SealScheme, seed: UInt64, evidence: [Operation] = []) {
         log = OperationLog(recovered, seals: seals)
         random = SplitMix64(seed: seed)
         for head in recovered.heads {
             storedHeads[head.origin] = head
             vector[head.origin] = head.sequence
         }
+        var turn = Turn(now: .zero, wallClock: 0, queues: [:])
+        learn(evidence, &turn)
     }
 
     // MARK: - Events
@@ -230,7 +241,12 @@ package struct Replication: Sendable {
         case .stored(let number): stored(number, &turn)
         case .refused(let number, let heads): refused(number, heads, &turn)
         case .read(let read, let batch):
-            if read.peer == log.origin.node { traced(read, batch, &turn) } else { serve(read, batch, &turn) }
+            if read.peer == log.origin.node {
+                prove(read, batch, &turn)
+                traced(read, batch, &turn)
+            } else {
+                serve(read, batch, &turn)
+            }
         case .snapshot(let batches, let peer):
             snapshot = snapshot.map { ($0.peer, now) }
             deliver(batches, from: peer, isDivisible: true, &turn)
@@ -445,6 +461,7 @@ package struct Replication: Sendable {
             switch action {
             case .apply(let advance):
                 otherNext.add(advance)
+                learn(advance.operations, &turn)
                 guard let peer else {
                     if isTree { spread(advance.whole, &turn) }
                     continue
@@ -466,7 +483,9 @@ package struct Replication: Sendable {
                 turn.notice(.rejected(origin, sequence: sequence, by: by))
                 wants[origin]?.tried.insert(by)
                 challenge(origin, after: after, by, &turn)
-            case .equivocated(let proof): turn.notice(.equivocated(proof))
+            case .equivocated(let contradiction):
+                turn.notice(.equivocated(contradiction))
+                found(contradiction, &turn)
             }
         }
         write(&turn)

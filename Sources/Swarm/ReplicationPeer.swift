@@ -152,6 +152,7 @@ extension Replication {
         pursue(&turn)
         if !repairs.isEmpty { pursueRepairs(&turn) }
         pursueSalvage(&turn)
+        if !findings.isEmpty { pursueFindings(&turn) }
     }
 
     /// 1 s ± 20 %.

@@ -67,7 +67,8 @@ final class ScriptedSwarm: SwarmServices {
             swarm: swarmID),
         HostReport(
             id: otherID, name: "kitchen", address: NetworkAddress(host: "192.168.1.11", port: 8_081), state: .alive,
-            lastSeen: 1_705_314_600_000, roundTrip: .microseconds(1_234), behind: 3, ahead: 1, isCompared: true, version: "0.0.0-test",
+            lastSeen: 1_705_314_600_000, roundTrip: .microseconds(1_234), behind: 3, ahead: 1, isCompared: true,
+            version: "0.0.0-test",
             models: otherModels, channels: [.mdns, .multicast], swarm: swarmID, clockSkew: .seconds(-2)),
         HostReport(
             id: strangerID, name: "office", address: NetworkAddress(host: "192.168.1.12", port: 8_080),

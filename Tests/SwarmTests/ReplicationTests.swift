@@ -248,6 +248,27 @@ import Testing
             #expect(world.notices[host].contains { if case .equivocated = $0 { true } else { false } })
             #expect(world.machines[host].log.frozen == [Self.origin])
         }
+        // Both found it, at about the same time; each proof convinces those who saw nothing, at once and after a start.
+        let proofs = [1, 2].flatMap { world.notices[$0] }.compactMap { notice -> EquivocationProof? in
+            if case .proven(let proof) = notice { proof } else { nil }
+        }
+        #expect(!proofs.isEmpty)
+        for proof in proofs {
+            #expect(proof.origin == Self.origin && proof.before == 0)
+            let draft = OperationLog.Draft(
+                kind: .equivocation, stream: EquivocationProof.stream, body: proof.encoded)
+            var witness = ReplicationWorld(2)
+            witness.linkAll()
+            let (_, effects) = try witness.machines[0].propose([draft], now: witness.now, wallClock: witness.wall)
+            witness.perform(effects, 0)
+            witness.settle()
+            #expect(witness.machines[1].proofs[Self.origin] == proof)
+            #expect(witness.machines[1].log.frozen == [Self.origin])
+            #expect(witness.notices[1].contains(.convicted(Self.origin)))
+            let kept = witness.disks[1].operations.values.joined().filter { $0.kind == .equivocation }
+            let again = Replication(Fixture.recovered(9), seals: Fixture.seals(9), seed: 9, evidence: Array(kept))
+            #expect(again.log.frozen == [Self.origin])
+        }
     }
 
     @Test("A contradiction from before this host's start is proven: the store still has the chain")
@@ -313,7 +334,9 @@ import Testing
         #expect(world.isEqual())
     }
 
-    @Test("What a copy of this host's disk wrote, and is gone with it, nobody waits for, the author least", arguments: [1, 7])
+    @Test(
+        "What a copy of this host's disk wrote, and is gone with it, nobody waits for, the author least",
+        arguments: [1, 7])
     func lostWithAClone(epoch: UInt32) throws {
         var world = ReplicationWorld(2)
         // The clone of host 0 wrote something; only what host 1 said to it is left.

@@ -151,7 +151,7 @@ struct ReplicationWorld {
 
     // MARK: - Effects
 
-    private mutating func perform(_ effects: [Replication.Effect], _ host: Int) {
+    mutating func perform(_ effects: [Replication.Effect], _ host: Int) {
         for effect in effects {
             switch effect {
             case .send(let bytes, let peer):

@@ -61,7 +61,8 @@ package struct HostReport: Hashable, Sendable {
     package init(
         id: NodeID?, isSelf: Bool = false, name: String = "", address: NetworkAddress, state: State,
         whyNot: String? = nil, lastSeen: UInt64, roundTrip: Duration? = nil, behind: Int = 0, ahead: Int = 0,
-        isCompared: Bool? = nil, version: String = "", role: String = "worker", zone: String = "", models: [HostedModel] = [],
+        isCompared: Bool? = nil, version: String = "", role: String = "worker", zone: String = "",
+        models: [HostedModel] = [],
         channels: [DiscoveryChannel] = [], swarm: SwarmID? = nil, clockSkew: Duration? = nil, reputation: Int? = nil,
         isExcluded: Bool = false
     ) {

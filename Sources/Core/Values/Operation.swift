@@ -17,6 +17,9 @@ package struct Operation: Hashable, Sendable {
         /// one byte also all answers to them, whenever they come.
         package static let erase = Kind(rawValue: 6)
 
+        /// Shows that an author signed two different operations with one dot; the body is the proof.
+        package static let equivocation = Kind(rawValue: 7)
+
         /// Takes content of earlier operations away.
         package var removes: Bool { self == .delete || self == .erase }
         package var isTurn: Bool { self == .userTurn || self == .assistantTurn }

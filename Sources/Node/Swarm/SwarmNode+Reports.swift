@@ -16,7 +16,20 @@ extension SwarmNode {
         for member in membership.members where !seen.contains(member.node) {
             reports.append(report(member))
         }
+        let convicted = Dictionary(grouping: await writer.convicted, by: \.node)
+        for index in reports.indices {
+            guard reports[index].whyNot == nil, let streams = reports[index].id.flatMap({ convicted[$0] }) else {
+                continue
+            }
+            reports[index].whyNot = Self.conviction(of: streams)
+        }
         return reports
+    }
+
+    private static func conviction(of streams: [Origin]) -> String {
+        "It signed two different operations under one number (stream \(streams.map(\.description).joined(separator: ", "))): "
+            + "its identity was in use twice, or it is hostile. Nothing more of that stream is taken. Was its disk copied? "
+            + "Then delete node.key on the copy; otherwise shut it out with igris-runtime swarm evict."
     }
 
     /// Where a member may be reached, the best first.
@@ -40,7 +53,8 @@ extension SwarmNode {
             address: host.addresses.first ?? NetworkAddress(host: "0.0.0.0", port: port),
             state: Self.state(host, member), whyNot: host.node.flatMap { exclusion(of: $0) } ?? host.whyNot,
             lastSeen: wall(max(host.lastSeen, member?.heard ?? .zero)), roundTrip: host.roundTrip,
-            behind: lag?.behind ?? 0, ahead: lag?.ahead ?? 0, isCompared: lag?.isGreeted, version: member?.facts.version ?? host.version,
+            behind: lag?.behind ?? 0, ahead: lag?.ahead ?? 0, isCompared: lag?.isGreeted,
+            version: member?.facts.version ?? host.version,
             role: member?.facts.role ?? "worker", zone: member?.facts.zone ?? "", models: member?.facts.models ?? [],
             channels: host.channels, swarm: host.swarm, clockSkew: host.clockSkew,
             reputation: reputation(host, member),

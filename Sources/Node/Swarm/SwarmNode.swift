@@ -148,7 +148,7 @@ package actor SwarmNode {
     private func post(_ notice: Replication.Notice) {
         switch notice {
         case .diverged(let peer, let origin): post("divergence", peer, origin.map { "\($0)" } ?? "")
-        case .equivocated(let proof): post("node_equivocated", proof.ours.origin.node, "\(proof.ours.origin)")
+        case .convicted(let origin): post("node_equivocated", origin.node, "\(origin)")
         case .rejected(let origin, _, let peer):
             post("operations_rejected", peer, "\(origin)")
             metrics.forgeries.increment()
@@ -157,7 +157,7 @@ package actor SwarmNode {
         case .abandonedEpoch(let origin): post("epoch_abandoned", setup.node, "\(origin)")
         // Whoever read it closes the link.
         case .malformed: break
-        case .acknowledged, .clockAhead: break
+        case .acknowledged, .clockAhead, .equivocated, .proven: break
         }
     }
 
