@@ -114,10 +114,10 @@ package struct LocalNode: NodeServices {
             affinity: plan.destination?.stream.bytes)
         generation.keepAlive = request.keepAlive
         let prefix = PromptPrefix(generation.messages, cost: engine.tokenCost)
-        let place = await dispatcher.choose(
+        let chosen = await dispatcher.choose(
             generation, of: request.model, prefix: prefix, begun: place, engine)
         let events: AsyncThrowingStream<ChatEvent, any Error>
-        let serving = Serving(place)
+        let serving = Serving(chosen)
         var replicas: @Sendable () async -> Int = { 0 }
         var question = plan.destination?.question
         var created = Int64(wallClock() / 1000)
@@ -127,12 +127,12 @@ package struct LocalNode: NodeServices {
         } else {
             let session = AnswerSession(
                 choices: request.choices, conversations: conversations, destination: plan.destination,
-                model: place.model.name, promptTokens: window.report.promptTokens, answers: answers, log: log
+                model: chosen.model.name, promptTokens: window.report.promptTokens, answers: answers, log: log
             ) { [generation, dispatcher] choice in
                 var generation = generation
                 // One seed would write the same answer each time.
                 generation.sampling.seed = generation.sampling.seed.map { $0 &+ UInt64(clamping: choice) }
-                return dispatcher.generate(generation, of: request.model, at: place, prefix: prefix, telling: serving)
+                return dispatcher.generate(generation, of: request.model, at: chosen, prefix: prefix, telling: serving)
             }
             try await session.start(inBackground: request.runsInBackground)
             // Another answer to a question that stands: its id is the first one's.
@@ -146,7 +146,7 @@ package struct LocalNode: NodeServices {
         }
         let answer = ChatAnswer(
             conversation: plan.destination?.id, question: question, created: created,
-            model: place.model.name,
+            model: chosen.model.name,
             fingerprint: engine.fingerprint, servedBy: serving.node, routeReason: serving.reason,
             context: window.report, events: events,
             replicas: replicas)

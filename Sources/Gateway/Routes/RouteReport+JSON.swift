@@ -3,20 +3,27 @@ import Node
 
 extension RouteReport {
     var json: JSON {
-        var object: JSON.Object = [
-            "object": "route", "model": .string(model), "algorithm": .string(algorithm), "reason": .string(reason),
-        ]
-        object["served_by"] = node.map { .string($0.description) } ?? .null
-        object["hosts"] = .array(
-            hosts.map { host in
-                var fields: JSON.Object = ["node": .string(host.node.description), "name": .string(host.name)]
-                fields["score"] = host.score.map { .number($0) } ?? .null
-                var parts = JSON.Object()
-                for part in host.parts { parts[part.name] = .number(part.value) }
-                fields["parts"] = .object(parts)
-                fields["why_not"] = host.whyNot.map { .string($0) } ?? .null
-                return .object(fields)
-            })
+        var object = JSON.Object()
+        object["object"] = "route"
+        object["model"] = .string(model)
+        object["algorithm"] = .string(algorithm)
+        object["served_by"] = .string(node?.description)
+        object["reason"] = .string(reason)
+        object["hosts"] = .array(hosts.map(\.json))
+        return .object(object)
+    }
+}
+
+extension RouteReport.Host {
+    fileprivate var json: JSON {
+        var values = JSON.Object()
+        for part in parts { values[part.name] = .number(part.value) }
+        var object = JSON.Object()
+        object["node"] = .string(node.description)
+        object["name"] = .string(name)
+        object["score"] = score.map { .number($0) } ?? .null
+        object["parts"] = .object(values)
+        object["why_not"] = .string(whyNot)
         return .object(object)
     }
 }

@@ -25,13 +25,14 @@ package final class Models: Sendable {
 
         package init(
             name: String, aliases: [String], kind: String, engine: any InferenceEngine,
-            file: @escaping @Sendable () -> ModelFile? = { nil }
+            file: @escaping @Sendable () -> ModelFile? = { nil }, fallback: String? = nil
         ) {
             self.name = name
             self.aliases = aliases
             self.kind = kind
             self.engine = MeteredEngine(engine)
             self.file = file
+            self.fallback = fallback
         }
 
         package func isCalled(_ name: String) -> Bool { self.name == name || aliases.contains(name) }

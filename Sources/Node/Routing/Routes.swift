@@ -18,7 +18,7 @@ package final class Routes: Sendable {
 
     func choose(_ question: RouteQuestion, among candidates: [RouteCandidate]) -> RouteDecision {
         let begin = ContinuousClock.now
-        defer { choosing.recordSeconds(.now - begin) }
+        defer { choosing.record(duration: ContinuousClock.now - begin) }
         return router.withLock { $0.choose(question, among: candidates, at: now) }
     }
 
