@@ -42,7 +42,9 @@ struct LlamaServerEngineTests {
         #expect(description.contextLength == 512)
         #expect(description.tokenCost == TokenCost(perByte: 1, perMessage: 4, fixed: 2, isExact: true))
         #expect(
-            description.capabilities == [.jsonObject, .jsonSchema, .logprobs, .logitBias, .rawPrompt, .tokenCounts, .partial])
+            description.capabilities == [
+                .jsonObject, .jsonSchema, .logprobs, .logitBias, .rawPrompt, .tokenCounts, .partial,
+            ])
         let answer = try await engine.answer()
         #expect(answer.text == "Hello")
         #expect(answer.usage == TokenUsage(promptTokens: 3, completionTokens: 2))
