@@ -1,6 +1,7 @@
 """docs/engine-protocol.md from outside: an engine in twenty lines, and engines that misbehave."""
 
 import json
+import subprocess
 import sys
 
 import httpx
@@ -77,6 +78,36 @@ def test_twenty_lines_of_python_are_an_engine(daemon, tmp_path):
     refused = one.post("hello", model="shout", store=False, top_p=0.5)
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "top_p")
     assert one.post("hello", model="shout", store=False, temperature=0.5).status_code == 200
+
+
+def test_the_built_in_engine_goes_on_behind_any_beginning_of_an_answer(binary):
+    """`partial`: the same bytes, the same counts, the same end, greedy or by a seed."""
+    engine = subprocess.Popen([str(binary), "engine"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert "partial" in json.loads(engine.stdout.readline())["capabilities"]
+
+    def answer(**fields) -> tuple[str, dict]:
+        order = {"op": "generate", "id": "r1", "messages": [{"role": "user", "content": "Remember: my name is Zoë"}]}
+        engine.stdin.write(json.dumps({**order, **fields}) + "\n")
+        engine.stdin.flush()
+        text = ""
+        while (event := json.loads(engine.stdout.readline()))["event"] == "text":
+            text += event["text"]
+        return text, {key: event[key] for key in ("reason", "prompt_tokens", "completion_tokens")}
+
+    try:
+        for fields in ({"temperature": 0}, {"temperature": 0, "max_tokens": 17}, {"temperature": 0, "stop": ["name is"]},
+                       {"temperature": 0.6, "seed": 11, "max_tokens": 60},
+                       {"temperature": 0, "frequency_penalty": 1.5, "max_tokens": 60}):
+            whole, end = answer(**fields)
+            assert len(whole) > 10 and "\ufffd" not in whole, (fields, whole)
+            for cut in range(1, len(whole) + 1):
+                rest, rest_end = answer(**fields, partial=whole[:cut])
+                assert (whole[:cut] + rest, rest_end) == (whole, end), (fields, cut)
+        text, end = answer(max_tokens=3, partial="I will")
+        assert (text, end["reason"], end["completion_tokens"]) == ("", "length", 6)
+    finally:
+        engine.stdin.close()
+        assert engine.wait(5) == 0
 
 
 def test_many_requests_share_one_process(daemon, tmp_path):

@@ -228,7 +228,8 @@ def test_counts_reason_and_seed_stay_right(three):
         return seen
 
     for fields in ({"temperature": 0, "max_tokens": 20}, {"temperature": 1.2, "seed": 7, "max_tokens": 60},
-                   {"temperature": 0, "stop": [" name"]}, {"temperature": 0, "frequency_penalty": 1.5, "max_tokens": 50}):
+                   {"temperature": 0, "stop": [" name"]},
+                   {"temperature": 0, "frequency_penalty": 1.5, "max_tokens": 50}):
         calm, struck = ask(**fields), ask(**fields)
         for _ in calm["pieces"]:
             pass
@@ -386,7 +387,8 @@ def test_an_answer_of_llama_server_outlives_its_server(daemon, root: Path, llama
              "path": str(root / "Models/igris-recall/igris-recall-q8_0.gguf")}
     one = daemon(models=[model])
     # Written on and on: the tokens that end a turn are forbidden.
-    endless = {"temperature": 0, "max_tokens": 1900, "extra_body": {"store": False, "logit_bias": {"260": -100, "256": -100}}}
+    endless = {
+        "temperature": 0, "max_tokens": 1900, "extra_body": {"store": False, "logit_bias": {"260": -100, "256": -100}}}
 
     def pieces() -> Iterator[str]:
         for chunk in one.client().chat.completions.create(

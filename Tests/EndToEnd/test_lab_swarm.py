@@ -4,14 +4,17 @@ Needs root, `ip netns` and nftables, and for mDNS Avahi; skipped with the reason
 """
 
 import contextlib
+import json
+import re
 import threading
 import time
 
 import pytest
 
-from daemon import eventually
+from daemon import eventually, recall
 from lab import lab
 from swarm import FOUND, HEALED, wait_for
+from test_failover import ANSWER, QUESTION, give, offered, writing
 
 # The issue's bar: a frozen or unplugged host is known to all in less.
 NOTICED = 5.0
@@ -203,6 +206,36 @@ def test_a_pulled_cable_is_noticed_and_forgiven(lan):
     three.equal()
     print(f"plugged in again: equal after {time.monotonic() - begin:.2f} s")
     assert {"while it was out", "out here"} <= set(a.texts("talk"))
+
+
+def test_an_answer_outlives_the_cable_of_its_writer(lan):
+    three = lan(3, start=False)
+    a, *writers = three.hosts
+    for host in writers:
+        give(host, recall(pace=20))
+    three.start()
+    offered(a, 2)
+    body = json.dumps(
+        {"model": "igris-recall", "stream": True, "messages": [{"role": "user", "content": QUESTION}]}).encode()
+    client = a.socket()
+    client.settimeout(30)
+    client.sendall(
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    received, victim, pause = b"", None, 0.0
+    last = time.monotonic()
+    while b"[DONE]" not in received:
+        received += client.recv(65536)
+        now = time.monotonic()
+        pause, last = max(pause, now - last), now
+        if victim is None and received.count(b"data: ") > 8:
+            victim = writing(writers)
+            three("link", str(victim.number), "down")
+    client.close()
+    pieces = re.findall(rb'"content":"([^"]*)"', received)
+    assert b"".join(pieces).decode() == ANSWER
+    assert b'"cause":"silent","way":"continued"' in received
+    print(f"cable pulled in mid-answer: longest pause {pause * 1000:.0f} ms")
+    three("link", str(victim.number), "up")
 
 
 def test_doctor_finds_out_why_a_host_does_not_see_another(lan):
