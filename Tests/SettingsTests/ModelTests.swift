@@ -113,7 +113,7 @@ import Testing
             ),
             (
                 "{name: 'a', engine: 'auto', path: 'x', workers: 'b'}",
-                "49: models[0].workers must be a list of 1 to 32 names of hosts, or a whole number from 1 to 32, not a text"
+                "49: models[0].workers must be a list of 1 to 32 names of hosts, or a whole number from 1 to 32, not text"
             ),
             (
                 "{name: 'a', engine: 'builtin', workers: 1}",
@@ -189,7 +189,7 @@ import Testing
         let text = "{models: [{name: 'a', engine: 'builtin', aliases: ['alias'], fallback: '\(name)'}]}"
         #expect(
             problems(text) == [
-                #"config.json5:1:2: the fallback "\#(name)" of the model "a" is no other model of this host"#
+                #"config.json5:1:10: the fallback "\#(name)" of the model "a" is no other model of this host"#
             ])
     }
 
