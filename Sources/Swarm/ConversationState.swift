@@ -71,10 +71,9 @@ package struct ConversationState: Sendable {
     /// The usual cases: it follows all that is here; or it is younger than all, and no answer that belongs right after its
     /// question, so that ``Linearisation`` would take everything else first.
     private func comesLast(_ operation: Operation) -> Bool {
+        guard !awaited.contains(operation.dot) else { return false }
         if operation.dependencies.sorted() == heads { return true }
-        guard (operation.timestamp, operation.dot) > (youngest.timestamp, youngest.dot),
-            !awaited.contains(operation.dot)
-        else { return false }
+        guard (operation.timestamp, operation.dot) > (youngest.timestamp, youngest.dot) else { return false }
         return operation.kind == .userTurn || operation.dependencies.first == dots.last
     }
 

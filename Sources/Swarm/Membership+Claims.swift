@@ -112,7 +112,13 @@ extension Membership {
         }
         guard incarnation == record.claim.incarnation else { return tell(about: [node], to: peer) }
         guard record.isThere else { return }
-        if hearsItself(node, time) { return tell(node, time) }
+        if hearsItself(node, time) {
+            let accusation: MembershipClaim =
+                isDead
+                ? .dead(node, incarnation: incarnation, by: accuser)
+                : .suspect(node, incarnation: incarnation, by: accuser)
+            return tell(node, time, saying: accusation)
+        }
         if isDead {
             bury(node, by: accuser, from: peer, time)
         } else {

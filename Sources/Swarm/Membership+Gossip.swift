@@ -93,11 +93,13 @@ extension Membership {
     }
 
     /// Tells a member what is said of it, so that it may refute; now and then, not with each of its signs of life.
-    mutating func tell(_ node: NodeID, _ time: Duration) {
+    ///
+    /// - Parameter accusation: what this host was told and does not believe; else what it holds itself.
+    mutating func tell(_ node: NodeID, _ time: Duration, saying accusation: MembershipClaim? = nil) {
         guard let record = records[node], linked.contains(node) else { return }
         if let told = record.told, time - told < .milliseconds(250) { return }
         records[node]?.told = time
-        effects.append(.send(.gossip(claims(about: record)), to: node))
+        effects.append(.send(.gossip(accusation.map { [$0] } ?? claims(about: record)), to: node))
     }
 
     mutating func tell(about nodes: [NodeID], to peer: NodeID) {

@@ -24,16 +24,17 @@ extension Replication {
     }
 
     private mutating func salvage(_ entries: [Salvage], _ turn: inout Turn) {
+        var known = Set(salvaged.map(\.batch.end))
         for entry in entries where entry.batch.seal.sequence > vector[entry.batch.origin] {
-            let isKnown = salvaged.contains {
-                $0.batch.origin == entry.batch.origin && $0.batch.seal.sequence == entry.batch.seal.sequence
-            }
-            guard !isKnown else { continue }
+            guard known.insert(entry.batch.end).inserted else { continue }
             guard salvagedBytes + entry.batch.size <= Limits.backlogBytes else { break }
             salvagedBytes += entry.batch.size
             salvaged.append(entry)
         }
-        if !salvaged.isEmpty { salvageDue = turn.now + Timing.refusal }
+        guard !salvaged.isEmpty else { return }
+        // A disk that stays full is not asked every second to take all of it.
+        salvageDue = turn.now + Timing.refusal * (1 << min(2, refusals))
+        refusals += 1
     }
 
     mutating func pursueSalvage(_ turn: inout Turn) {
@@ -61,18 +62,31 @@ extension Replication {
 }
 
 extension OperationBatch {
+    fileprivate var end: Dot { Dot(origin: origin, sequence: seal.sequence) }
     fileprivate var size: Int { operations.reduce(0) { $0 + $1.body.count + 128 } }
 }
 
 extension OperationLog.Advance {
-    /// What its seals cover, as a store would give it.
+    /// What its seals cover, as a store would give it: in few batches, each of which is proven by one seal.
     fileprivate var batches: [OperationBatch] {
-        var rest = Dictionary(grouping: operations, by: \.dot.origin)
-        return seals.compactMap { seal in
-            guard let own = rest[seal.origin] else { return nil }
+        var rest = Dictionary(grouping: operations, by: \.dot.origin).mapValues { $0[...] }
+        var batches: [OperationBatch] = []
+        var latest: [Origin: Int] = [:]
+        for seal in seals {
+            guard let own = rest[seal.origin] else { continue }
             let covered = own.prefix { $0.dot.sequence <= seal.sequence }
-            rest[seal.origin] = Array(own.dropFirst(covered.count))
-            return covered.isEmpty ? nil : OperationBatch(operations: Array(covered), seal: seal)
+            guard !covered.isEmpty else { continue }
+            rest[seal.origin] = own.dropFirst(covered.count)
+            if let place = latest[seal.origin],
+                batches[place].operations.count + covered.count <= Limits.batchOperations
+            {
+                batches[place].operations += covered
+                batches[place].seal = seal
+            } else {
+                latest[seal.origin] = batches.count
+                batches.append(OperationBatch(operations: Array(covered), seal: seal))
+            }
         }
+        return batches
     }
 }

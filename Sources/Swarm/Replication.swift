@@ -176,6 +176,8 @@ package struct Replication: Sendable {
     var salvaged: [Salvage] = []
     var salvagedBytes = 0
     var salvageDue: Duration?
+    /// In a row.
+    var refusals = 0
     var snapshot: (peer: NodeID, since: Duration)?
     var snapshotAllowedAt = Duration.zero
     var challenged: [Origin: Duration] = [:]
@@ -376,6 +378,7 @@ package struct Replication: Sendable {
         } else {
             return
         }
+        refusals = 0
         for head in write.heads { hold(head) }
         if write.isOwn {
             unsettled.removeAll { vector[$0.origin] >= $0.seal.sequence }

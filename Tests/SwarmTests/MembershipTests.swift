@@ -213,6 +213,20 @@ import Testing
 
     // MARK: - Claims
 
+    @Test("What is said of a member that this host hears itself it does not believe, and tells that member")
+    func passesAccusationsOn() {
+        for accusation in [
+            MembershipClaim.suspect(Self.other, incarnation: 1000, by: Self.third),
+            .dead(Self.other, incarnation: 1000, by: Self.third),
+        ] {
+            var machine = Self.acquainted(linked: [Self.peer, Self.other])
+            _ = machine.step(.heard(Self.other), now: .milliseconds(900))
+            let effects = machine.step(.received(.gossip([accusation]), from: Self.peer), now: .seconds(1))
+            #expect(Self.states(effects).isEmpty)
+            #expect(Self.messages(effects, to: Self.other) == [.gossip([accusation])])
+        }
+    }
+
     @Test("Accused itself, this host refutes with its next incarnation; a word of the past is answered, not obeyed")
     func refutation() {
         var machine = Self.acquainted()
