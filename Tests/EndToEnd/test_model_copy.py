@@ -78,7 +78,7 @@ def test_a_model_is_copied_checked_and_served(pair):
     [file] = b.home.glob("state/**/models/*.gguf")
     assert hashlib.sha256(file.read_bytes()).hexdigest() == digest
     assert not list(b.home.glob("state/**/*.part"))
-    assert "already" in b.command("models", "copy", "A:big", code=64)
+    assert "already" in b.command("models", "copy", "A:big", code=1)
     b.restart()
     is_served(b, digest)
 

@@ -11,6 +11,7 @@ import Store
 /// The models that came while the daemon ran, or an earlier one: added from a file, or copied from a peer.
 actor ModelLibrary: ModelServices {
     private static let attempts = 15
+    private static let attemptsWithoutFile = 4
     private static let pause = Duration.seconds(1)
 
     private let folder: ModelFolder
@@ -216,7 +217,8 @@ actor ModelLibrary: ModelServices {
                 }
                 return piece
             } catch let error as RuntimeError {
-                if error.code == .notFound {
+                // A host that has just started may still be looking at its files.
+                if error.code == .notFound, attempt >= Self.attemptsWithoutFile {
                     throw RuntimeError(
                         .notFound,
                         "the host does not give this file: it is no whole model in one file, or has changed",
