@@ -140,6 +140,8 @@ struct CompletionRun: Sendable {
         if written > 0 {
             // The program took the answer's beginning for a part of the prompt.
             usage.completionTokens += written
+            // Of the one token that ends the turn the program counts two.
+            if reading.output.answerBytes == 0 { usage.completionTokens = written + 1 }
             if report.usage != nil { usage.promptTokens = max(0, usage.promptTokens - written) }
         }
         usage.stop = reading.output.stop

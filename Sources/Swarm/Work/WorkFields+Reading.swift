@@ -76,7 +76,9 @@ extension ByteReader {
             for _ in 0..<(try count(atMost: Limits.embeddingInputs)) {
                 var vector: [Float] = []
                 for _ in 0..<(try count(atMost: Self.dimensions)) {
-                    vector.append(Float(bitPattern: try bigEndian32()))
+                    let value = Float(bitPattern: try bigEndian32())
+                    guard !value.isNaN else { throw Self.outOfRange }
+                    vector.append(value)
                 }
                 vectors.append(vector)
             }
