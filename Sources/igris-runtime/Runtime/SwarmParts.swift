@@ -48,8 +48,8 @@ struct SwarmParts: Service {
         let (ports, listening) = AsyncStream.makeStream(of: Int.self, bufferingPolicy: .bufferingNewest(1))
         let node = SwarmNode(setup, writer: writer, conversations: conversations, log: log)
         return SwarmParts(
-            node: node, door: links.door, transport: links.transport,
-            work: SharedWork(links.transport, node: node, models: models, log: log), listening: listening, ports: ports,
+            node: node, door: links.door, work: SharedWork(links.transport, node: node, models: models, log: log),
+            transport: links.transport, listening: listening, ports: ports,
             announcement: Announcement(
                 node: setup.node, instance: setup.instance, swarm: swarm, security: setup.security,
                 host: settings.server.host, port: settings.server.port, version: setup.version))
