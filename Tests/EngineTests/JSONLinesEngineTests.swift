@@ -15,7 +15,7 @@ struct JSONLinesEngineTests {
                 == EngineDescription(
                     kind: "stdio", fingerprint: "fault-1", contextLength: 512,
                     tokenCost: TokenCost(perByte: 1, perMessage: 4, fixed: 2, isExact: true),
-                    samplingFields: ["temperature", "seed"]))
+                    samplingFields: ["temperature", "seed"], slots: 2))
         #expect(await engine.state() == .ready)
         await engine.stop()
         #expect(await engine.state() == .stopped)

@@ -97,7 +97,7 @@ import Testing
             (
                 "{name: 'a', engine: 'remote', url: 'http://x/v1', capabilities: ['tool']}",
                 #"66: models[0].capabilities[0] must be "tools", "json_object", "json_schema", "logprobs", "#
-                    + #""logit_bias", "embeddings", "raw_prompt" or "token_counts", not "tool": did you mean "tools"?"#
+                    + #""logit_bias", "embeddings", "raw_prompt", "partial" or "token_counts", not "tool": did you mean "tools"?"#
             ),
             (
                 "{name: 'a', engine: 'llama-server', path: 'x', template: 'phi3'}",
@@ -175,9 +175,7 @@ import Testing
             ("{name: 'a', engine: 'builtin', aliases: ['a']}", #"41: "a" already names the model "a""#),
             (
                 "{name: 'a', engine: 'builtin', keep_alive: '10m'}",
-                #"32: unknown key "keep_alive" in models[0]: the keys here are name, engine, protocol, aliases, path, "#
-                    + "command, context, template, threads, pace, slots, embeddings, url, api_key, ca_file, remote_model, "
-                    + "capabilities, workers, fallback"
+                #"44: models[0].keep_alive has no meaning for engine "builtin""#
             ),
         ])
     func rules(item: String, expected: String) {

@@ -367,7 +367,8 @@ import Testing
         world.restart(1)
         world.wait(.seconds(10))
         world.disks[0].refuses = false
-        world.wait(.seconds(2))
+        // A disk that stays full is asked ever more seldom.
+        world.wait(.seconds(5))
         #expect(world.disks[0].operations[Self.origin]?.count == 1)
         #expect(world.machines[0].footprint.allSatisfy { !$0.isPassing || $0.size == 0 })
         world.link(0, 1)

@@ -30,8 +30,7 @@ package struct HostedModel: Hashable, Sendable {
 
     /// Now, or as soon as it is loaded.
     package var canAnswer: Bool {
-        isReady || state == EngineState.starting.word || state == EngineState.unloaded.word
-            || state == EngineState.loading.word
+        isReady || state == EngineState.unloaded.word || state == EngineState.loading.word
     }
 
     package func isCalled(_ name: String) -> Bool { self.name == name || aliases.contains(name) }

@@ -141,7 +141,9 @@ package struct Router: Sendable {
         }
         if candidate.isExcluded { return "its reputation is too low" }
         if candidate.load?.isDraining == true { return "it is draining" }
-        guard candidate.model.canAnswer else { return "its model is \(candidate.model.state)" }
+        guard candidate.model.canAnswer || candidate.model.state == EngineState.starting.word else {
+            return "its model is \(candidate.model.state)"
+        }
         let match = CapabilityMatch.of(candidate.model, for: question.needs)
         guard algorithm == .capability ? match > CapabilityMatch.enough : match == 1 else {
             let missing = question.needs.subtracting(candidate.model.capabilities).sorted().joined(separator: ", ")
