@@ -29,7 +29,7 @@ import Testing
             bug: .storedBeforeDisk, faults: [.kills, .partitions, .slowDisks], invariants: ["I12", "I14"], seeds: 3...3),
         Exhibit(
             bug: .acknowledgedOnPush, faults: [.kills, .partitions, .slowDisks], invariants: ["I14"], seeds: 25...25),
-        Exhibit(bug: .unsyncedTurns, faults: [.powerCuts, .partitions], invariants: ["I14"], seeds: 5...5),
+        Exhibit(bug: .unsyncedTurns, faults: [.powerCuts, .partitions], invariants: ["I14"], seeds: 16...18),
         Exhibit(bug: .refusalIgnored, faults: .fullDisks, invariants: ["I10", "I12", "I14"]),
         Exhibit(
             bug: .keptEpoch, faults: [.kills, .slowDisks, .powerCuts, .partitions], invariants: ["I9"], seeds: 19...20),

@@ -62,7 +62,7 @@ package struct Dispatcher: Sendable {
         _ request: GenerationRequest, of model: String, prefix: PromptPrefix, begun place: Place,
         _ engine: EngineDescription
     ) async -> Place {
-        let able = await candidates(model).filter { $0.isSelf || links != nil && $0.model.isAtLeast(engine) }
+        let able = await candidates(model).filter { $0.isSelf || links != nil && $0.model.isAtLeast(engine, kind: place.model.engine) }
         guard able.count > 1 || able.first?.node != place.node else { return place }
         let decision = routes.choose(
             RouteQuestion(
@@ -176,9 +176,9 @@ struct DispatchMetrics: Sendable {
 
 extension HostedModel {
     /// Takes what was made to fit `engine`.
-    fileprivate func isAtLeast(_ engine: EngineDescription) -> Bool {
+    fileprivate func isAtLeast(_ engine: EngineDescription, kind: String) -> Bool {
         let needed = engine.capabilities.map(\.rawValue)
         return (contextLength ?? 0) >= engine.contextLength && Set(capabilities).isSuperset(of: needed)
-            && self.engine == engine.kind
+            && self.engine == kind
     }
 }
