@@ -148,10 +148,10 @@ def test_a_request_to_any_host_is_answered_where_the_model_is(three):
     reply = a.say(QUESTION, "there", fields={"model": "phi3"})
     assert (reply.status, reply.answer) == (200, ANSWER), reply.text
     assert reply.headers["x-igris-served-by"] in ids
-    assert reply.headers["x-igris-route-reason"] == "not on the host that was asked"
+    assert reply.headers["x-igris-route-reason"] == "auto: soonest"
     own = b.say(QUESTION, "here", fields={"model": "phi3"})
     assert own.headers["x-igris-served-by"] == b.id
-    assert own.headers["x-igris-route-reason"] == "ready on the host that was asked"
+    assert own.headers["x-igris-route-reason"] == "auto: soonest"
     # The conversation is the asked host's, and with it everyone's.
     follow = a.say("What is my name?", "there", fields={"model": "igris-recall"})
     assert follow.answer == "Your name is Alice"
@@ -364,7 +364,7 @@ def test_another_engine_goes_on_with_the_same_model(swarm, root: Path, llama_dir
     """The built-in engine of the asked host begins, llama.cpp on another ends: the same file, the same bytes."""
     file = str(root / "Models/igris-recall/igris-recall-q8_0.gguf")
     other = {"name": "igris-recall", "path": file, "command": [str(llama_dir / second)]}
-    other |= {"engine": "llama-server"} if second == "llama-server" else {"engine": "stdio", "protocol": "completion"}
+    other |= {"engine": "llama-server", "load": "start"} if second == "llama-server" else {"engine": "stdio", "protocol": "completion"}
     pair = swarm(2, start=False, models=[{**WRITER, "path": file}])
     a, b = pair.hosts
     give(b, other)

@@ -51,10 +51,10 @@ def digest_of(host: Host, name: str) -> str | None:
     return found and found["igris"].get("digest")
 
 
-def copy(host: Host, **fields):
+def copy(to: Host, **fields):
     """The lines of one copy, as they come."""
     body = {"host": "A", "model": "big", **fields}
-    with httpx.stream("POST", f"{host.url}/v1/admin/model-copies", json=body, timeout=120) as reply:
+    with httpx.stream("POST", f"{to.url}/v1/admin/model-copies", json=body, timeout=120) as reply:
         if reply.status_code != 200:
             yield {"status": reply.status_code, **json.loads(reply.read())}
             return

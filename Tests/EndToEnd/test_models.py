@@ -179,9 +179,11 @@ def test_memory_is_counted_and_the_budget_holds(daemon, server):
     for name, child in [("a", first), ("c", last)]:
         body = {"model": name, "messages": HELLO, "stream": True, **ENDLESS}
         stream = httpx.Client(timeout=60).stream("POST", f"{one.url}/v1/chat/completions", json=body)
-        next(stream.__enter__().iter_lines())
+        lines = stream.__enter__().iter_lines()
+        next(lines)
         os.kill(child, signal.SIGSTOP)
-        streams.append(stream)
+        # Without its reader the connection would be closed.
+        streams.append((stream, lines))
     assert one.running() == 2
     refused = one.post(HELLO, model="b", store=False)
     assert refused.status_code == 503, refused.text
@@ -190,7 +192,7 @@ def test_memory_is_counted_and_the_budget_holds(daemon, server):
     assert int(refused.headers["retry-after"]) > 0
     for child in servers(one):
         os.kill(child, signal.SIGCONT)
-    for stream in streams:
+    for stream, _ in streams:
         stream.__exit__(None, None, None)
     eventually("no answer is being written", lambda: one.running() == 0)
     assert ask(one, "b") == ANSWER

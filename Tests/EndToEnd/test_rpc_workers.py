@@ -31,7 +31,7 @@ SECONDS = 10.0
 
 def model(root: Path, llama_dir: Path, **more) -> dict:
     return {
-        "name": "big", "engine": "llama-server", "command": [str(llama_dir / "llama-server")], "slots": 1,
+        "name": "big", "engine": "llama-server", "command": [str(llama_dir / "llama-server")], "slots": 1, "load": "start",
         "path": str(root / "Models/igris-recall/igris-recall-q8_0.gguf"), **more,
     }
 

@@ -53,6 +53,7 @@ package final class Models: Sendable {
         var places: ModelShelf.Place = 0
         /// What engines that run all the time took, by the model's name.
         var measured: [String: Int] = [:]
+        var hasStarted = false
     }
 
     private let state = Mutex(State())
@@ -114,7 +115,10 @@ package final class Models: Sendable {
             state.entries.append(entry)
             return nil
         }
-        guard let refusal else { return }
+        guard let refusal else {
+            if entry.place == nil, state.withLock({ $0.hasStarted }) { await entry.engine.start() }
+            return
+        }
         if entry.place != nil { await loaded?.remove(place) }
         throw refusal
     }
@@ -141,6 +145,7 @@ package final class Models: Sendable {
 
     /// Starts the engines that run all the time, and loads the models that are wanted from the start.
     package func start() async {
+        state.withLock { $0.hasStarted = true }
         await withTaskGroup(of: Void.self) { group in
             for entry in entries { group.addTask { [loaded] in await Self.start(entry, loaded) } }
         }
