@@ -19,10 +19,15 @@ def routed(swarm, algorithm: str, models: list[dict] | None = None, weights: lis
         file["node"]["weight"] = weight
         host.config.write_text(json.dumps(file))
     one.start()
-    asked = one.hosts[0]
-    wait_for(lambda: f"all three can answer: {explain(asked)}",
-             lambda: len(explain(asked)["hosts"]) == 3 and not any(row["why_not"] for row in explain(asked)["hosts"]), 20)
+    for host in one.hosts:
+        wait_for(lambda: f"all three are ready: {ready(host)}", lambda: ready(host) == 3, within=20)
     return one
+
+
+def ready(asked: Host) -> int:
+    """Hosts that can answer, as one of them knows."""
+    entry = next(row for row in asked.fetch("/v1/models").json["data"] if row["id"] == "igris-recall")
+    return sum(host["state"] == "ready" for host in entry.get("igris", {}).get("hosts", []))
 
 
 def explain(host: Host) -> dict:
