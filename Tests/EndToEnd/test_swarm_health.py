@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from daemon import ECHO
+from daemon import ECHO, scripted_engine
 from impostor import Impostor
-from swarm import FOUND, HEALED, KEY, wait_for
+from swarm import FOUND, HEALED, KEY, MODEL, wait_for
 from websocket import CLOSE
 
 SECRET = "Quintaval"
@@ -27,8 +27,11 @@ def test_every_metric_that_is_described_is_there(swarm, root):
     for file in (root / "Sources").rglob("*.swift"):
         described |= set(re.findall(r'MetricDescription\(\s*"(igris_\w+)"', file.read_text()))
     assert len(described) > 25
-    a, b = swarm(2, found_by="both").hosts
+    # One that comes and goes: loads and unloads are counted.
+    passing = {**scripted_engine("passing", "echo.py"), "keep_alive": "0"}
+    a, b = swarm(2, found_by="both", models=[MODEL, passing]).hosts
     a.hear("hello", "talk")
+    a.hear("hello", "talk", fields={"model": "passing"})
     wait_for(lambda: "the turn on B", lambda: b.texts("talk"), HEALED)
 
     def missing():
