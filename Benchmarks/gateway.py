@@ -107,7 +107,7 @@ def python_router(bench: Bench, name: str, upstream: int) -> int | None:
         command = [str(program), "launch", "--worker-urls", url, "--host", "127.0.0.1", "--port", str(port)]
     else:
         command = [str(bench.tools / "bin/python"), "-m", "sglang_router.launch_router", "--worker-urls", url,
-                   "--host", "127.0.0.1", "--port", str(port)]
+                   "--host", "127.0.0.1", "--port", str(port), "--prometheus-port", str(free_port())]
     return bench.start(name, command, port, 0)
 
 

@@ -62,7 +62,9 @@ package struct Dispatcher: Sendable {
         _ request: GenerationRequest, of model: String, prefix: PromptPrefix, begun place: Place,
         _ engine: EngineDescription
     ) async -> Place {
-        let able = await candidates(model).filter { $0.isSelf || links != nil && $0.model.isAtLeast(engine, kind: place.model.engine) }
+        let able = await candidates(model).filter {
+            $0.isSelf || links != nil && $0.model.isAtLeast(engine, kind: place.model.engine)
+        }
         guard able.count > 1 || able.first?.node != place.node else { return place }
         let decision = routes.choose(
             RouteQuestion(
