@@ -313,7 +313,7 @@ package actor Conversations {
                 again.place.state.transcript, dialogue, replays: true)
         }
         let sought = Self.recognisable(request.asksAnew ? hashes.dropLast() : hashes)
-        let match = try await store.firstMatch(of: sought.compactMap(\.self).reversed())
+        let match = try await writer.firstMatch(of: sought.compactMap(\.self).reversed())
         let known = match.flatMap { match in hashes.firstIndex(of: match.prefix).map { $0 + 1 } } ?? 0
 
         var plan = Self.unkept(instructions, dialogue, dialogue[dialogue.count - 1])
@@ -365,7 +365,7 @@ package actor Conversations {
         }
         var headers: [ConversationHeader] = []
         if let header = try await writer.header(of: Self.stream(of: keyed, owner: caller)) { headers.append(header) }
-        if let match = try await store.firstMatch(of: Self.recognisable(hashes).compactMap(\.self).reversed()),
+        if let match = try await writer.firstMatch(of: Self.recognisable(hashes).compactMap(\.self).reversed()),
             let header = try await writer.header(of: match.stream)
         {
             headers.append(header)

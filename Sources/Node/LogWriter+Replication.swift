@@ -226,6 +226,7 @@ extension LogWriter {
     /// follow one that came before it from elsewhere, and must not be on disk without it.
     private func accept(_ write: Replication.Write) {
         accepted.append(write)
+        unsettled[write.number] = write.operations.compactMap(Self.prefix(of:))
         guard !isPreparing else { return }
         isPreparing = true
         // The shell's own tasks: they end when the store has answered. Where nothing must be read first, the commit is
@@ -239,8 +240,7 @@ extension LogWriter {
             let commit: Result<Commit, any Error>
             do {
                 for stream in ledger.unknown(write.operations) { try await load(stream, for: write) }
-                let prefixes = write.operations.compactMap(Self.prefix(of:))
-                commit = .success(ledger.commit(write, prefixes: prefixes))
+                commit = .success(ledger.commit(write, prefixes: unsettled[write.number] ?? []))
             } catch {
                 commit = .failure(error)
             }
@@ -265,6 +265,7 @@ extension LogWriter {
         } catch {
             await refused(write, error)
         }
+        unsettled[write.number] = nil
         makeRoom()
         await mend()
     }

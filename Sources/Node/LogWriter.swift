@@ -48,6 +48,8 @@ package actor LogWriter {
     var performing: [Replication.Effect] = []
     /// Writes whose commits are not with the store yet, in their order.
     var accepted: [Replication.Write] = []
+    /// The histories that end with turns on their way to the disk, by the number of their write.
+    var unsettled: [UInt64: [PrefixMatch]] = [:]
     var isPreparing = false
     var isMending = false
     var damage = StoreDamage()
@@ -219,6 +221,18 @@ package actor LogWriter {
         if let unavailable { throw unavailable }
         if ledger.isLoaded(stream) { return ledger.header(of: stream) }
         return try await store.conversation(stream)
+    }
+
+    /// The first of these histories that is known, be it on the disk or on its way there: a peer's word makes a turn
+    /// safe, and lets a client go on, before this host's disk has it.
+    func firstMatch(of prefixes: [PrefixHash]) async throws -> PrefixMatch? {
+        let fresh = Dictionary(unsettled.values.joined().map { ($0.prefix, $0) }) { first, _ in first }
+        let stored = try await store.firstMatch(of: prefixes)
+        for prefix in prefixes {
+            if let match = fresh[prefix] { return match }
+            if let stored, stored.prefix == prefix { return stored }
+        }
+        return nil
     }
 
     // MARK: - When an entry is safe

@@ -98,10 +98,9 @@ def test_a_request_without_history_goes_on_where_the_caller_was(client):
     )
 
 
-def test_a_history_that_the_client_sends_is_recognised_and_kept_once(daemon):
-    # On a host alone. In a swarm a turn may be acknowledged by a peer before this host's disk has it, and a history that
-    # is sent at once is looked for on the disk only: now and then it becomes a conversation of its own (issue 4).
-    shared = daemon(models=[ECHO])
+def test_a_history_that_the_client_sends_is_recognised_and_kept_once(swarm):
+    # Two hosts: a turn is acknowledged by the peer before this host's disk has it, and its history comes at once.
+    shared = swarm(2, models=[ECHO]).hosts[0]
     client = anthropic.Anthropic(base_url=shared.url, api_key="unused", max_retries=0, timeout=30)
     history = [{"role": "user", "content": "first"}]
     ids = set()

@@ -97,6 +97,23 @@ import Testing
         #expect(await store.commits == 1)
     }
 
+    @Test("A history that is sent again at once is recognised while this host's disk is still at work")
+    func historyAtOnce() async throws {
+        let store = MemoryStore(node: Pair.nodes[0])
+        let pair = await Pair.make(store)
+        await pair.link()
+        let gate = Gate()
+        // The answer's: a peer's word lets the client go on.
+        await store.hold(2, until: gate)
+        let first = try await pair.a.ask(World.request("hi"))
+        let second = try await pair.a.ask(World.request("hi", first.text, "more"))
+        #expect(second.conversation == first.conversation)
+        #expect(await store.commits == 1)
+        gate.open()
+        await pair.agree()
+        #expect(try await pair.a.kept().count == 4)
+    }
+
     @Test("This host's disk makes a turn safe where there is no peer, or a slow one")
     func diskFirst() async throws {
         let store = MemoryStore(node: Pair.nodes[1])
