@@ -40,7 +40,7 @@ def shell(command: str, daemon) -> str:
 
 
 def test_make_run_starts_the_release_binary_with_the_example_configuration(root):
-    done = subprocess.run(["make", "-n", "run"], cwd=root, capture_output=True, text=True, check=True)
+    done = subprocess.run(["make", "--no-print-directory", "-n", "run"], cwd=root, capture_output=True, text=True, check=True)
     last = done.stdout.strip().splitlines()[-1].strip()
     assert last.split() == ["exec", ".build/release/igris-runtime", "--config", "config.example.json5"]
     assert "make run" in (root / "README.md").read_text()
