@@ -47,27 +47,7 @@ struct RealLlamaTests {
     @Test("goes on behind any beginning of its answer, and counts that as written")
     func partial() async throws {
         let engine = await engine()
-        let whole = try await engine.answer(GenerationRequest(messages: Self.question, maximumTokens: 64))
-        for cut in [1, 5, 11, 17, 18] {
-            var request = GenerationRequest(messages: Self.question, maximumTokens: 64)
-            request.partial = String(whole.text.prefix(cut))
-            let rest = try await engine.answer(request)
-            #expect((request.partial ?? "") + rest.text == whole.text)
-            #expect(rest.reason == whole.reason)
-            #expect(rest.usage?.promptTokens == whole.usage?.promptTokens)
-            #expect(rest.usage?.completionTokens == whole.usage?.completionTokens)
-        }
-        var bounded = GenerationRequest(messages: Self.question, maximumTokens: 9)
-        bounded.partial = "Your"
-        let cut = try await engine.answer(bounded)
-        #expect(cut.text == " name")
-        #expect(cut.reason == .length)
-        #expect(cut.usage?.completionTokens == 9)
-        bounded.maximumTokens = 4
-        let spent = try await engine.answer(bounded)
-        #expect(spent.text.isEmpty)
-        #expect(spent.reason == .length)
-        #expect(spent.usage?.completionTokens == 4)
+        try await engine.expectGoingOn(with: Self.question)
         await engine.stop()
     }
 

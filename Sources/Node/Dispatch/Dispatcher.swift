@@ -63,7 +63,7 @@ package struct Dispatcher: Sendable {
         _ engine: EngineDescription
     ) async -> Place {
         let able = await candidates(model).filter {
-            $0.isSelf || links != nil && $0.model.isAtLeast(engine, kind: place.model.engine)
+            $0.node == place.node || links != nil && $0.model.isAtLeast(engine, kind: place.model.engine)
         }
         guard able.count > 1 || able.first?.node != place.node else { return place }
         let decision = routes.choose(

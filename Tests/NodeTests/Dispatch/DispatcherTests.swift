@@ -1,4 +1,5 @@
 import Core
+import Swarm
 import Testing
 
 @testable import Node
@@ -70,6 +71,30 @@ import Testing
 
     private func moves(_ events: [ChatEvent]) -> [Failover] {
         events.compactMap { if case .moved(0, let failover) = $0 { failover } else { nil } }
+    }
+
+    @Test("A host that could do less is no choice, not even the one that was asked")
+    func noLess() async {
+        func hosted(_ context: Int) -> HostedModel {
+            HostedModel(name: "m", engine: "scripted", state: "ready", contextLength: context)
+        }
+        let candidates = [
+            RouteCandidate(node: Self.nodes[0], isSelf: true, model: hosted(128)),
+            RouteCandidate(node: Self.nodes[1], model: hosted(4_096)),
+        ]
+        let engine = ScriptedEngine()
+        let dispatcher = Dispatcher(
+            node: Self.nodes[0],
+            models: Models([Models.Entry(name: "m", aliases: [], kind: "scripted", engine: engine)]),
+            candidates: { _ in candidates },
+            links: WorkLinks(transport: MemoryTransport(), addresses: { _ in [] }), takesUp: true)
+        let chosen = await dispatcher.choose(
+            GenerationRequest(messages: [], maximumTokens: 8), of: "m", prefix: PromptPrefix(),
+            begun: Place(node: Self.nodes[1], model: hosted(4_096), engine: engine, reason: ""),
+            EngineDescription(
+                kind: "scripted", fingerprint: "f", contextLength: 4_096,
+                tokenCost: TokenCost(perByte: 1, perMessage: 0, fixed: 0, isExact: true), samplingFields: []))
+        #expect(chosen.node == Self.nodes[1])
     }
 
     @Test("A model that only others have is asked of the nearest, and the reply says so")
