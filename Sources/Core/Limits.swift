@@ -99,6 +99,20 @@ package enum Limits {
     package static let workEmbeddings = 64
     /// How often one answer is taken up again.
     package static let failovers = 8
+    /// Hosts that stand by for one answer.
+    package static let standbys = 2
+    /// Answers that a host stands by for, and what of them it holds.
+    package static let standbyAnswers = 4_096
+    package static let standbyBytes = 256 * 1024 * 1024
+    /// How long the one who stands by first has, before the next takes its place.
+    package static let standbyTurn = Duration.seconds(2)
+    /// How long one who stands by waits for a writer that lives to come back.
+    package static let standbyPatience = Duration.seconds(3)
+    /// What an answer has become is told to those who stand by this often, or when it has grown by so many events.
+    package static let standbyInterval = Duration.milliseconds(50)
+    package static let standbyEvents = 16
+    /// How long a client that comes back for an answer waits for somebody to take it up.
+    package static let reattachPatience = Duration.seconds(15)
 
     // Tunnels between programs of two hosts
     package static let tunnels = 128

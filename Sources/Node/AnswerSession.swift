@@ -13,6 +13,8 @@ actor AnswerSession {
     private let promptTokens: Int
     private let answers: OpenAnswers
     private let log: Logger
+    private let sharing: AnswerSharing?
+    private var live: LiveAnswer?
 
     private var stream: GenerationStream.AsyncIterator?
     private var first: GenerationEvent?
@@ -29,7 +31,7 @@ actor AnswerSession {
 
     init(
         choices: Int, conversations: Conversations, destination: ConversationPlan.Destination?, model: String,
-        promptTokens: Int, answers: OpenAnswers, log: Logger,
+        promptTokens: Int, answers: OpenAnswers, log: Logger, sharing: AnswerSharing? = nil,
         begin: @escaping @Sendable (_ choice: Int) -> GenerationStream
     ) {
         self.choices = choices
@@ -39,6 +41,7 @@ actor AnswerSession {
         self.promptTokens = promptTokens
         self.answers = answers
         self.log = log
+        self.sharing = sharing
         self.begin = begin
     }
 
@@ -57,7 +60,11 @@ actor AnswerSession {
         guard let destination else { return }
         (question, replicas, asked) = try await conversations.recordQuestion(destination)
         if let question { await answers.asked(question) }
+        if let question, let sharing, choices == 1 { live = await sharing.begin(question) }
     }
+
+    /// Somebody else reads the answer along: it goes on without its own client.
+    var isFollowed: Bool { live?.isFollowed ?? false }
 
     /// The next event for the client; nil after the last.
     func next() async throws -> ChatEvent? {
@@ -77,19 +84,25 @@ actor AnswerSession {
             switch event {
             case .text(let piece):
                 if choice == 0 { message.text += piece }
+                live?.add(.text(piece))
                 return .text(choice: choice, piece)
             case .reasoning(let piece):
                 if choice == 0 { message.reasoning = (message.reasoning ?? "") + piece }
+                live?.add(.reasoning(piece))
                 return .reasoning(choice: choice, piece)
             case .toolCall(let piece):
                 if choice == 0 { try message.add(piece) }
+                live?.add(.toolCall(piece))
                 return .toolCall(choice: choice, piece)
             case .logprobs(let tokens):
+                live?.add(.logprobs(tokens))
                 return .logprobs(choice: choice, tokens)
             case .moved(let failover):
                 return .moved(choice: choice, failover)
             case .finished(let reason, let usage):
                 if choice == 0 { try await keep(reason, usage) }
+                live?.add(.finished(reason: reason, usage: usage))
+                await unshare(nil)
                 defer {
                     choice += 1
                     stream = nil
@@ -100,17 +113,19 @@ actor AnswerSession {
                 throw RuntimeError(.engineFailed, "the engine ended in the middle of its answer; try again")
             }
         } catch {
-            await end(error is CancellationError || Task.isCancelled ? .aborted : .failed)
+            let isGivenUp = error is CancellationError || Task.isCancelled
+            await end(isGivenUp ? .aborted : .failed, error: isGivenUp ? Self.givenUp : error)
             throw error
         }
     }
 
     /// The client has gone, or the engine has failed: what was written so far is kept, in a task of its own because
     /// the client's may be cancelled.
-    func end(_ reason: FinishReason) async {
+    func end(_ reason: FinishReason, error: any Error = givenUp) async {
         guard !isOver else { return }
         isOver = true
         stream = nil
+        await unshare(error)
         guard choice == 0, let question else { return }
         let usage = TokenUsage(promptTokens: promptTokens, completionTokens: 0, isExact: false)
         // Without a client nobody has gone away: it was cancelled, or the daemon stops.
@@ -124,6 +139,14 @@ actor AnswerSession {
             }
             await self.answers.kept(question)
         }.value
+    }
+
+    private static let givenUp = RuntimeError(.engineFailed, "the client that asked for the answer has given it up")
+
+    private func unshare(_ error: (any Error)?) async {
+        guard let live, let question, let sharing else { return }
+        self.live = nil
+        await sharing.answers.end(live, to: question, error)
     }
 
     private func pull() async throws -> GenerationEvent? {
@@ -157,6 +180,7 @@ final class AnswerGuard: Sendable {
 
     deinit {
         Task { [session, answers] in
+            while await session.isFollowed, (try? await session.next()) != nil {}  // the session logs what fails
             await session.end(.aborted)
             await answers.end()
         }

@@ -62,6 +62,10 @@ package protocol ConversationServices: Sendable {
     /// An answer that this host writes without its client, or has written lately: its events from the first. Nil where
     /// there is none.
     func answerInBackground(to question: Dot, of caller: Owner) async throws -> ChatAnswer?
+    /// The answer to a question from its first event: as it is written, by whichever host, or as it was kept.
+    ///
+    /// - Throws: ``RuntimeError`` `.unavailable` where nobody writes it any more and nothing was kept.
+    func stream(of question: Dot, for caller: Owner) async throws -> ChatAnswer
     /// Puts another annotation in the place of the one that a question was kept with.
     func annotate(_ question: Dot, _ annotation: JSON, of caller: Owner) async throws
 

@@ -66,7 +66,7 @@ extension LocalNode {
         _ = try await conversations.delete(id, of: caller)
     }
 
-    /// How far the answer is. Whether another host still writes is not known here.
+    /// How far the answer is. Whether the host that was asked still writes is not known here.
     private func progress(of exchange: KeptExchange) async -> KeptExchange {
         var exchange = exchange
         let question = exchange.question.dot
@@ -74,7 +74,9 @@ extension LocalNode {
         if await answers.isRunning(question) {
             exchange.progress = .running
         } else if exchange.answer == nil {
-            exchange.progress = question.origin.node == id ? .lost : .elsewhere(question.origin.node)
+            let asked = question.origin.node
+            let writer = await live?.isLiving(asked) == true ? asked : await live?.place(of: question)?.node ?? asked
+            exchange.progress = writer == id ? .lost : .elsewhere(writer)
         }
         return exchange
     }

@@ -11,9 +11,11 @@ package struct LocalNode: NodeServices {
     let conversations: Conversations
     private let writer: LogWriter
     private let store: any ContextStore
-    private let log: Logger
+    let log: Logger
     private let wallClock: @Sendable () -> UInt64
-    private let dispatcher: Dispatcher
+    let dispatcher: Dispatcher
+    /// Nil where no other host is told of answers.
+    let live: LiveAnswers?
     let answers = OpenAnswers()
     let background = BackgroundAnswers()
     private let joined = JoinedAnswers()
@@ -21,10 +23,11 @@ package struct LocalNode: NodeServices {
     /// - Parameters:
     ///   - wallClock: milliseconds since 1970.
     ///   - dispatcher: chooses who writes answers; without one this host does, or nobody.
+    ///   - live: tells others of answers, and takes up theirs.
     package init(
         id: NodeID, version: String, models: Models, conversations: Conversations, writer: LogWriter,
         store: any ContextStore, log: Logger, wallClock: @escaping @Sendable () -> UInt64,
-        dispatcher: Dispatcher? = nil
+        dispatcher: Dispatcher? = nil, live: LiveAnswers? = nil
     ) {
         self.id = id
         self.version = version
@@ -35,6 +38,7 @@ package struct LocalNode: NodeServices {
         self.log = log
         self.wallClock = wallClock
         self.dispatcher = dispatcher ?? Dispatcher(node: id, models: models, takesUp: false)
+        self.live = live
     }
 
     package func answer(_ request: ChatRequest, caller: Owner) async throws -> ChatAnswer {
@@ -90,6 +94,11 @@ package struct LocalNode: NodeServices {
         if request.runsInBackground { try await background.admit() }
         let plan = try await plan(request, caller: caller)
         mayStand = plan.destination?.question != nil
+        if let question = plan.destination?.question, plan.replay == nil, request.choices == 1,
+            request.idempotencyKey != nil || request.isRetry, let answer = try await followed(question, of: caller)
+        {
+            return answer
+        }
         guard plan.destination != nil || !request.runsInBackground else {
             throw RuntimeError(
                 .invalidRequest,
@@ -127,7 +136,10 @@ package struct LocalNode: NodeServices {
         } else {
             let session = AnswerSession(
                 choices: request.choices, conversations: conversations, destination: plan.destination,
-                model: chosen.model.name, promptTokens: window.report.promptTokens, answers: answers, log: log
+                model: chosen.model.name, promptTokens: window.report.promptTokens, answers: answers, log: log,
+                sharing: plan.destination.flatMap {
+                    sharing(generation, of: request.model, for: $0, at: chosen, engine.fingerprint, window.report)
+                }
             ) { [generation, dispatcher] choice in
                 var generation = generation
                 // One seed would write the same answer each time.

@@ -6,11 +6,17 @@ package import Cryptography
 /// change them freely. Neither is white space around a text, which clients trim.
 package struct PrefixChain: Sendable {
     private let key: SymmetricKey
-    private var state: [UInt8]
+    package private(set) var state: [UInt8]
 
     package init(owner: Owner, key: SymmetricKey) {
         self.key = key
         state = HMACSHA256.authenticate(Array("igris-prefix-1".utf8) + [0] + Array(owner.name.utf8), key: key)
+    }
+
+    /// Where another host of the swarm has left a chain.
+    package init(state: [UInt8], key: SymmetricKey) {
+        self.key = key
+        self.state = state
     }
 
     /// Goes on with one message and returns the hash of the history that ends with it.

@@ -29,6 +29,9 @@ extension ScriptedNode {
 
     func cancelAnswer(to question: Dot, of caller: Owner) async throws -> Bool { false }
     func answerInBackground(to question: Dot, of caller: Owner) async throws -> ChatAnswer? { nil }
+    func stream(of question: Dot, for caller: Owner) async throws -> ChatAnswer {
+        throw RuntimeError(.unavailable, "nobody writes this answer any more")
+    }
 
     func annotate(_ question: Dot, _ annotation: JSON, of caller: Owner) async throws {
         var exchange = try await exchange(question, of: caller)

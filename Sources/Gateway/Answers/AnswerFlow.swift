@@ -143,6 +143,8 @@ struct AnswerFlow: Sendable {
         var headers = HTTPFields()
         headers[.replicas] = "\(await answer.replicas())"
         headers[.conversationID] = answer.conversation?.rawValue
+        // By it any host finds the answer again, should this one be gone before its end.
+        headers[.stream] = answer.question.map { AnswerID.chatCompletion($0) }
         headers[.servedBy] = answer.servedBy.description
         // In every dialect, also where its replies have no room for it: how much of the conversation the model saw.
         let context = answer.context

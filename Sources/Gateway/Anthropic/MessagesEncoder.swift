@@ -28,6 +28,15 @@ struct MessagesEncoder: AnswerEncoder {
         context = answer.context
     }
 
+    /// Of an answer that is told again: what its request said is known no more.
+    init(id: String, answer: ChatAnswer) {
+        self.id = id
+        stops = []
+        model = answer.model
+        showsThinking = true
+        context = answer.context
+    }
+
     // MARK: Events
 
     func opening() -> [UInt8] {

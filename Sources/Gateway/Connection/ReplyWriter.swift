@@ -155,6 +155,8 @@ extension HTTPField.Name {
     static let routeReason = known("X-Igris-Route-Reason")
     static let replicas = known("X-Igris-Replicas")
     static let context = known("X-Igris-Context")
+    static let stream = known("X-Igris-Stream")
+    static let lastEventID = known("Last-Event-ID")
     static let apiKey = known("x-api-key")
     static let idempotencyKey = known("Idempotency-Key")
     static let stainlessRetryCount = known("x-stainless-retry-count")

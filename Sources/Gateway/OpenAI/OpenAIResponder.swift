@@ -34,6 +34,7 @@ struct OpenAIResponder: Sendable {
         switch route {
         case .completions: try await completions.respond(to: exchange, caller: caller, body: body, writer)
         case .responses: try await responses.create(exchange, caller, body, writer)
+        case .stream(let id): try await AnswerStreams(responses: responses).get(id, exchange, caller, writer)
         case .response(let id) where exchange.head.method != .delete:
             try await responses.get(id, exchange, caller, writer)
         default: try await writer.send(try await reply(to: route, exchange, caller, body))
@@ -64,7 +65,7 @@ struct OpenAIResponder: Sendable {
         case .storedCompletion(let id) where method == .post: return try await stored.update(id, caller, body)
         case .storedCompletion(let id): return try await stored.get(id, caller)
         case .storedMessages(let id): return try await stored.messages(id, exchange, caller)
-        case .completions, .responses: throw RuntimeError(.internal, "this route has a handler of its own")
+        case .completions, .responses, .stream: throw RuntimeError(.internal, "this route has a handler of its own")
         }
     }
 }

@@ -17,6 +17,7 @@ enum OpenAIRoute: Hashable {
     case item(String, of: String)
     case storedCompletion(String)
     case storedMessages(String)
+    case stream(String)
 
     init?(path: Substring) {
         guard path.hasPrefix("/v1/") else { return nil }
@@ -38,6 +39,7 @@ enum OpenAIRoute: Hashable {
         case ("conversations", 2): self = .conversation(id)
         case ("conversations", 3) where parts[2] == "items": self = .items(id)
         case ("conversations", 4) where parts[2] == "items": self = .item(parts[3], of: id)
+        case ("streams", 2): self = .stream(id)
         case ("chat", 3) where id == "completions": self = .storedCompletion(parts[2])
         case ("chat", 4) where id == "completions" && parts[3] == "messages": self = .storedMessages(parts[2])
         default: return nil
@@ -50,7 +52,7 @@ enum OpenAIRoute: Hashable {
         case .response, .item: [.get, .head, .delete]
         case .conversation, .storedCompletion: [.get, .head, .post, .delete]
         case .items: [.get, .head, .post]
-        case .inputItems, .storedMessages: [.get, .head]
+        case .inputItems, .storedMessages, .stream: [.get, .head]
         }
     }
 
@@ -74,6 +76,7 @@ enum OpenAIRoute: Hashable {
         case .completions: "/v1/completions"
         case .embeddings: "/v1/embeddings"
         case .responses: "/v1/responses"
+        case .stream: "/v1/streams/{id}"
         case .inputTokens: "/v1/responses/input_tokens"
         case .compact: "/v1/responses/compact"
         case .response: "/v1/responses/{id}"

@@ -40,6 +40,9 @@ struct AnswerSoFar: Sendable {
         return request
     }
 
+    /// All of it comes once more, from whoever wrote it or has taken it up.
+    mutating func beginAgain() { again = Again() }
+
     /// What of an engine's event is to be given out.
     ///
     /// - Throws: ``RuntimeError`` where the engine writes something else than what was given out.

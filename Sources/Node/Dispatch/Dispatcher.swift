@@ -159,6 +159,14 @@ package struct Dispatcher: Sendable {
         return AsyncThrowingStream { try await answer.next() }
     }
 
+    /// Goes on at `place` with the answer of a host that is gone: what came of it is given out first.
+    func goOn(_ heritage: StandbyDesk.Heritage, at place: Place) -> GenerationStream {
+        let answer = TravellingAnswer(
+            heritage.request.generation, of: heritage.request.model, at: place, prefix: PromptPrefix(),
+            telling: Serving(place), behind: heritage, by: self)
+        return AsyncThrowingStream { try await answer.next() }
+    }
+
     func isHere(_ place: Place) -> Bool { place.node == node }
 }
 

@@ -13,6 +13,10 @@ actor TravellingAnswer {
     private var isCounted = false
     private var stream: GenerationStream.AsyncIterator?
     private var soFar = AnswerSoFar()
+    /// What another host has written of it, to be given out first; empty where the answer begins here.
+    private var inherited: [GenerationEvent]
+    /// Who wrote that.
+    private let testator: NodeID?
     private var way = Failover.Way.begun
 
     /// Told before the next event.
@@ -28,7 +32,7 @@ actor TravellingAnswer {
 
     init(
         _ request: GenerationRequest, of model: String, at place: Place, prefix: PromptPrefix, telling serving: Serving,
-        by dispatcher: Dispatcher
+        behind heritage: StandbyDesk.Heritage? = nil, by dispatcher: Dispatcher
     ) {
         self.request = request
         self.model = model
@@ -36,9 +40,20 @@ actor TravellingAnswer {
         self.prefix = prefix
         self.serving = serving
         self.dispatcher = dispatcher
+        inherited = (heritage?.events ?? []).reversed()
+        testator = heritage?.writer
     }
 
     func next() async throws -> GenerationEvent? {
+        if let event = inherited.popLast() {
+            _ = try soFar.take(event)
+            if inherited.isEmpty { await takeOver() }
+            return event
+        }
+        if let move {
+            self.move = nil
+            return .moved(move)
+        }
         while !soFar.isFinished {
             do {
                 guard let event = try await pull() else {
@@ -60,6 +75,12 @@ actor TravellingAnswer {
             }
         }
         return nil
+    }
+
+    private func takeOver() async {
+        guard let testator else { return }
+        way = soFar.way(for: await capabilities(of: place), request)
+        move = Failover(from: testator, to: place.node, cause: .lost, way: way)
     }
 
     private func pull() async throws -> GenerationEvent? {

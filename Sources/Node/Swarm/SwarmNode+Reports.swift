@@ -32,6 +32,11 @@ extension SwarmNode {
             + "Then delete node.key on the copy; otherwise shut it out with igris-runtime swarm evict."
     }
 
+    /// Who is in the swarm at present, this host too: those that are not held for dead.
+    package func living() -> Set<NodeID> {
+        Set(states.filter { $0.value == .alive || $0.value == .suspect }.keys).union([setup.node])
+    }
+
     /// Where a member may be reached, the best first.
     package func addresses(of node: NodeID) -> [NetworkAddress] {
         let met = mesh.hosts.first { $0.node == node }?.addresses ?? []

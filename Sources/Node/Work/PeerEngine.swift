@@ -65,7 +65,7 @@ private actor PeerAnswer {
             iterator = stream
         } else {
             let link = try await engine.links.link(with: engine.node)
-            iterator = try await link.generate(request, of: engine.model).makeAsyncIterator()
+            iterator = try await link.stream(.generate(request), of: engine.model).makeAsyncIterator()
         }
         let event = try await iterator.next(isolation: self)
         stream = iterator

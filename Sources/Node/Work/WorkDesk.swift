@@ -3,13 +3,16 @@ package import Logging
 internal import Metrics
 internal import Swarm
 
-/// Lets other hosts of the swarm use this one's engines. What they ask is never passed on further.
+/// Lets other hosts of the swarm use this one's engines, and stands by for their answers. What they ask is never passed
+/// on further.
 package struct WorkDesk: Sendable {
     private let models: Models
+    private let answers: LiveAnswers
     private let log: Logger
 
-    package init(models: Models, log: Logger) {
+    package init(models: Models, answers: LiveAnswers, log: Logger) {
         self.models = models
+        self.answers = answers
         self.log = log
     }
 
@@ -17,7 +20,7 @@ package struct WorkDesk: Sendable {
     package func run(_ links: AsyncStream<any PeerLink>) async {
         await withDiscardingTaskGroup { group in
             for await link in links {
-                group.addTask { await WorkSession(link, models, log).run() }
+                group.addTask { await WorkSession(link, models, answers, log).run() }
             }
             group.cancelAll()
         }
@@ -28,16 +31,20 @@ package struct WorkDesk: Sendable {
 private actor WorkSession {
     private let link: any PeerLink
     private let models: Models
+    private let answers: LiveAnswers
     private let log: Logger
     private let asked = Counter(label: "igris_forwarded_requests_total", dimensions: [("direction", "in")])
     private var table = WorkTable()
     private var tasks: [UInt64: Task<Void, Never>] = [:]
     /// Answers whose reader is behind.
     private var waiting: [UInt64: CheckedContinuation<Void, Never>] = [:]
+    /// Answers that this host stands by for.
+    private var standing: [UInt64: Dot] = [:]
 
-    init(_ link: any PeerLink, _ models: Models, _ log: Logger) {
+    init(_ link: any PeerLink, _ models: Models, _ answers: LiveAnswers, _ log: Logger) {
         self.link = link
         self.models = models
+        self.answers = answers
         self.log = log
     }
 
@@ -45,7 +52,7 @@ private actor WorkSession {
         do {
             for try await bytes in link.messages() {
                 guard let message = try WorkMessage.decode(bytes) else { continue }
-                perform(table.received(message))
+                await perform(table.received(message))
             }
         } catch let error as RuntimeError {
             log.warning(
@@ -56,14 +63,23 @@ private actor WorkSession {
         }
         link.close()
         for id in tasks.keys { stop(id) }
+        for question in standing.values { await answers.desk.lostLink(question, of: link.peer.node) }
     }
 
-    private func perform(_ actions: [WorkTable.Action]) {
+    private func perform(_ actions: [WorkTable.Action]) async {
         for action in actions {
             switch action {
             case .send(let message): link.send(message.encoded)
+            case .begin(let id, _, .standBy(let request)): await standBy(id, request)
             case .begin(let id, let model, let work): tasks[id] = Task { await self.work(id, model, work) }
-            case .cancel(let id): stop(id)
+            case .more(let id, let event):
+                guard let question = standing[id] else { continue }
+                await answers.desk.more(event, of: question, from: link.peer.node)
+            case .cancel(let id):
+                stop(id)
+                if let question = standing.removeValue(forKey: id) {
+                    await answers.desk.release(question, by: link.peer.node)
+                }
             case .resume(let id): waiting.removeValue(forKey: id)?.resume()
             case .condemn(let reason):
                 log.warning(
@@ -79,21 +95,38 @@ private actor WorkSession {
         waiting.removeValue(forKey: id)?.resume()
     }
 
+    /// At once, and in the order of the messages: what comes of the answer follows.
+    private func standBy(_ id: UInt64, _ request: StandbyRequest) async {
+        do {
+            try await answers.desk.standBy(for: request, of: link.peer.node)
+            standing[id] = request.question
+        } catch {
+            link.send(WorkMessage.failed(id, WorkFailure(error)).encoded)
+            table.ended(id)
+        }
+    }
+
     // MARK: Work
 
     private func work(_ id: UInt64, _ model: String, _ work: Work) async {
         do {
-            let engine = try models.entry(named: model).engine
             switch work {
-            case .describe: try await reply(id, .description(try await engine.describe()))
+            case .describe: try await reply(id, .description(try await engine(model).describe()))
             case .generate(let request):
                 asked.increment()
-                try await answer(request, engine, id)
+                try await answer(try engine(model).generate(request), id)
             case .embed(let texts):
                 asked.increment()
-                try await reply(id, .embeddings(try await engine.embed(texts)))
+                try await reply(id, .embeddings(try await engine(model).embed(texts)))
             case .count(let messages, let shape):
-                try await reply(id, .count(try await engine.countTokens(of: messages, shape: shape)))
+                try await reply(id, .count(try await engine(model).countTokens(of: messages, shape: shape)))
+            case .find(let question): try await reply(id, .found(await answers.facts(of: question)))
+            case .follow(let question):
+                guard let events = await answers.follow(question) else {
+                    throw RuntimeError(.unavailable, "this answer is not written here")
+                }
+                try await answer(events, id)
+            case .standBy: break  // above
             }
         } catch is CancellationError {
             // The asker has given it up, or the link is gone.
@@ -106,8 +139,10 @@ private actor WorkSession {
         tasks[id] = nil
     }
 
-    private func answer(_ request: GenerationRequest, _ engine: any InferenceEngine, _ id: UInt64) async throws {
-        for try await event in engine.generate(request) {
+    private func engine(_ model: String) throws -> any InferenceEngine { try models.entry(named: model).engine }
+
+    private func answer(_ events: GenerationStream, _ id: UInt64) async throws {
+        for try await event in events {
             try await send(.event(id, event), of: id)
             if case .finished = event { return }
         }

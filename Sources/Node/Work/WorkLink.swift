@@ -60,8 +60,8 @@ actor WorkLink {
     }
 
     /// Begins an answer; the stream's end, or its reader's, ends the work on it.
-    func generate(_ request: GenerationRequest, of model: String) async throws -> GenerationStream {
-        let id = try await submit(.generate(request), model)
+    func stream(_ work: Work, of model: String) async throws -> GenerationStream {
+        let id = try await submit(work, model)
         // What waits here is bounded by the window of the link.
         let (pieces, continuation) = AsyncThrowingStream<Piece, any Error>.makeStream()
         answers[id] = continuation
@@ -76,6 +76,24 @@ actor WorkLink {
             return piece.event
         }
     }
+
+    // MARK: Standing by
+
+    /// Asks the other host to stand by for an answer. Throws as ``ask(_:of:)`` does; a refusal is told by
+    /// ``tell(_:of:)``.
+    func standBy(for request: StandbyRequest) async throws -> UInt64 {
+        try await submit(.standBy(request), request.model)
+    }
+
+    /// Tells more of that answer. False where the other host stands by for it no longer.
+    func tell(_ events: [GenerationEvent], of id: UInt64) -> Bool {
+        // What the link cannot carry now is not piled up: the answer is told of anew.
+        guard end == nil, ledger.isOpen(id), link.queuedBytes <= Limits.workQueueBytes else { return false }
+        for event in events { link.send(WorkMessage.more(id, event).encoded) }
+        return true
+    }
+
+    func release(_ id: UInt64) { perform(ledger.abandoned(id, at: now)) }
 
     private func submit(_ work: Work, _ model: String) async throws -> UInt64 {
         while end == nil, link.queuedBytes > Limits.workQueueBytes { try await Task.sleep(for: .milliseconds(5)) }

@@ -63,6 +63,9 @@ extension ByteReader {
         case WorkField.generate: return .generate(try generationRequest())
         case WorkField.embed: return .embed(try list(count: Limits.embeddingInputs, of: Self.texts))
         case WorkField.count: return .count(try messages(), try shape())
+        case WorkField.standBy: return .standBy(try standbyRequest())
+        case WorkField.find: return .find(try dot())
+        case WorkField.follow: return .follow(try dot())
         default: throw Self.outOfRange
         }
     }
@@ -84,8 +87,32 @@ extension ByteReader {
             }
             return .embeddings(Embeddings(vectors: vectors, promptTokens: tokens))
         case WorkField.tokens: return .count(try number(0...Self.tokens))
+        case WorkField.found: return .found(try flag() ? try answerFacts() : nil)
         default: throw Self.outOfRange
         }
+    }
+
+    private mutating func standbyRequest() throws(RuntimeError) -> StandbyRequest {
+        let question = try dot()
+        guard let conversation = ConversationID(try line(atMost: Limits.conversationIDBytes)) else {
+            throw Self.outOfRange
+        }
+        let stream = StreamID(try bytes16())
+        let owner = Owner(name: try line(atMost: Self.names))
+        let chain = try lengthPrefixed(atMost: 64)
+        var request = StandbyRequest(
+            question: question, conversation: conversation, stream: stream, owner: owner, chain: chain,
+            model: try line(atMost: Self.names), generation: try generationRequest(), facts: try answerFacts())
+        for _ in 0..<(try count(atMost: Limits.standbys)) { request.standbys.append(NodeID(try bytes16())) }
+        return request
+    }
+
+    private mutating func answerFacts() throws(RuntimeError) -> AnswerFacts {
+        AnswerFacts(
+            model: try line(atMost: Self.names), fingerprint: try line(atMost: Self.names),
+            servedBy: NodeID(try bytes16()), promptTokens: try count(atMost: Self.tokens),
+            contextLength: try count(atMost: Self.tokens), included: try count(atMost: Self.tokens),
+            omitted: try count(atMost: Self.tokens))
     }
 
     private mutating func messages() throws(RuntimeError) -> [Message] {

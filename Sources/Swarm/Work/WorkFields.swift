@@ -38,6 +38,15 @@ extension ByteWriter {
             put(WorkField.count)
             put(messages)
             put(shape)
+        case .standBy(let request):
+            put(WorkField.standBy)
+            put(request)
+        case .find(let question):
+            put(WorkField.find)
+            put(question)
+        case .follow(let question):
+            put(WorkField.follow)
+            put(question)
         }
     }
 
@@ -57,6 +66,32 @@ extension ByteWriter {
         case .count(let tokens):
             put(WorkField.tokens)
             put(number: tokens)
+        case .found(let facts):
+            put(WorkField.found)
+            put(facts == nil ? 0 : 1)
+            if let facts { put(facts) }
+        }
+    }
+
+    private mutating func put(_ request: StandbyRequest) {
+        put(request.question)
+        put(text: request.conversation.rawValue)
+        put(request.stream.bytes)
+        put(text: request.owner.name)
+        put(lengthPrefixed: request.chain)
+        put(text: request.model)
+        put(request.generation)
+        put(request.facts)
+        put(varint: UInt64(request.standbys.count))
+        for node in request.standbys { put(node.bytes) }
+    }
+
+    private mutating func put(_ facts: AnswerFacts) {
+        put(text: facts.model)
+        put(text: facts.fingerprint)
+        put(facts.servedBy.bytes)
+        for count in [facts.promptTokens, facts.contextLength, facts.included, facts.omitted] {
+            put(varint: UInt64(clamping: count))
         }
     }
 
@@ -186,10 +221,14 @@ enum WorkField {
     static let generate: UInt8 = 2
     static let embed: UInt8 = 3
     static let count: UInt8 = 4
+    static let standBy: UInt8 = 5
+    static let find: UInt8 = 6
+    static let follow: UInt8 = 7
 
     static let description: UInt8 = 1
     static let embeddings: UInt8 = 2
     static let tokens: UInt8 = 3
+    static let found: UInt8 = 4
 
     static let text: UInt8 = 0
     static let jsonObject: UInt8 = 1

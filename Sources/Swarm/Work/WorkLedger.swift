@@ -49,9 +49,7 @@ package struct WorkLedger: Sendable {
             lastTick = now
         }
         last += 1
-        var isAnswer = false
-        if case .generate = work { isAnswer = true }
-        entries[last] = Entry(isAnswer: isAnswer)
+        entries[last] = Entry(isAnswer: work.isAnswer)
         return (last, [.send(.ask(last, model: model, work))])
     }
 
@@ -82,7 +80,7 @@ package struct WorkLedger: Sendable {
             return [.fail(id, failure)]
         case .ping: return [.send(.pong)]
         case .pong: return []
-        case .ask, .cancel, .credit: return [.condemn("it asks on a link that it did not open")]
+        case .ask, .cancel, .credit, .more: return [.condemn("it asks on a link that it did not open")]
         }
     }
 
@@ -97,6 +95,9 @@ package struct WorkLedger: Sendable {
         entries[id] = entry
         return entry.taken == 0 && credit > 0 ? [.send(.credit(id, bytes: credit))] : []
     }
+
+    /// The other host still does what it was asked.
+    package func isOpen(_ id: UInt64) -> Bool { entries[id] != nil }
 
     /// Nobody wants it any more.
     package mutating func abandoned(_ id: UInt64, at now: Duration) -> [Action] {

@@ -8,6 +8,20 @@ package enum Work: Hashable, Sendable {
     case embed([String])
     /// How many tokens a prompt has.
     case count([Message], AnswerShape)
+    /// Stand by for an answer of the asker's until it is cancelled; what it writes follows as ``WorkMessage/more(_:_:)``.
+    case standBy(StandbyRequest)
+    /// Whether the answer to a question is written, or stood by for, here.
+    case find(Dot)
+    /// That answer, from its beginning.
+    case follow(Dot)
+
+    /// Events come of it.
+    package var isAnswer: Bool {
+        switch self {
+        case .generate, .follow: true
+        case .describe, .embed, .count, .standBy, .find: false
+        }
+    }
 }
 
 /// What comes of it, where that is one thing.
@@ -16,6 +30,8 @@ package enum WorkResult: Hashable, Sendable {
     case embeddings(Embeddings)
     /// Nil: the engine does not count.
     case count(Int?)
+    /// Nil: nothing is known of the answer.
+    case found(AnswerFacts?)
 }
 
 /// A ``RuntimeError`` on its way to another host.
@@ -50,6 +66,8 @@ package enum WorkMessage: Hashable, Sendable {
     case cancel(UInt64)
     /// So many more bytes of events may come: the reader has taken as many.
     case credit(UInt64, bytes: Int)
+    /// The next of the answer that the other host stands by for.
+    case more(UInt64, GenerationEvent)
     /// Are you there?
     case ping
     case pong
@@ -58,7 +76,7 @@ package enum WorkMessage: Hashable, Sendable {
 extension WorkMessage {
     private enum Kind: UInt8 {
         case ask = 1
-        case event, result, failed, cancel, credit, ping, pong
+        case event, result, failed, cancel, credit, ping, pong, more
     }
 
     private static let textBytes = 4_096
@@ -90,6 +108,9 @@ extension WorkMessage {
         case .credit(let id, let bytes):
             begin(.credit, id)
             writer.put(varint: UInt64(clamping: bytes))
+        case .more(let id, let event):
+            begin(.more, id)
+            writer.put(event)
         case .ping: writer.put(Kind.ping.rawValue)
         case .pong: writer.put(Kind.pong.rawValue)
         }
@@ -119,6 +140,7 @@ extension WorkMessage {
             return .failed(id, WorkFailure(error))
         case .cancel: return .cancel(try reader.varint())
         case .credit: return .credit(try reader.varint(), bytes: try reader.count(atMost: Limits.workWindowBytes * 64))
+        case .more: return .more(try reader.varint(), try reader.event())
         case .ping: return .ping
         case .pong: return .pong
         }

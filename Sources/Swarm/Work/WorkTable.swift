@@ -1,4 +1,4 @@
-internal import Core
+package import Core
 
 /// The answering side of one link for work: what is being done, and how much of each answer may still be sent. A
 /// machine, as ``WorkLedger`` is.
@@ -9,6 +9,8 @@ package struct WorkTable: Sendable {
         case cancel(UInt64)
         /// The answer may go on.
         case resume(UInt64)
+        /// The answer that this host stands by for has grown.
+        case more(UInt64, GenerationEvent)
         /// The other host breaks the rules.
         case condemn(String)
     }
@@ -36,6 +38,7 @@ package struct WorkTable: Sendable {
             let more = min(room + bytes, Limits.workWindowBytes)
             rooms[id] = more
             return room <= 0 && more > 0 ? [.resume(id)] : []
+        case .more(let id, let event): return rooms[id] == nil ? [] : [.more(id, event)]
         case .ping: return [.send(.pong)]
         case .pong: return []
         case .event, .result, .failed: return [.condemn("it answers what nobody asked")]

@@ -47,6 +47,10 @@ struct MetricsPage {
             "igris_forwarded_requests_total", "Requests that this host had others answer, and they had it answer."),
         MetricDescription(
             "igris_failovers_total", "Times that an answer went on after whoever wrote it had failed, by cause."),
+        MetricDescription("igris_standby_answers", "Answers of other hosts that this one stands by for at present."),
+        MetricDescription(
+            "igris_answers_taken_up_total",
+            "Answers that this host went on with when the host of their client was gone."),
         MetricDescription(
             "igris_failover_gap_seconds", "From the last piece before a failure to the first one after it.",
             buckets: Buckets.fineSeconds),

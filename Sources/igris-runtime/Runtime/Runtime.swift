@@ -82,7 +82,12 @@ struct Runtime {
             dispatcher: Dispatcher(
                 node: storage.identity.node, models: models, hosts: { await swarm?.node.hosts() ?? [] },
                 candidates: { await swarm?.node.candidates(for: $0) ?? [] },
-                links: swarm?.work.links, routes: routes, takesUp: settings.routing.failover))
+                links: swarm?.work.links, routes: routes, takesUp: settings.routing.failover),
+            live: settings.routing.failover ? swarm?.answers : nil)
+        if let swarm, settings.routing.failover {
+            await swarm.answers.open(swarm.work.links)
+            await swarm.answers.desk.open { await node.takeUp($0) }
+        }
 
         let gateway = Gateway(
             configuration: GatewayConfiguration(settings), node: node, swarm: swarm?.node, models: library,

@@ -8,10 +8,10 @@ struct SharedWork {
     private let desk: WorkDesk
     private let transport: any PeerTransport
 
-    init(_ transport: any PeerTransport, node: SwarmNode, models: Models, log: Logger) {
+    init(_ transport: any PeerTransport, node: SwarmNode, models: Models, answers: LiveAnswers, log: Logger) {
         self.transport = transport
         links = WorkLinks(transport: transport, addresses: { await node.addresses(of: $0) })
-        desk = WorkDesk(models: models, log: log)
+        desk = WorkDesk(models: models, answers: answers, log: log)
     }
 
     /// Serves the others until the task is cancelled.

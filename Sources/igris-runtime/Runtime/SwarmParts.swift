@@ -16,6 +16,8 @@ struct SwarmParts: Service {
     let door: PeerDoor
     /// The others' engines for this host, and this host's for them.
     let work: SharedWork
+    /// The answers that are written for clients of this host, and those it stands by for.
+    let answers: LiveAnswers
     let transport: any PeerTransport
     /// Takes the port that the gateway listens on.
     let listening: AsyncStream<Int>.Continuation
@@ -47,8 +49,10 @@ struct SwarmParts: Service {
         }
         let (ports, listening) = AsyncStream.makeStream(of: Int.self, bufferingPolicy: .bufferingNewest(1))
         let node = SwarmNode(setup, writer: writer, conversations: conversations, log: log)
+        let answers = LiveAnswers(node: identity.node, living: { await node.living() })
         return SwarmParts(
-            node: node, door: links.door, work: SharedWork(links.transport, node: node, models: models, log: log),
+            node: node, door: links.door,
+            work: SharedWork(links.transport, node: node, models: models, answers: answers, log: log), answers: answers,
             transport: links.transport, listening: listening, ports: ports,
             announcement: Announcement(
                 node: setup.node, instance: setup.instance, swarm: swarm, security: setup.security,

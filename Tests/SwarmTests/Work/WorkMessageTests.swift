@@ -29,7 +29,23 @@ import Testing
         chosen: .init(token: "a", bytes: [0x61], logprob: -0.5),
         alternatives: [.init(token: "b", bytes: [0xFF], logprob: -9_999)])
 
+    private static let question = Dot(
+        origin: Origin(node: NodeID(Bytes16(high: 3, low: .max)), epoch: 2), sequence: 70_000)
+
+    private static let facts = AnswerFacts(
+        model: "m", fingerprint: "x@1", servedBy: NodeID(Bytes16(high: 1, low: 2)), promptTokens: 300,
+        contextLength: 2_048, included: 3, omitted: 1)
+
     private static let messages: [WorkMessage] = [
+        .ask(
+            8, model: "phi3",
+            .standBy(
+                StandbyRequest(
+                    question: question, conversation: ConversationID("conv_", hexOf: [1, 2]),
+                    stream: StreamID(Bytes16(high: 4, low: 5)), owner: .local, chain: [UInt8](0..<32), model: "phi3",
+                    generation: request, facts: facts, standbys: [NodeID(Bytes16(high: 8, low: 8))]))),
+        .ask(9, model: "", .find(question)), .ask(10, model: "", .follow(question)),
+        .result(9, .found(nil)), .result(9, .found(facts)), .more(8, .text("wörd")),
         .ask(1, model: "m", .describe), .ask(2, model: "phi3", .generate(request)),
         .ask(
             3, model: "m",

@@ -11,28 +11,20 @@ extension Responses {
         let answer: ChatAnswer
         if let live = try await node.answerInBackground(to: kept.question.dot, of: caller) {
             answer = live
+        } else if case .elsewhere = kept.progress, last == nil {
+            answer = try await node.stream(of: kept.question.dot, for: caller)
         } else {
             answer = try stored(kept, isResumed: last != nil)
         }
-        let headers = await AnswerFlow.headers(of: answer)
-        try await exchange.client.whilePresent {
-            var encoder = ResponseEncoder(record, answer: answer, after: last ?? -1)
-            try await writer.openStream(headers, type: ResponseEncoder.streamType)
-            try await writer.send(events: encoder.opening())
-            var tally = AnswerTally(choices: 1)
-            do {
-                for try await event in answer.events {
-                    try tally.add(event)
-                    let bytes = encoder.piece(event)
-                    if !bytes.isEmpty { try await writer.send(events: bytes) }
-                }
-                try Task.checkCancellation()
-                try await writer.send(events: encoder.closing(tally.choices, try tally.usage()))
-            } catch let error where !exchange.client.isGone && !Task.isCancelled {
-                try await writer.send(events: encoder.breakingOff(APIError(error)))
-            }
-            try await writer.finish()
-        }
+        try await AnswerStreams.tell(
+            answer, ResponseEncoder(record, answer: answer, after: last ?? -1), behind: nil, exchange, writer)
+    }
+
+    /// The events of a response, in the background or not, from its beginning.
+    func stream(_ id: String, _ exchange: Exchange, _ caller: Owner, _ writer: ReplyWriter) async throws {
+        let (kept, record) = try await find(id, caller)
+        let answer = try await node.stream(of: kept.question.dot, for: caller)
+        try await AnswerStreams.tell(answer, ResponseEncoder(record, answer: answer), behind: nil, exchange, writer)
     }
 
     private static func startingAfter(_ exchange: Exchange) throws(RuntimeError) -> Int? {
@@ -50,8 +42,8 @@ extension Responses {
         if case .elsewhere(let host) = kept.progress {
             throw RuntimeError(
                 .invalidRequest,
-                "host \(host) writes this response; read its stream there, or fetch it until it is over",
-                parameter: "stream")
+                "host \(host) writes this response, and how its words are cut into events is known there alone; leave "
+                    + "starting_after out, or ask that host", parameter: "starting_after")
         }
         guard kept.progress == .over, let turn = kept.answer?.turn, let outcome = turn.outcome else {
             throw RuntimeError(
