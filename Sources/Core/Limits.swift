@@ -132,6 +132,13 @@ package enum Limits {
 
     // Engines
     package static let queuedRequestsPerModel = 512
+    /// How often a request goes from one host's queue to another's.
+    package static let queueMoves = 3
+    /// The longest that a request may wait, and that a client is told to.
+    package static let queuePatience = Duration.seconds(3_600)
+    package static let queueRetry = Duration.seconds(120)
+    /// How often hosts look whether what waits had better go elsewhere.
+    package static let queueBalance = Duration.milliseconds(100)
     package static let engineLineBytes = 64 * 1024 * 1024
     package static let engineOutputBytes = 16 * 1024 * 1024
     package static let engineStderrTailBytes = 16 * 1024

@@ -77,6 +77,9 @@ package struct ChatRequest: Sendable {
     package var choices: Int
     /// How long the model shall stay loaded afterwards; nil: as it is set up.
     package var keepAlive: KeepAlive?
+    package var priority = Ticket.Priority.normal
+    /// How long it may wait for its turn; nil: as this host is set up.
+    package var patience: Duration?
     /// The client's idempotency key, if it sent one.
     package var idempotencyKey: String?
     /// The client says that it sends this request again.

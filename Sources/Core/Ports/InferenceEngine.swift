@@ -17,6 +17,8 @@ package struct GenerationRequest: Hashable, Sendable {
     package var affinity: Bytes16?
     /// How long the model shall stay loaded after this answer; nil: as it is set up.
     package var keepAlive: KeepAlive?
+    /// By what it waits where the model has too much to do.
+    package var ticket = Ticket()
 
     package init(
         messages: [Message], maximumTokens: Int, stop: [String] = [], sampling: Sampling = Sampling(),

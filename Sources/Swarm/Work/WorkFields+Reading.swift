@@ -142,7 +142,19 @@ extension ByteReader {
             rawPrompt: try optional(atMost: Self.texts))
         request.partial = try optional(atMost: Self.texts)
         if try flag() { request.affinity = try bytes16() }
+        // A host of an older version has none.
+        if !isAtEnd { request.ticket = try ticket() }
         return request
+    }
+
+    private mutating func ticket() throws(RuntimeError) -> Ticket {
+        var ticket = Ticket(caller: try bigEndian64())
+        // A class of a newer version is none of ours.
+        ticket.priority = Ticket.Priority(rawValue: try line(atMost: Self.names)) ?? .normal
+        let patience = try number(0...Int(Limits.queuePatience.components.seconds) * 1_000)
+        ticket.patience = patience.map { .milliseconds($0) }
+        ticket.moves = try count(atMost: Self.tokens)
+        return ticket
     }
 
     private mutating func sampling() throws(RuntimeError) -> Sampling {
@@ -228,6 +240,16 @@ extension ByteReader {
             usage.stop = try optional(atMost: Limits.stopStringBytes)
             return .finished(reason: reason, usage: usage)
         default: throw Self.outOfRange
+        }
+    }
+
+    /// Nil for one of a newer version.
+    mutating func queueExit() throws(RuntimeError) -> QueueExit? {
+        switch try byte() {
+        case WorkField.full: .full(position: try count(atMost: Self.tokens))
+        case WorkField.movedOn: .moved(to: NodeID(try bytes16()))
+        case WorkField.expired: .expired(position: try count(atMost: Self.tokens))
+        default: nil
         }
     }
 

@@ -117,6 +117,18 @@ extension ByteWriter {
         put(optional: request.partial)
         put(request.affinity == nil ? 0 : 1)
         if let affinity = request.affinity { put(affinity) }
+        put(request.ticket)
+    }
+
+    private mutating func put(_ ticket: Ticket) {
+        put(bigEndian: ticket.caller)
+        put(text: ticket.priority.rawValue)
+        put(number: ticket.patience.map { Self.milliseconds(min(max(.zero, $0), Limits.queuePatience)) })
+        put(varint: UInt64(clamping: ticket.moves))
+    }
+
+    private static func milliseconds(_ duration: Duration) -> Int {
+        Int(duration.components.seconds) * 1_000 + Int(duration.components.attoseconds / 1_000_000_000_000_000)
     }
 
     private mutating func put(_ sampling: Sampling) {
@@ -196,6 +208,20 @@ extension ByteWriter {
         }
     }
 
+    mutating func put(_ exit: QueueExit) {
+        switch exit {
+        case .full(let position):
+            put(WorkField.full)
+            put(varint: UInt64(clamping: position))
+        case .moved(let node):
+            put(WorkField.movedOn)
+            put(node.bytes)
+        case .expired(let position):
+            put(WorkField.expired)
+            put(varint: UInt64(clamping: position))
+        }
+    }
+
     private mutating func put(_ alternative: TokenProbability.Alternative) {
         put(text: alternative.token)
         put(lengthPrefixed: alternative.bytes)
@@ -245,4 +271,8 @@ enum WorkField {
     static let logprobs: UInt8 = 4
     static let finished: UInt8 = 5
     static let moved: UInt8 = 6
+
+    static let full: UInt8 = 1
+    static let movedOn: UInt8 = 2
+    static let expired: UInt8 = 3
 }

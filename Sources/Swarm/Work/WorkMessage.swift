@@ -40,16 +40,19 @@ package struct WorkFailure: Hashable, Sendable {
     package var message: String
     package var parameter: String?
     package var retryAfter: Duration?
+    /// It had not begun: it left a queue.
+    package var exit: QueueExit?
 
     package init(_ error: RuntimeError) {
         code = error.code
         message = error.message
         parameter = error.parameter
         retryAfter = error.retryAfter
+        exit = error.cause as? QueueExit
     }
 
     package var error: RuntimeError {
-        RuntimeError(code, message, parameter: parameter, retryAfter: retryAfter)
+        RuntimeError(code, message, parameter: parameter, retryAfter: retryAfter, cause: exit)
     }
 }
 
@@ -104,6 +107,7 @@ extension WorkMessage {
             writer.put(text: failure.message)
             writer.put(optional: failure.parameter)
             writer.put(number: failure.retryAfter.map { Int(clamping: $0.components.seconds) })
+            if let exit = failure.exit { writer.put(exit) }
         case .cancel(let id): begin(.cancel, id)
         case .credit(let id, let bytes):
             begin(.credit, id)
@@ -137,6 +141,7 @@ extension WorkMessage {
             var error = RuntimeError(code, try reader.line(atMost: textBytes))
             error.parameter = try reader.optional(atMost: textBytes)
             error.retryAfter = try reader.number(0...86_400).map { .seconds($0) }
+            if !reader.isAtEnd { error.cause = try reader.queueExit() }
             return .failed(id, WorkFailure(error))
         case .cancel: return .cancel(try reader.varint())
         case .credit: return .credit(try reader.varint(), bytes: try reader.count(atMost: Limits.workWindowBytes * 64))
