@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test build release format lint bench bench-discovery soak sim bench-gateway clean setup setup-tests bench-swarm soak-swarm soak-failover
+.PHONY: help run test build release format lint bench bench-discovery soak sim bench-gateway clean setup setup-tests bench-overload bench-swarm soak-swarm soak-failover
 
 # One form for every release build: switching the static library on or off compiles everything anew.
 RELEASE_FLAGS := -c release --static-swift-stdlib
@@ -42,6 +42,9 @@ bench-swarm: release setup-tests ## Prints the swarm's figures beside their goal
 bench-gateway: release setup-tests ## What passing a request through costs, beside nginx, smg, sglang-router, litellm.
 	@scripts/get-gateways .tools/gateways || true
 	@exec $(PYTHON) Benchmarks/gateway.py --binary $(BINARY) $(ARGS)
+
+bench-overload: release setup-tests ## Four times as much asked as one host can answer: who is accepted, how late, who is refused.
+	@exec $(PYTHON) Benchmarks/overload.py --binary $(BINARY) $(ARGS)
 
 bench-discovery: ## How long hosts take to find each other; needs root.
 	@scripts/swift build $(RELEASE_FLAGS) --product discovery-benchmark

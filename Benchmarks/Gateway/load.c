@@ -28,9 +28,10 @@ struct connection {
     size_t expected, received, tail;
     char end[8], head[4096];
     size_t head_bytes;
-    int frames, matched;
+    int frames, matched, status;
 };
-struct target { int port; struct times whole, first, gaps; long answers, errors, frames, least, most; };
+// `accepted` are the answers with status 200, `told` those with 429; what failed otherwise is in neither.
+struct target { int port; struct times whole, first, gaps, accepted, told; long answers, errors, refused, frames, least, most; };
 
 static char *request;
 static size_t request_bytes;
@@ -121,11 +122,14 @@ static bool take(struct connection *it, struct target *target) {
         it->is_chunked = !length;
         it->expected = length ? strtoul(length + 16, NULL, 10) : 0;
         it->in_body = true;
-        if (strncmp(it->head + 9, "200", 3)) target->errors++;
+        it->status = atoi(it->head + 9);
+        if (it->status != 200) target->errors++;
     }
     body(it, target, rest, count, at);
     if (it->is_chunked ? memcmp(it->end, "0\r\n\r\n", 5) || it->received < 5 : it->received < it->expected) return false;
     note(&target->whole, at - it->began);
+    if (it->status == 200) note(&target->accepted, at - it->began);
+    if (it->status == 429) note(&target->told, at - it->began), target->refused++;
     target->answers++;
     target->frames += it->frames;
     if (target->answers == 1 || it->frames < target->least) target->least = it->frames;
@@ -135,12 +139,14 @@ static bool take(struct connection *it, struct target *target) {
 }
 
 static void report(struct target *target, double seconds) {
-    printf("{\"port\":%d,\"answers\":%ld,\"errors\":%ld,\"seconds\":%.3f,\"rate\":%.1f,\"frames\":%ld,\"least\":%ld,\"most\":%ld",
-           target->port, target->answers, target->errors, seconds, target->answers / seconds, target->frames,
+    printf("{\"port\":%d,\"answers\":%ld,\"errors\":%ld,\"refused\":%ld,\"seconds\":%.3f,\"rate\":%.1f,\"frames\":%ld,\"least\":%ld,\"most\":%ld",
+           target->port, target->answers, target->errors, target->refused, seconds, target->answers / seconds, target->frames,
            target->least, target->most);
     print("whole", &target->whole);
     print("first", &target->first);
     print("gaps", &target->gaps);
+    print("accepted", &target->accepted);
+    print("told", &target->told);
     puts("}");
 }
 

@@ -134,6 +134,8 @@ package enum Limits {
     package static let queuedRequestsPerModel = 512
     /// How often a request goes from one host's queue to another's.
     package static let queueMoves = 3
+    /// How many hosts are asked whether they have room before a request is refused, beside the first.
+    package static let queueOffers = 3
     /// The longest that a request may wait, and that a client is told to.
     package static let queuePatience = Duration.seconds(3_600)
     package static let queueRetry = Duration.seconds(120)

@@ -1,4 +1,5 @@
 import Core
+import HTTPTypes
 
 /// Whose words a path speaks: it decides how an error looks there.
 enum Dialect: Hashable {
@@ -20,7 +21,10 @@ enum Dialect: Hashable {
         switch self {
         case .openAI: break
         case .anthropic: reply.body = AnthropicError.body(error, requestID: requestID)
-        case .ollama: reply.body = OllamaError.body(error)
+        case .ollama:
+            reply.body = OllamaError.body(error)
+            // As Ollama's own server says that its queue is full.
+            if error.code == RuntimeError.Code.overloaded.rawValue { reply.status = .serviceUnavailable }
         }
         return reply
     }

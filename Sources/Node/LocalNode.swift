@@ -85,7 +85,7 @@ package struct LocalNode: NodeServices {
     private func begin(_ request: ChatRequest, _ caller: Owner, mayStand: inout Bool) async throws -> ChatAnswer {
         let (place, engine) = try await dispatcher.begin(request.model)
         try EngineFit(engine).check(request)
-        if let prompt = request.rawPrompt { return try rawAnswer(prompt, request, place, engine) }
+        if let prompt = request.rawPrompt { return try rawAnswer(prompt, request, caller, place, engine) }
         if case .after(let question) = request.continuation, await answers.isRunning(question) {
             throw RuntimeError(
                 .invalidRequest, "the previous response is still being written; wait for its end",
@@ -122,6 +122,7 @@ package struct LocalNode: NodeServices {
             stop: request.stop, sampling: request.sampling, shape: request.shape,
             affinity: plan.destination?.stream.bytes)
         generation.keepAlive = request.keepAlive
+        generation.ticket = Ticket(request, caller)
         let prefix = PromptPrefix(generation.messages, cost: engine.tokenCost)
         let chosen = await dispatcher.choose(
             generation, of: request.model, prefix: prefix, begun: place, engine)
@@ -170,7 +171,7 @@ package struct LocalNode: NodeServices {
 
     /// Goes on from a text as it stands: no conversation, no template.
     private func rawAnswer(
-        _ prompt: String, _ request: ChatRequest, _ place: Place, _ engine: EngineDescription
+        _ prompt: String, _ request: ChatRequest, _ caller: Owner, _ place: Place, _ engine: EngineDescription
     ) throws -> ChatAnswer {
         let tokens = engine.tokenCost.tokens(ofBytes: prompt.utf8.count)
         guard tokens < engine.contextLength else {
@@ -185,6 +186,7 @@ package struct LocalNode: NodeServices {
             sampling: request.sampling, shape: request.shape)
         generation.rawPrompt = prompt
         generation.keepAlive = request.keepAlive
+        generation.ticket = Ticket(request, caller)
         let session = AnswerSession(
             choices: request.choices, conversations: conversations, destination: nil, model: place.model.name,
             promptTokens: tokens, answers: answers, log: log

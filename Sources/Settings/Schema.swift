@@ -21,6 +21,9 @@ extension Settings {
             Context(reading: &$0)
         }
         routing = reader.section("routing", "Which host answers.") { Routing(reading: &$0) }
+        queue = reader.section("queue", "How requests wait for a model that has too much to do.") {
+            Queue(reading: &$0)
+        }
         auth = reader.section("auth", "Who may ask. Requests from this machine itself need no key.") {
             Auth(reading: &$0)
         }
@@ -161,6 +164,22 @@ extension Settings.Routing {
         failover = reader.value(
             "failover", .toggle, default: true,
             "An answer whose host or engine fails goes on at another host that has the model, in the same stream.")
+    }
+}
+
+extension Settings.Queue {
+    init(reading reader: inout SettingsReader) {
+        length = reader.value(
+            "length", .integer(0...10_000), default: Limits.queuedRequestsPerModel,
+            "Requests that may wait for one model, fairly between callers; further ones are offered to other hosts, "
+                + "then refused with 429.")
+        patience = reader.value(
+            "patience", .off(or: .duration(.seconds(1)...Limits.queuePatience)), default: nil,
+            "How long a request waits for its turn that brings no `X-Igris-Deadline`; then it is refused with 504. "
+                + "off: as long as it takes.")
+        moves = reader.value(
+            "moves", .toggle, default: true,
+            "What waits here goes to hosts that have the model and nothing to do.")
     }
 }
 

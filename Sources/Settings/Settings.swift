@@ -10,6 +10,7 @@ package struct Settings: Sendable {
     package var node: Node
     package var context: Context
     package var routing: Routing
+    package var queue: Queue
     package var auth: Auth
     package var rpcWorker: RPCWorker
     package var log: Log
@@ -196,6 +197,16 @@ package struct Settings: Sendable {
         package var algorithm: Algorithm
         /// An answer whose writer fails goes on elsewhere.
         package var failover: Bool
+    }
+
+    /// How requests wait for a model.
+    package struct Queue: Hashable, Sendable {
+        /// How many may, for each model.
+        package var length: Int
+        /// How long each may that does not say so itself; nil: as long as it takes.
+        package var patience: Duration?
+        /// They go to hosts that have less to do.
+        package var moves: Bool
     }
 
     /// Who may ask.

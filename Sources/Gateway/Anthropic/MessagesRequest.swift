@@ -41,6 +41,7 @@ struct MessagesRequest {
         }
         chat.idempotencyKey = try RequestFields.idempotencyKey(headers)
         chat.isRetry = RequestFields.isRetry(headers)
+        try chat.readTurn(fields, headers)
         streams = try fields.flag("stream") ?? false
         showsThinking = try Self.showsThinking(fields)
     }

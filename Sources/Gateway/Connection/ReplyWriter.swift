@@ -157,6 +157,8 @@ extension HTTPField.Name {
     static let context = known("X-Igris-Context")
     static let stream = known("X-Igris-Stream")
     static let lastEventID = known("Last-Event-ID")
+    static let priority = known("X-Igris-Priority")
+    static let deadline = known("X-Igris-Deadline")
     static let apiKey = known("x-api-key")
     static let idempotencyKey = known("Idempotency-Key")
     static let stainlessRetryCount = known("x-stainless-retry-count")

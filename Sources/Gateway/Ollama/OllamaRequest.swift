@@ -40,6 +40,7 @@ struct OllamaRequest {
             chat.continuation = .conversation(try RequestFields.conversation(header, "X-Conversation-Id"))
         }
         chat.idempotencyKey = try RequestFields.idempotencyKey(headers)
+        try chat.readTurn(fields, headers)
         streams = try fields.flag("stream") ?? true
         showsThinking = try Self.showsThinking(fields)
         keepAlive = try KeepAlive(fields)

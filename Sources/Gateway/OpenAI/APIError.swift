@@ -56,8 +56,17 @@ extension APIError {
         case .internal: message = "the server made a mistake; its log says more under this request's x-request-id"
         default: break
         }
+        switch error.cause as? QueueExit {
+        case .full(let position)?: headers.append((Self.position, "\(position)"))
+        case .expired(let position)?:
+            // It said itself how long it would wait.
+            headers += [(Self.position, "\(position)"), ("x-should-retry", "false")]
+        case .moved?, nil: break
+        }
         if let wait = error.retryAfter ?? Self.usualWait(after: error.code) { headers += Self.retryHeaders(wait) }
     }
+
+    private static let position = "x-igris-queue-position"
 
     private static func shape(of code: RuntimeError.Code) -> (status: Int, type: String, code: String) {
         switch code {

@@ -34,6 +34,7 @@ struct ChatCompletionRequest {
         chat.choices = Int(clamping: try fields.integer("n", in: 1...Int64(Limits.choices)) ?? 1)
         chat.idempotencyKey = try RequestFields.idempotencyKey(headers)
         chat.isRetry = RequestFields.isRetry(headers)
+        try chat.readTurn(fields, headers)
         chat.annotation = try StoredCompletions.annotation(fields, messages: chat.messages.count)
         chat.asksAnew = chat.annotation != nil
     }

@@ -12,14 +12,14 @@ struct Completions: Sendable {
             throw RuntimeError(.invalidRequest, "the body must be a JSON object with \"model\" and \"prompt\"")
         }
         let fields = RequestFields(json: json)
-        let request = try Self.request(fields)
+        let request = try Self.request(fields, exchange.head.headerFields)
         let includesUsage = try fields.includesUsage()
         try await flow.answer(
             request, streams: try fields.flag("stream") ?? false, to: exchange, caller: caller, writer
         ) { CompletionEncoder(model: request.model, answer: $0, includesUsage: includesUsage) }
     }
 
-    private static func request(_ fields: RequestFields) throws(RuntimeError) -> ChatRequest {
+    private static func request(_ fields: RequestFields, _ headers: HTTPFields) throws(RuntimeError) -> ChatRequest {
         var request = ChatRequest(model: try fields.model(), messages: [], continuation: .off)
         request.rawPrompt = try prompt(fields)
         if try fields.flag("echo") == true {
@@ -40,6 +40,7 @@ struct Completions: Sendable {
         request.stop = try fields.stop()
         request.sampling = try fields.sampling()
         request.user = try fields.user()
+        try request.readTurn(fields, headers)
         return request
     }
 

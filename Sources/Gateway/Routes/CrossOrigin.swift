@@ -11,6 +11,7 @@ enum CrossOrigin {
         headers[.vary] = "Origin"
         headers[.accessControlExposeHeaders] =
             "x-request-id, request-id, x-conversation-id, x-igris-served-by, x-igris-replicas, x-igris-context, "
+            + "x-igris-queue-position, "
             + "retry-after, retry-after-ms"
         return headers
     }
@@ -29,6 +30,7 @@ enum CrossOrigin {
     private static let allowed = [
         "authorization", "content-type", "x-api-key", "anthropic-version", "anthropic-beta", "openai-beta",
         "openai-organization", "openai-project", "x-conversation-id", "x-request-id", "idempotency-key",
+        "x-igris-priority", "x-igris-deadline",
         "x-stainless-arch", "x-stainless-async", "x-stainless-helper-method", "x-stainless-lang", "x-stainless-os",
         "x-stainless-package-version", "x-stainless-retry-count", "x-stainless-runtime",
         "x-stainless-runtime-version", "x-stainless-timeout",

@@ -66,16 +66,44 @@ package struct Dispatcher: Sendable {
             $0.node == place.node || links != nil && $0.model.isAtLeast(engine, kind: place.model.engine)
         }
         guard able.count > 1 || able.first?.node != place.node else { return place }
-        let decision = routes.choose(
-            RouteQuestion(
-                model: model, prefix: prefix, maximumTokens: request.maximumTokens, affinity: request.affinity),
-            among: able)
-        guard let chosen = able.first(where: { $0.node == decision.node }) else { return place }
+        let question = RouteQuestion(
+            model: model, prefix: prefix, maximumTokens: request.maximumTokens, affinity: request.affinity)
+        return chosen(question, among: able, or: place) ?? place
+    }
+
+    /// Where a request waits for which there is no room at `place`: the router's choice among those that it has not been
+    /// to. Nil where nobody is left.
+    func elsewhere(
+        _ request: GenerationRequest, of model: String, prefix: PromptPrefix, like place: Place, without: Set<NodeID>
+    ) async -> Place? {
+        if let engine = try? await place.engine.describe() {
+            let able = await candidates(model).filter {
+                !without.contains($0.node) && links != nil && $0.model.isReady
+                    && $0.model.isAtLeast(engine, kind: place.model.engine)
+            }
+            let question = RouteQuestion(
+                model: model, prefix: prefix, maximumTokens: request.maximumTokens, affinity: request.affinity,
+                without: without)
+            if let chosen = chosen(question, among: able) { return chosen }
+        }
+        return await places(for: model, like: place.model).first { $0.model.isReady && !without.contains($0.node) }
+    }
+
+    /// The model at that host; nil where it is not to be had there.
+    func place(of model: String, on node: NodeID, like hosted: HostedModel) async -> Place? {
+        await places(for: model, like: hosted).first { $0.node == node }
+    }
+
+    private func chosen(
+        _ question: RouteQuestion, among able: [RouteCandidate], or place: Place? = nil
+    ) -> Place? {
+        let decision = routes.choose(question, among: able)
+        guard let chosen = able.first(where: { $0.node == decision.node }) else { return nil }
         let offer = Offer(
             node: chosen.node, isSelf: chosen.isSelf, model: chosen.model, roundTrip: chosen.roundTrip)
-        var found = chosen.node == place.node ? place : self.place(for: offer, isHere: true)
+        var found = chosen.node == place?.node ? place : self.place(for: offer, isHere: true)
         found?.reason = "\(decision.algorithm.rawValue): \(decision.reason)"
-        return found ?? place
+        return found
     }
 
     /// Where a request for `model` would go now.
@@ -178,8 +206,10 @@ struct DispatchMetrics: Sendable {
         uniqueKeysWithValues: Failover.Cause.allCases.map {
             ($0, Counter(label: "igris_failovers_total", dimensions: [("cause", $0.rawValue)]))
         })
+    private let offered = Counter(label: "igris_migrations_total", dimensions: [("reason", "full")])
 
     func record(gap duration: Duration) { gap.record(duration: duration) }
+    func countOffered() { offered.increment() }
     func countForwarded() { forwarded.increment() }
     func count(_ cause: Failover.Cause) { failovers[cause]?.increment() }
 }

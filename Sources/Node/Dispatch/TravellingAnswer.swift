@@ -29,6 +29,13 @@ actor TravellingAnswer {
     private var hasProgressed = true
     private var lastEvent = ContinuousClock.now
     private var isInterrupted = false
+    private let begin = ContinuousClock.now
+    /// From one host's queue to another's.
+    private var queueMoves = 0
+    /// To hosts, because others had no room.
+    private var offers = 0
+    /// Of the hosts that had no room, the one that will soonest.
+    private var refusal: RuntimeError?
 
     init(
         _ request: GenerationRequest, of model: String, at place: Place, prefix: PromptPrefix, telling serving: Serving,
@@ -66,6 +73,11 @@ actor TravellingAnswer {
             } catch {
                 try Task.checkCancellation()
                 stream = nil
+                if soFar.isEmpty, let error = error as? RuntimeError, let exit = error.cause as? QueueExit {
+                    count(.withdrawn)
+                    try await waitElsewhere(exit, error)
+                    continue
+                }
                 count(Failover.Cause(of: error) == nil ? .withdrawn : .failed)
                 try await moveOn(after: error)
                 if let move {
@@ -91,12 +103,22 @@ actor TravellingAnswer {
             if !dispatcher.isHere(place) { dispatcher.metrics.countForwarded() }
             dispatcher.began(at: place)
             isCounted = true
-            iterator = place.engine.generate(soFar.takeUp(request, way)).makeAsyncIterator()
+            var request = soFar.takeUp(request, way)
+            request.ticket = ticket
+            iterator = place.engine.generate(request).makeAsyncIterator()
         }
         let event = try await iterator.next(isolation: self)
         stream = iterator
         try Task.checkCancellation()
         return event
+    }
+
+    /// What it waits by now. An answer that has begun is nobody's to move, and late is better than broken off.
+    private var ticket: Ticket {
+        var ticket = request.ticket
+        ticket.moves = soFar.isEmpty ? queueMoves : Limits.queueMoves
+        ticket.patience = soFar.isEmpty ? ticket.patience.map { max(.zero, $0 - (ContinuousClock.now - begin)) } : nil
+        return ticket
     }
 
     deinit {
@@ -123,9 +145,36 @@ actor TravellingAnswer {
         lastEvent = now
     }
 
+    /// It left a queue without its turn: nothing has failed. Throws where nobody else has room.
+    private func waitElsewhere(_ exit: QueueExit, _ error: RuntimeError) async throws {
+        var next: Place?
+        switch exit {
+        case .expired: throw error
+        case .full:
+            avoided.insert(place.node)
+            offers += 1
+            if error.retryAfter ?? .zero < refusal?.retryAfter ?? Limits.queuePatience { refusal = error }
+        case .moved(let node):
+            queueMoves += 1
+            guard queueMoves <= Limits.queueMoves else { throw error }
+            next = await dispatcher.place(of: model, on: node, like: place.model)
+        }
+        if next == nil, offers <= Limits.queueOffers {
+            next = await dispatcher.elsewhere(request, of: model, prefix: prefix, like: place, without: avoided)
+        }
+        guard let next else { throw refusal ?? error }
+        if case .full = exit { dispatcher.metrics.countOffered() }
+        place = next
+        serving.move(to: next, "the host before had more to do")
+    }
+
     /// Throws where nobody can go on.
     private func moveOn(after error: any Error) async throws {
-        guard dispatcher.takesUp, moves < Limits.failovers, let cause = Failover.Cause(of: error) else { throw error }
+        // A host that it was sent on to may be gone: it has not begun anywhere.
+        let isWaiting = queueMoves > 0 && soFar.isEmpty
+        guard dispatcher.takesUp || isWaiting, moves < Limits.failovers, let cause = Failover.Cause(of: error) else {
+            throw error
+        }
         // The engine has written something else: the next one would hardly do better.
         if way == .repeated, cause == .engine, !hasProgressed { throw error }
         let from = place

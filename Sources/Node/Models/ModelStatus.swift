@@ -14,6 +14,8 @@ package struct ModelStatus: Hashable, Sendable {
     package var file: ModelFile?
     package var waiting: Int
     package var running: Int
+    /// Of those that wait, how many in each class.
+    package var queued: [Ticket.Priority: Int] = [:]
     package var rates: RateMeter
     package var source = Models.Source.configured
     /// Bytes that its processes take, as they were measured last; nil where there are none.

@@ -15,7 +15,7 @@ package final class Models: Sendable {
         package var name: String
         package var aliases: [String]
         package var kind: String
-        package let engine: MeteredEngine
+        package let engine: QueuedEngine
         package var source = Source.configured
         /// What is known by now of the model's file.
         package var file: @Sendable () -> ModelFile?
@@ -25,12 +25,13 @@ package final class Models: Sendable {
 
         package init(
             name: String, aliases: [String], kind: String, engine: any InferenceEngine,
-            file: @escaping @Sendable () -> ModelFile? = { nil }, fallback: String? = nil
+            file: @escaping @Sendable () -> ModelFile? = { nil }, fallback: String? = nil,
+            queue: QueuedEngine.Policy = QueuedEngine.Policy()
         ) {
             self.name = name
             self.aliases = aliases
             self.kind = kind
-            self.engine = MeteredEngine(engine)
+            self.engine = QueuedEngine(engine, name: name, policy: queue)
             self.file = file
             self.fallback = fallback
         }
@@ -58,9 +59,14 @@ package final class Models: Sendable {
 
     private let state = Mutex(State())
     private let loaded: LoadedModels?
+    private let queue: QueuedEngine.Policy
 
-    package init(_ entries: [Entry], loaded: LoadedModels? = nil) {
+    /// - Parameter queue: how requests wait for each of them.
+    package init(
+        _ entries: [Entry], loaded: LoadedModels? = nil, queue: QueuedEngine.Policy = QueuedEngine.Policy()
+    ) {
         self.loaded = loaded
+        self.queue = queue
         state.withLock { $0.entries = entries }
     }
 
@@ -93,11 +99,11 @@ package final class Models: Sendable {
             guard let loaded else { throw RuntimeError(.internal, "there is no shelf for models") }
             entry = Entry(
                 name: name, aliases: aliases, kind: kind, engine: EngineOnDemand(place: place, loaded: loaded),
-                file: file)
+                file: file, queue: queue)
             entry.place = place
             await loaded.add(recipe, at: place)
         case .always(let engine):
-            entry = Entry(name: name, aliases: aliases, kind: kind, engine: engine, file: file)
+            entry = Entry(name: name, aliases: aliases, kind: kind, engine: engine, file: file, queue: queue)
         }
         entry.source = source
         entry.fallback = fallback
@@ -233,6 +239,7 @@ package final class Models: Sendable {
                 description: description, file: entry.file(), waiting: load.waiting, running: load.running,
                 rates: entry.engine.rates)
             status.source = entry.source
+            status.queued = entry.engine.waiting
             status.memory = memory?.bytes ?? self.state.withLock { $0.measured[entry.name] }
             status.estimate = memory?.estimate
             status.leavesIn = memory?.leavesIn

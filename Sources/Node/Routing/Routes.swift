@@ -6,6 +6,7 @@ internal import Synchronization
 /// The shell of ``Router``: one for all answers that are asked of this host.
 package final class Routes: Sendable {
     private let router: Mutex<Router>
+    private let tellings = Mutex<[NodeID: UInt64]>([:])
     private let start = ContinuousClock.now
     private let choosing = Timer(label: "igris_route_seconds")
 
@@ -14,7 +15,17 @@ package final class Routes: Sendable {
     private var now: Duration { ContinuousClock.now - start }
 
     /// A host has told of its load.
-    package func loadTold(by node: NodeID) { router.withLock { $0.loadTold(by: node) } }
+    package func loadTold(by node: NodeID) {
+        router.withLock { $0.loadTold(by: node) }
+        tellings.withLock { tellings in
+            // Which one it is tells it from the one before, no more.
+            if tellings.count >= Limits.knownHosts, tellings[node] == nil { tellings = [:] }
+            tellings[node, default: 0] &+= 1
+        }
+    }
+
+    /// The number of the last time that a host told of its load.
+    func telling(of node: NodeID) -> UInt64 { tellings.withLock { $0[node] ?? 0 } }
 
     func choose(_ question: RouteQuestion, among candidates: [RouteCandidate]) -> RouteDecision {
         let begin = ContinuousClock.now

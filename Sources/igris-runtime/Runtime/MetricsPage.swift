@@ -24,6 +24,16 @@ struct MetricsPage {
         MetricDescription("igris_requests_in_flight", "Requests being answered."),
         MetricDescription("igris_engine_requests_waiting", "Requests that wait for the model's engine."),
         MetricDescription("igris_engine_requests_running", "Requests that the model's engine is answering."),
+        MetricDescription("igris_queue_depth", "Requests that wait for the model, by class."),
+        MetricDescription(
+            "igris_queue_wait_seconds", "Time that a request waited for its turn at a model.",
+            buckets: Buckets.fineSeconds),
+        MetricDescription(
+            "igris_queue_refusals_total", "Requests that left a queue without their turn: it was full, or too late."),
+        MetricDescription(
+            "igris_migrations_total",
+            "Waiting requests that went on to another host: steal, that had nothing to do; shed, this one was hot; full, "
+                + "this one had no room."),
         MetricDescription("igris_engine_ready", "1 while the model's engine is ready, else 0."),
         MetricDescription("igris_model_memory_bytes", "Memory that the model's processes take, shared pages in part."),
         MetricDescription("igris_models_memory_budget_bytes", "Memory that models loaded on demand may take together."),
@@ -69,6 +79,10 @@ struct MetricsPage {
             let dimensions = [("model", model.name)]
             Gauge(label: "igris_engine_requests_waiting", dimensions: dimensions).record(model.waiting)
             Gauge(label: "igris_engine_requests_running", dimensions: dimensions).record(model.running)
+            for (priority, count) in model.queued {
+                Gauge(label: "igris_queue_depth", dimensions: dimensions + [("class", priority.rawValue)])
+                    .record(count)
+            }
             Gauge(label: "igris_model_memory_bytes", dimensions: dimensions).record(model.memory ?? 0)
             Gauge(label: "igris_engine_ready", dimensions: dimensions).record(model.state == .ready ? 1 : 0)
         }

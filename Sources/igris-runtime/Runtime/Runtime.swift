@@ -42,7 +42,9 @@ struct Runtime {
         let files = ModelFiles(folder: modelFolder, log: log)
         let places = folder.socketPlaces(environment: environment)
         let exchange = WorkerExchange(settings.rpcWorker)
-        let models = Models([], loaded: LoadedModels(budget: MemoryBudget.bytes(settings), log: log))
+        let models = Models(
+            [], loaded: LoadedModels(budget: MemoryBudget.bytes(settings), log: log),
+            queue: QueuedEngine.Policy(length: settings.queue.length, patience: settings.queue.patience))
         for model in settings.models {
             let file = WatchedModelFile(model)
             try await models.add(

@@ -52,7 +52,9 @@ struct SwarmParts: Service {
         let answers = LiveAnswers(node: identity.node, living: { await node.living() })
         return SwarmParts(
             node: node, door: links.door,
-            work: SharedWork(links.transport, node: node, models: models, answers: answers, log: log), answers: answers,
+            work: SharedWork(
+                links.transport, node: node, models: models, answers: answers,
+                balancing: settings.queue.moves ? routes : nil, log: log), answers: answers,
             transport: links.transport, listening: listening, ports: ports,
             announcement: Announcement(
                 node: setup.node, instance: setup.instance, swarm: swarm, security: setup.security,

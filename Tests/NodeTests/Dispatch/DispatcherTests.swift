@@ -200,6 +200,56 @@ import Testing
         #expect(moves(events).isEmpty, "nothing had been given out")
     }
 
+    @Test("What waits on a host that sends it on is asked there, and nothing counts as failed")
+    func sentOn() async throws {
+        let trio = await Trio()
+        defer { trio.end() }
+        trio.engines[0].will(
+            .fail(RuntimeError(.overloaded, "go on", cause: QueueExit.moved(to: Self.nodes[2]))))
+        trio.engines[1].will(.text("from C"), .finish())
+        let answer = try await trio.node.answer(World.request("hello", off: true), caller: .local)
+        #expect(text(try await read(answer)) == "from C")
+        #expect(answer.servedBy == Self.nodes[2])
+        let tickets = [trio.engines[0], trio.engines[1]].map { $0.requests.last?.ticket }
+        #expect(tickets.map { $0?.moves } == [0, 1])
+        #expect(tickets[0]?.caller != 0 && tickets[0]?.caller == tickets[1]?.caller)
+    }
+
+    @Test("A request that hosts send to one another ends")
+    func ping() async throws {
+        let trio = await Trio()
+        defer { trio.end() }
+        for _ in 0..<10 {
+            for (engine, other) in [(0, 2), (1, 1)] {
+                trio.engines[engine].will(
+                    .fail(RuntimeError(.overloaded, "go on", cause: QueueExit.moved(to: Self.nodes[other]))))
+            }
+        }
+        let error = await #expect(throws: RuntimeError.self) {
+            try await trio.node.answer(World.request("hello", off: true), caller: .local)
+        }
+        #expect(error?.code == .overloaded)
+        #expect(trio.engines.map(\.requests.count).reduce(0, +) == Limits.queueMoves + 1)
+    }
+
+    @Test("Where nobody has room, the client is told of the host that will have it first")
+    func noRoom() async throws {
+        let trio = await Trio()
+        defer { trio.end() }
+        for (engine, wait) in [(0, 7), (1, 3)] {
+            trio.engines[engine].will(
+                .fail(
+                    RuntimeError(
+                        .overloaded, "full", retryAfter: .seconds(wait), cause: QueueExit.full(position: wait))))
+        }
+        let error = await #expect(throws: RuntimeError.self) {
+            try await trio.node.answer(World.request("hello", off: true), caller: .local)
+        }
+        #expect(error?.cause as? QueueExit == .full(position: 3))
+        #expect(error?.retryAfter == .seconds(3))
+        #expect(trio.engines.map(\.requests.count) == [1, 1])
+    }
+
     @Test("A reader that goes away ends the work on the other host")
     func gone() async throws {
         let trio = await Trio()

@@ -29,11 +29,11 @@ final class ScriptedEngine: InferenceEngine {
     init(
         contextLength: Int = 4_096, samplingFields: Set<String> = ["temperature", "seed"],
         cost: TokenCost = TokenCost(perByte: 1, perMessage: 4, fixed: 2, isExact: true),
-        capabilities: Set<EngineCapability> = []
+        capabilities: Set<EngineCapability> = [], slots: Int = 64
     ) {
         description = EngineDescription(
             kind: "scripted", fingerprint: "scripted-1", contextLength: contextLength, tokenCost: cost,
-            samplingFields: samplingFields, capabilities: capabilities)
+            samplingFields: samplingFields, capabilities: capabilities, slots: slots)
     }
 
     /// The next answer; after the last one it answers `answer N`.

@@ -99,7 +99,9 @@ import Testing
         let bytes = message.encoded
         for length in 0..<bytes.count {
             // Where what older hosts do not write is missing, it is a whole message of such a host.
-            if let whole = try? WorkMessage.decode(Array(bytes.prefix(length))), whole == message.ofOlderHost { continue }
+            if let whole = try? WorkMessage.decode(Array(bytes.prefix(length))), whole == message.ofOlderHost {
+                continue
+            }
             #expect(throws: RuntimeError.self) { try WorkMessage.decode(Array(bytes.prefix(length))) }
         }
     }

@@ -46,6 +46,7 @@ struct ResponseRequest {
         _ = try fields.metadata()
         chat.idempotencyKey = try RequestFields.idempotencyKey(headers)
         chat.isRetry = RequestFields.isRetry(headers)
+        try chat.readTurn(fields, headers)
         record = ResponseRecord(of: fields, messages: input.messages.count)
         if chat.keeps { chat.annotation = record.annotation }
     }
