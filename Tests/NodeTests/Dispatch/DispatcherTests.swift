@@ -26,8 +26,11 @@ import Testing
             desks = Task {
                 await withTaskGroup(of: Void.self) { group in
                     for (models, stream) in zip(hosted, streams) {
-                        group.addTask { await WorkDesk(
-                                models: models, answers: LiveAnswers(node: DispatcherTests.nodes[0]), log: World.silent).run(stream) }
+                        group.addTask {
+                            await WorkDesk(
+                                models: models, answers: LiveAnswers(node: DispatcherTests.nodes[0]), log: World.silent
+                            ).run(stream)
+                        }
                     }
                 }
             }
