@@ -120,6 +120,8 @@ let package = Package(
                 "Core", "Cryptography", "GGUF", "Store", "Engine", "BuiltinModel", "Settings", "Telemetry", "Swarm",
                 "Guardian", "Node", "Gateway", "Peering",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"),
                 lifecycle, log, metrics, signals,
             ] + nio("NIOCore", "NIOHTTP1", "NIOPosix"),
             swiftSettings: strict),

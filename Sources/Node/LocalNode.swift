@@ -233,6 +233,17 @@ package struct LocalNode: NodeServices {
         return await models.isLoading(entry)
     }
 
+    package func drain(on: Bool?) async -> DrainReport {
+        if let on {
+            models.drain.turn(on: on)
+            log.notice(on ? "gives its work away" : "takes work again")
+        }
+        let models = await models.statuses()
+        return DrainReport(
+            isOn: self.models.drain.isOn, running: models.reduce(0) { $0 + $1.running },
+            waiting: models.reduce(0) { $0 + $1.waiting })
+    }
+
     package func embed(_ texts: [String], model: String) async throws -> Embeddings {
         try await dispatcher.begin(model).0.engine.embed(texts)
     }
@@ -285,6 +296,10 @@ package struct LocalNode: NodeServices {
             reasons.append(
                 "\(damage.operations) operations of this host's store are damaged: they are put right as soon as a "
                     + "host that has them is linked; igris-runtime verify names them")
+        }
+        if models.drain.isOn {
+            isReady = false
+            reasons.append("this host gives its work away; igris-runtime drain --off takes it back")
         }
         var serving = 0
         for model in await models.statuses() {

@@ -41,6 +41,9 @@ package protocol NodeServices: ConversationServices {
     /// Throws ``RuntimeError`` `.notFound` also for a conversation of someone else.
     func conversation(_ id: ConversationID, of caller: Owner) async throws -> ConversationView
 
+    /// Begins, or ends, giving this host's work away; nil only tells how far it is.
+    func drain(on: Bool?) async -> DrainReport
+
     func storeStatistics() async throws -> StoreStatistics
 
     func readiness() async -> Readiness
@@ -51,6 +54,7 @@ extension NodeServices {
     package func measureModels() async {}
     package func prepare(_ model: String, keepAlive: KeepAlive?, patience: Duration?) async throws {}
     package func isLoading(_ model: String) async -> Bool { false }
+    package func drain(on: Bool?) async -> DrainReport { DrainReport(isOn: false, running: 0, waiting: 0) }
 }
 
 /// How long a prompt is.

@@ -18,8 +18,9 @@ struct IgrisRuntime: AsyncParsableCommand {
             """,
         version: version,
         subcommands: [
-            Serve.self, Check.self, Chat.self, Status.self, Peers.self, Doctor.self, Verify.self, Logs.self,
-            SwarmVerbs.self, ConversationVerbs.self, ModelVerbs.self, Connect.self, RunEngine.self,
+            Serve.self, Check.self, Chat.self, Status.self, Peers.self, Doctor.self, Verify.self, DrainHost.self,
+            Logs.self,
+            SwarmVerbs.self, ConversationVerbs.self, ModelVerbs.self, Connect.self, Demo.self, RunEngine.self,
         ],
         defaultSubcommand: Serve.self)
 }

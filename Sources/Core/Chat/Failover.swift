@@ -9,6 +9,8 @@ package struct Failover: Hashable, Sendable {
         case engine
         /// The host takes the request no more: too much to do, or its model is gone.
         case refused
+        /// The host gives its work away.
+        case drained
     }
 
     /// How the next one takes up the answer.

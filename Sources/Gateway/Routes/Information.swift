@@ -28,9 +28,25 @@ struct Information: Sendable {
         case .metrics: Reply(type: "text/plain; version=0.0.4; charset=utf-8", body: Array(await metricsPage().utf8))
         case .logs: try logs.page(exchange)
         case .explain: try await explanation(exchange)
-        case .chatCompletions, .openAI, .anthropic, .ollama, .swarm, .admin:
+        case .chatCompletions, .openAI, .anthropic, .ollama, .swarm, .admin, .drain:
             throw RuntimeError(.internal, "this route has a handler of its own")
         }
+    }
+
+    /// `{"on": true}` begins to give this host's work away, `false` ends that; without a body it is only told.
+    func drain(_ exchange: Exchange, _ body: [UInt8]) async throws -> Reply {
+        var isWanted: Bool?
+        if exchange.head.method == .post {
+            guard let on = try JSON.parse(body)["on"]?.bool else {
+                throw RuntimeError(.invalidRequest, "on is required: true or false", parameter: "on")
+            }
+            isWanted = on
+        }
+        let report = await node.drain(on: isWanted)
+        return Reply([
+            "on": .bool(report.isOn), "running": .integer(Int64(report.running)),
+            "waiting": .integer(Int64(report.waiting)),
+        ])
     }
 
     private func explanation(_ exchange: Exchange) async throws -> Reply {

@@ -96,6 +96,7 @@ struct Responder: Sendable {
                 try await anthropic.respond(to: route, exchange, caller: owner, body: content, writer)
             case .ollama(let route):
                 try await ollama.respond(to: route, exchange, caller: owner, body: content, writer)
+            case .drain: try await writer.send(try await information.drain(exchange, content))
             case .admin(let route): try await models.respond(to: route, exchange, body: content, writer)
             case .swarm(.link(let purpose)): try await link.open(purpose, exchange, writer)
             case .swarm(let route):

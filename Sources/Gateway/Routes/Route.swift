@@ -22,6 +22,7 @@ enum Route: Hashable {
     case openAI(OpenAIRoute)
     case swarm(SwarmRoute)
     case admin(ModelRoute)
+    case drain
 
     /// The route of a path, whatever the method. Nil for a path that leads nowhere.
     init?(path: Substring) {
@@ -41,6 +42,7 @@ enum Route: Hashable {
         case "/metrics": self = .metrics
         case "/v1/logs": self = .logs
         case "/v1/route/explain": self = .explain
+        case "/v1/admin/drain": self = .drain
         case let path where path.hasPrefix("/v1/models/"):
             // A model's name may hold slashes and colons, escaped or not.
             guard let name = Self.decoded(path.dropFirst("/v1/models/".count)) else { return nil }
@@ -69,7 +71,7 @@ enum Route: Hashable {
     var access: Access {
         switch self {
         case .swarm(let route): route.access
-        case .admin: .admin
+        case .admin, .drain: .admin
         default: .client
         }
     }
@@ -83,6 +85,7 @@ enum Route: Hashable {
         case .ollama(let route): route.methods
         case .swarm(let route): route.methods
         case .admin(let route): route.methods
+        case .drain: [.get, .head, .post]
         default: [.get, .head]
         }
     }
@@ -129,6 +132,7 @@ enum Route: Hashable {
         case .openAI(let route): route.pattern
         case .swarm(let route): route.pattern
         case .admin(let route): route.pattern
+        case .drain: "/v1/admin/drain"
         }
     }
 

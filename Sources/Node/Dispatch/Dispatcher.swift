@@ -38,7 +38,9 @@ package struct Dispatcher: Sendable {
     /// - Throws: ``RuntimeError`` `.modelNotFound` with what there is, or why the best host cannot answer.
     func begin(_ model: String) async throws -> (Place, EngineDescription) {
         // Most often this host has it, and nobody else need be looked at.
-        if let own = await own(model), own.model.isReady, let found = try? await own.engine.describe() {
+        if let own = await own(model), own.model.isReady, !models.drain.isOn,
+            let found = try? await own.engine.describe()
+        {
             return (own, found)
         }
         let places = await places(for: model)
@@ -135,7 +137,11 @@ package struct Dispatcher: Sendable {
             }
         }
         let isHere = offers.contains(where: \.isSelf)
-        return Offer.ordered(offers, like: model).compactMap { place(for: $0, isHere: isHere) }
+        var places = Offer.ordered(offers, like: model).compactMap { place(for: $0, isHere: isHere) }
+        if models.drain.isOn, let index = places.firstIndex(where: self.isHere), places.contains(where: isOtherReady) {
+            places.append(places.remove(at: index))
+        }
+        return places
     }
 
     private func place(for offer: Offer, isHere: Bool) -> Place? {
@@ -195,6 +201,8 @@ package struct Dispatcher: Sendable {
         return AsyncThrowingStream { try await answer.next() }
     }
 
+    var isDraining: Bool { models.drain.isOn }
+    func isOtherReady(_ place: Place) -> Bool { !isHere(place) && place.model.isReady }
     func isHere(_ place: Place) -> Bool { place.node == node }
 }
 

@@ -36,6 +36,8 @@ actor TravellingAnswer {
     private var offers = 0
     /// Of the hosts that had no room, the one that will soonest.
     private var refusal: RuntimeError?
+    /// When somebody else was looked for, to give the answer away.
+    private var lastLook: ContinuousClock.Instant?
 
     init(
         _ request: GenerationRequest, of model: String, at place: Place, prefix: PromptPrefix, telling serving: Serving,
@@ -57,12 +59,10 @@ actor TravellingAnswer {
             if inherited.isEmpty { await takeOver() }
             return event
         }
-        if let move {
-            self.move = nil
-            return .moved(move)
-        }
+        if let moved = takeMove() { return moved }
         while !soFar.isFinished {
             do {
+                if await givesAway() { return takeMove() }
                 guard let event = try await pull() else {
                     throw RuntimeError(.engineFailed, "the engine ended in the middle of its answer; try again")
                 }
@@ -80,10 +80,7 @@ actor TravellingAnswer {
                 }
                 count(Failover.Cause(of: error) == nil ? .withdrawn : .failed)
                 try await moveOn(after: error)
-                if let move {
-                    self.move = nil
-                    return .moved(move)
-                }
+                if let moved = takeMove() { return moved }
             }
         }
         return nil
@@ -166,6 +163,32 @@ actor TravellingAnswer {
         if case .full = exit { dispatcher.metrics.countOffered() }
         place = next
         serving.move(to: next, "the host before had more to do")
+    }
+
+    private func takeMove() -> GenerationEvent? {
+        defer { move = nil }
+        return move.map { .moved($0) }
+    }
+
+    /// Where this host is being emptied, an answer that its engine writes goes on at another one, if there is one.
+    private func givesAway() async -> Bool {
+        guard dispatcher.isDraining, dispatcher.takesUp, dispatcher.isHere(place), stream != nil, !soFar.isEmpty,
+            moves < Limits.failovers, lastLook.map({ ContinuousClock.now - $0 > .seconds(1) }) ?? true
+        else { return false }
+        lastLook = .now
+        let others = await dispatcher.places(for: model, like: place.model)
+        guard let next = others.first(where: { dispatcher.isOtherReady($0) && !avoided.contains($0.node) }) else {
+            return false
+        }
+        stream = nil
+        count(.withdrawn)
+        moves += 1
+        dispatcher.metrics.count(.drained)
+        way = soFar.way(for: await capabilities(of: next), request)
+        move = Failover(from: place.node, to: next.node, cause: .drained, way: way)
+        place = next
+        serving.move(to: next, "the host before is being emptied")
+        return true
     }
 
     /// Throws where nobody can go on.

@@ -57,6 +57,8 @@ package final class Models: Sendable {
         var hasStarted = false
     }
 
+    /// Whether they are to do no more work.
+    package let drain = Drain()
     private let state = Mutex(State())
     private let loaded: LoadedModels?
     private let queue: QueuedEngine.Policy

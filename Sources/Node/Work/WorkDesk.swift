@@ -8,11 +8,16 @@ internal import Swarm
 package struct WorkDesk: Sendable {
     private let models: Models
     private let answers: LiveAnswers
+    private let hasOther: @Sendable (_ model: String) async -> Bool
     private let log: Logger
 
-    package init(models: Models, answers: LiveAnswers, log: Logger) {
+    /// - Parameter hasOther: whether another host could do what is asked of this one.
+    package init(
+        models: Models, answers: LiveAnswers, hasOther: @escaping @Sendable (_ model: String) async -> Bool, log: Logger
+    ) {
         self.models = models
         self.answers = answers
+        self.hasOther = hasOther
         self.log = log
     }
 
@@ -20,7 +25,7 @@ package struct WorkDesk: Sendable {
     package func run(_ links: AsyncStream<any PeerLink>) async {
         await withDiscardingTaskGroup { group in
             for await link in links {
-                group.addTask { await WorkSession(link, models, answers, log).run() }
+                group.addTask { await WorkSession(link, models, answers, hasOther, log).run() }
             }
             group.cancelAll()
         }
@@ -32,6 +37,7 @@ private actor WorkSession {
     private let link: any PeerLink
     private let models: Models
     private let answers: LiveAnswers
+    private let hasOther: @Sendable (_ model: String) async -> Bool
     private let log: Logger
     private let asked = Counter(label: "igris_forwarded_requests_total", dimensions: [("direction", "in")])
     private var table = WorkTable()
@@ -41,10 +47,14 @@ private actor WorkSession {
     /// Answers that this host stands by for.
     private var standing: [UInt64: Dot] = [:]
 
-    init(_ link: any PeerLink, _ models: Models, _ answers: LiveAnswers, _ log: Logger) {
+    init(
+        _ link: any PeerLink, _ models: Models, _ answers: LiveAnswers,
+        _ hasOther: @escaping @Sendable (_ model: String) async -> Bool, _ log: Logger
+    ) {
         self.link = link
         self.models = models
         self.answers = answers
+        self.hasOther = hasOther
         self.log = log
     }
 
@@ -114,7 +124,7 @@ private actor WorkSession {
             case .describe: try await reply(id, .description(try await engine(model).describe()))
             case .generate(let request):
                 asked.increment()
-                try await answer(try engine(model).generate(request), id)
+                try await answer(try engine(model).generate(request), id, of: model)
             case .embed(let texts):
                 asked.increment()
                 try await reply(id, .embeddings(try await engine(model).embed(texts)))
@@ -141,13 +151,21 @@ private actor WorkSession {
 
     private func engine(_ model: String) throws -> any InferenceEngine { try models.entry(named: model).engine }
 
-    private func answer(_ events: GenerationStream, _ id: UInt64) async throws {
+    /// - Parameter model: of this host, which gives the answer away when it is being emptied; nil: it is read along.
+    private func answer(_ events: GenerationStream, _ id: UInt64, of model: String? = nil) async throws {
+        if let model { try await checkDrain(model) }
         for try await event in events {
+            if let model { try await checkDrain(model) }
             try await send(.event(id, event), of: id)
             if case .finished = event { return }
         }
         try Task.checkCancellation()
         throw RuntimeError(.engineFailed, "the engine ended in the middle of its answer; try again")
+    }
+
+    /// Throws where the asker shall turn to another host.
+    private func checkDrain(_ model: String) async throws {
+        if models.drain.isOn, await hasOther(model) { throw Drain.refusal }
     }
 
     private func reply(_ id: UInt64, _ result: WorkResult) async throws {

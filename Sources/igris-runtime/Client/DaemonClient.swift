@@ -63,6 +63,13 @@ struct DaemonClient {
         self.port = port
     }
 
+    /// A daemon on this machine that needs no key.
+    init(host: String, port: Int) {
+        self.host = host
+        self.port = port
+        key = nil
+    }
+
     var address: String { "http://\(host.contains(":") ? "[\(host)]" : host):\(port)" }
 
     /// `http://HOST[:PORT][/v1]`; an IPv6 address in brackets.
@@ -117,7 +124,8 @@ struct DaemonClient {
 
     /// The reply as it comes: `receive` is called with the status and each piece. Returns the status.
     func exchange(
-        _ method: Method, _ path: String, _ json: JSON?, receive: (Int, [UInt8]) throws -> Void
+        _ method: Method, _ path: String, _ json: JSON?, headers: [(name: String, value: String)] = [],
+        receive: (Int, [UInt8]) throws -> Void
     ) async throws -> Int {
         let channel: NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>
         do {
@@ -136,7 +144,8 @@ struct DaemonClient {
                 "no daemon answers at \(address); start one with: igris-runtime --config config.json5", cause: error)
         }
         let body = json?.encoded
-        let request = requestHead(method, path, body?.count ?? 0)
+        var request = requestHead(method, path, body?.count ?? 0)
+        for header in headers { request.headers.add(name: header.name, value: header.value) }
         do {
             return try await exchange(request, body, over: channel, receive)
         } catch let error as HTTPParserError {

@@ -115,7 +115,12 @@ struct Runtime {
         members.append(.init(service: gateway, successTerminationBehavior: .gracefullyShutdownGroup))
         let services = ServiceGroup(
             configuration: ServiceGroupConfiguration(services: members, gracefulShutdownSignals: [], logger: log))
-        try await Self.run(services, goodbye: { await swarm?.node.sayGoodbye() }, log: log)
+        try await Self.run(
+            services,
+            goodbye: {
+                models.drain.turn(on: true)
+                await swarm?.node.sayGoodbye()
+            }, log: log)
         await Self.settle(node)
         await storage.store.close()
         log.notice("stopped")

@@ -16,7 +16,14 @@ struct SharedWork {
     ) {
         self.transport = transport
         links = WorkLinks(transport: transport, addresses: { await node.addresses(of: $0) })
-        desk = WorkDesk(models: models, answers: answers, log: log)
+        desk = WorkDesk(
+            models: models, answers: answers,
+            hasOther: { model in
+                await node.hosts().contains { host in
+                    !host.isSelf && host.state == .alive && !host.isExcluded
+                        && host.models.contains { $0.isCalled(model) && $0.isReady }
+                }
+            }, log: log)
         balance = routes.map { routes in
             QueueBalance(models: models, routes: routes) { await node.candidates(for: $0) }
         }

@@ -117,10 +117,12 @@ extension SwarmSetup {
         let processors = ProcessorShare()
         load = {
             let machine = MachineResources.current(diskOf: nil)
-            return HostLoad(
+            var load = HostLoad(
                 processor: processors.sinceLast() ?? 0,
                 freeMemory: Double(machine.memoryFree ?? 0) / Double(max(1, machine.memorySize ?? 1)),
                 weight: weight, models: await models.statuses().map(\.load))
+            load.isDraining = models.drain.isOn
+            return load
         }
     }
 }
