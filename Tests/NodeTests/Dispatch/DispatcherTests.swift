@@ -28,7 +28,8 @@ import Testing
                     for (models, stream) in zip(hosted, streams) {
                         group.addTask {
                             await WorkDesk(
-                                models: models, answers: LiveAnswers(node: DispatcherTests.nodes[0]), hasOther: { _ in true }, log: World.silent
+                                models: models, answers: LiveAnswers(node: DispatcherTests.nodes[0]),
+                                hasOther: { _ in true }, log: World.silent
                             ).run(stream)
                         }
                     }
