@@ -150,6 +150,8 @@ package enum Limits {
     package static let engineReadiness = Duration.seconds(120)
     package static let engineConnect = Duration.seconds(5)
     package static let engineEventBytes = 8 * 1024 * 1024
+    /// An answer that comes whole, as JSON.
+    package static let engineReplyBytes = 64 * 1024 * 1024
     package static let engineToolCalls = 128
     package static let engineEmbeddingBytes = 256 * 1024 * 1024
     package static let engineStall = Duration.seconds(300)

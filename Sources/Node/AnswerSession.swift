@@ -1,6 +1,7 @@
 internal import Core
 internal import Logging
 internal import Metrics
+internal import Synchronization
 
 /// One answer on its way: pulls from the engine what the client is ready to take, and sees to it that the turn is kept
 /// whichever way it ends.
@@ -169,6 +170,8 @@ actor AnswerSession {
 final class AnswerGuard: Sendable {
     private let session: AnswerSession
     private let answers: OpenAnswers
+    /// The session has said so itself.
+    private let isOver = Atomic(false)
 
     /// `answers` has counted this one already.
     init(_ session: AnswerSession, _ answers: OpenAnswers) {
@@ -176,13 +179,23 @@ final class AnswerGuard: Sendable {
         self.answers = answers
     }
 
-    func next() async throws -> ChatEvent? { try await session.next() }
+    func next() async throws -> ChatEvent? {
+        do {
+            let event = try await session.next()
+            if event == nil { isOver.store(true, ordering: .relaxed) }
+            return event
+        } catch {
+            isOver.store(true, ordering: .relaxed)
+            throw error
+        }
+    }
 
     deinit {
+        if isOver.load(ordering: .relaxed) { return answers.end() }
         Task { [session, answers] in
             while await session.isFollowed, (try? await session.next()) != nil {}  // the session logs what fails
             await session.end(.aborted)
-            await answers.end()
+            answers.end()
         }
     }
 }

@@ -123,6 +123,7 @@ package struct LocalNode: NodeServices {
             affinity: plan.destination?.stream.bytes)
         generation.keepAlive = request.keepAlive
         generation.ticket = Ticket(request, caller)
+        generation.isReadWhole = request.isReadWhole
         let prefix = PromptPrefix(generation.messages, cost: engine.tokenCost)
         let chosen = await dispatcher.choose(
             generation, of: request.model, prefix: prefix, begun: place, engine)
@@ -152,7 +153,7 @@ package struct LocalNode: NodeServices {
             let isAnother = question != nil && request.idempotencyKey == nil && !request.isRetry
             question = isAnother ? nil : await session.question
             if let asked = await session.asked { created = asked.seconds }
-            await answers.begin()
+            answers.begin()
             let guardian = AnswerGuard(session, answers)
             events = AsyncThrowingStream { try await guardian.next() }
             replicas = { await session.replicas }
@@ -187,6 +188,7 @@ package struct LocalNode: NodeServices {
         generation.rawPrompt = prompt
         generation.keepAlive = request.keepAlive
         generation.ticket = Ticket(request, caller)
+        generation.isReadWhole = request.isReadWhole
         let session = AnswerSession(
             choices: request.choices, conversations: conversations, destination: nil, model: place.model.name,
             promptTokens: tokens, answers: answers, log: log

@@ -50,9 +50,9 @@ extension Settings.Model {
         pace = reader.optional(
             "pace", .number(0.1...100_000), "Tokens a second that `builtin` writes at most, for demonstrations.")
         slots = reader.optional(
-            "slots", .integer(1...64),
+            "slots", .integer(1...(engine == .remote ? 4_096 : 64)),
             "Answers at the same time; more wait. Without it 2 for a llama-server, each with a context of its own, 1 for "
-                + "llama-completion, 64 for `remote`.")
+                + "llama-completion, 256 for `remote`, which takes up to 4096.")
         embeddings = reader.value(
             "embeddings", .toggle, default: false, "Let a llama-server also make embeddings of texts.")
         url = reader.optional(

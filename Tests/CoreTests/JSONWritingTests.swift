@@ -38,6 +38,19 @@ import Testing
         }
     }
 
+    @Test("Every member of a large object is found, the last of its name, also after one is removed")
+    func manyMembers() throws {
+        var object = JSON.Object()
+        for index in 0..<100 { object["key\(index)"] = .integer(Int64(index)) }
+        object["key50"] = -50
+        object["key0"] = nil
+        #expect(object["key0"] == nil)
+        #expect(object["key50"] == -50)
+        for index in [1, 15, 16, 17, 99] { #expect(object["key\(index)"] == .integer(Int64(index))) }
+        #expect(object.members.count == 99)
+        #expect(try JSON.parse(JSON.object(object).encoded) == .object(object))
+    }
+
     @Test("A removed member leaves the others findable")
     func removal() {
         var object = JSON.Object()

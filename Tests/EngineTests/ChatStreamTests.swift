@@ -61,6 +61,37 @@ struct ChatStreamTests {
         #expect(try Self.events(flat) == [.text("é")], "nobody asked for them")
     }
 
+    @Test("an answer in one piece has the same events")
+    func whole() throws {
+        var stream = Self.stream()
+        let events = try stream.whole(
+            Array(
+                #"""
+                {"choices":[{"index":0,"message":{"role":"assistant","content":"Hi","reasoning_content":"hm","tool_calls":[
+                {"id":"a","type":"function","function":{"name":"f","arguments":"{}"}},
+                {"id":"b","type":"function","function":{"name":"g","arguments":"{\"y\":2}"}}]},"finish_reason":"tool_calls"}],
+                "usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}
+                """#.utf8))
+        #expect(
+            events == [
+                .reasoning("hm"), .text("Hi"),
+                .toolCall(ToolCallPiece(index: 0, id: "a", name: "f", arguments: "{}")),
+                .toolCall(ToolCallPiece(index: 1, id: "b", name: "g", arguments: #"{"y":2}"#)),
+                .finished(reason: .toolCalls, usage: TokenUsage(promptTokens: 3, completionTokens: 2)),
+            ])
+        #expect(stream.isComplete)
+    }
+
+    @Test(
+        "an answer in one piece that is none is the engine's failure, and nothing of it is quoted",
+        arguments: ["", "secret", "[1]", "{}", #"{"choices":[]}"#, #"{"error":{"message":"secret"}}"#])
+    func noWhole(body: String) async {
+        var stream = Self.stream()
+        let error = await thrownError { _ = try stream.whole(Array(body.utf8)) }
+        #expect(error?.code == .engineFailed)
+        #expect(error?.message.contains("secret") == false)
+    }
+
     @Test("tool calls are numbered in their order, whatever the upstream calls them")
     func toolCalls() throws {
         let events = try Self.events(

@@ -15,7 +15,7 @@ struct RemoteEngineTests {
         options.contextLength = context
         options.capabilities = capabilities ?? options.capabilities
         let engine = RemoteEngine(options, bounds: bounds, log: FaultEngine.quiet)
-        await engine.start()
+        engine.start()
         return engine
     }
 
@@ -25,7 +25,7 @@ struct RemoteEngineTests {
             request.has("GET /v1/models") ? [.json("200 OK", "{}")] : ScriptedServer.Step.answer("Hel", "lo")
         }
         let engine = await Self.engine(server)
-        try await reach { await engine.state() == .ready }
+        try await reach { engine.state() == .ready }
         for _ in 0..<3 {
             let answer = try await engine.answer()
             #expect(answer.text == "Hello")
@@ -41,8 +41,72 @@ struct RemoteEngineTests {
         #expect(request.json?["stream"] == true)
         #expect(request.json?["store"] == false)
         #expect(request.json?["max_tokens"] == 64)
-        await engine.stop()
-        #expect(await engine.state() == .stopped)
+        engine.stop()
+        #expect(engine.state() == .stopped)
+    }
+
+    private static var readWhole: GenerationRequest {
+        var request = GenerationRequest(messages: [Message(.user, "hi")], maximumTokens: 9)
+        request.isReadWhole = true
+        return request
+    }
+
+    private static let whole = #"""
+        {"choices":[{"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}],
+        "usage":{"prompt_tokens":7,"completion_tokens":2}}
+        """#
+
+    @Test("an answer that is read at its end is asked for in one piece, and may take its time")
+    func wholeAnswers() async throws {
+        let server = try await ScriptedServer { request, _ in
+            request.has("GET /v1/models") ? [.json("200 OK", "{}")] : [.json("200 OK", Self.whole)]
+        }
+        let engine = await Self.engine(server)
+        for _ in 0..<2 {
+            let answer = try await engine.answer(Self.readWhole)
+            #expect(answer.text == "Hello")
+            #expect(answer.reason == .stop)
+            #expect(answer.usage == TokenUsage(promptTokens: 7, completionTokens: 2))
+        }
+        let request = try #require(server.requests.first)
+        #expect(request.json?["stream"] == false)
+        #expect(request.json?["stream_options"] == nil)
+        #expect(server.connections <= 2, "the probe may have had its own")
+        engine.stop()
+
+        let mute = try await ScriptedServer { request, _ in
+            request.has("GET /v1/models") ? [.json("200 OK", "{}"), .close] : []
+        }
+        var bounds = FaultEngine.quick
+        bounds.stall = .milliseconds(1)
+        bounds.answer = .milliseconds(300)
+        let patient = await Self.engine(mute, bounds: bounds)
+        let error = await thrownError { _ = try await patient.answer(Self.readWhole) }
+        #expect(error?.message.contains("the answer took more than") == true, "\(error.debugDescription)")
+        let reader = Task { for try await _ in patient.generate(Self.readWhole) {} }
+        reader.cancel()
+        _ = await reader.result
+        try await reach { mute.open == 0 }
+        try await reach { patient.load().running == 0 }
+        patient.stop()
+    }
+
+    @Test("one that streams all the same is understood; behind a proxy without patience it is asked to stream, once")
+    func noWholeAnswers() async throws {
+        let streaming = try await ScriptedServer { _, _ in ScriptedServer.Step.answer("Hel", "lo") }
+        let engine = await Self.engine(streaming)
+        #expect(try await engine.answer(Self.readWhole).text == "Hello")
+        engine.stop()
+
+        let impatient = try await ScriptedServer { request, _ in
+            if request.has("GET /v1/models") { return [.json("200 OK", "{}")] }
+            if request.json?["stream"] == false { return [.json("504 Gateway Timeout", "")] }
+            return ScriptedServer.Step.answer("Hello")
+        }
+        let other = await Self.engine(impatient)
+        for _ in 0..<2 { #expect(try await other.answer(Self.readWhole).text == "Hello") }
+        #expect(impatient.requests.count { $0.has("POST") } == 3, "what was learnt is kept")
+        other.stop()
     }
 
     @Test(
@@ -66,7 +130,7 @@ struct RemoteEngineTests {
         #expect(try await engine.answer().text == "Hello")
         #expect(first == 3 && server.requests.count { $0.has("POST") } == 4, "what was learnt is kept")
         #expect(server.requests.last?.json?["max_completion_tokens"] == 64)
-        await engine.stop()
+        engine.stop()
     }
 
     @Test("a refusal of anything else is the client's")
@@ -80,7 +144,7 @@ struct RemoteEngineTests {
         let engine = await Self.engine(server)
         #expect(await thrownError { _ = try await engine.answer() }?.code == .invalidRequest)
         #expect(server.requests.count { $0.has("POST") } == 1)
-        await engine.stop()
+        engine.stop()
     }
 
     @Test("is asked with all that a request holds")
@@ -118,7 +182,7 @@ struct RemoteEngineTests {
         #expect(json["stop"] == ["END"])
         #expect(json["seed"] == 7)
         #expect(json["max_tokens"] == nil, "more than the context leaves is left to the upstream")
-        await engine.stop()
+        engine.stop()
     }
 
     @Test(
@@ -144,7 +208,7 @@ struct RemoteEngineTests {
         #expect(error.map { "\($0)" }?.contains("sesame") == false)
         if code == .overloaded { #expect(error?.retryAfter == .seconds(17)) }
         #expect(server.requests.count == 1, "a refusal is not asked for twice, a redirect not followed")
-        await engine.stop()
+        engine.stop()
     }
 
     @Test("a connection lost before the first event is tried once more, and only then")
@@ -155,7 +219,7 @@ struct RemoteEngineTests {
         let engine = await Self.engine(early)
         #expect(await thrownError { _ = try await engine.answer() }?.code == .engineFailed)
         #expect(early.requests.count == 2)
-        await engine.stop()
+        engine.stop()
 
         let late = try await ScriptedServer { _, _ in [.eventHead, .text("begun"), .close] }
         let other = await Self.engine(late)
@@ -163,7 +227,7 @@ struct RemoteEngineTests {
         #expect(error?.code == .engineFailed)
         #expect(bytes == 5)
         #expect(late.requests.count == 1)
-        await other.stop()
+        other.stop()
     }
 
     @Test(
@@ -177,7 +241,7 @@ struct RemoteEngineTests {
         let server = try await ScriptedServer { _, _ in [.write(text), .close] }
         let engine = await Self.engine(server)
         #expect(await thrownError { _ = try await engine.answer() }?.code == .engineFailed)
-        await engine.stop()
+        engine.stop()
     }
 
     @Test("an upstream that falls silent is given up")
@@ -191,8 +255,8 @@ struct RemoteEngineTests {
             let engine = await Self.engine(server, bounds: bounds)
             #expect(await thrownError { _ = try await engine.answer() }?.code == .timedOut)
             try await reach { server.open == 0 }
-            try await reach { await engine.load().running == 0 }
-            await engine.stop()
+            try await reach { engine.load().running == 0 }
+            engine.stop()
         }
     }
 
@@ -201,12 +265,12 @@ struct RemoteEngineTests {
         var options = RemoteEngine.Options(name: "office", url: "http://127.0.0.1:1/v1", model: "m")
         options.key = Secret("k")
         let engine = RemoteEngine(options, bounds: FaultEngine.quick, log: FaultEngine.quiet)
-        await engine.start()
+        engine.start()
         let error = await thrownError { _ = try await engine.answer() }
         #expect(error?.code == .unavailable)
         #expect(error?.message.contains("127.0.0.1:1") == true)
-        #expect(await engine.state().word == "restarting")
-        await engine.stop()
+        #expect(engine.state().word == "restarting")
+        engine.stop()
     }
 
     @Test("a reader that goes away closes the connection")
@@ -227,9 +291,9 @@ struct RemoteEngineTests {
             }
             _ = await reader.result
             try await reach { server.open == 0 }
-            try await reach { await engine.load().running == 0 }
+            try await reach { engine.load().running == 0 }
         }
-        await engine.stop()
+        engine.stop()
     }
 
     @Test("a reader that reads nothing pauses the upstream, and loses the answer in the end")
@@ -248,7 +312,7 @@ struct RemoteEngineTests {
         }
         #expect(error?.code == .timedOut)
         #expect(server.flooded < 24 * 1024 * 1024, "what the system buffers, and a little more")
-        await engine.stop()
+        engine.stop()
     }
 
     @Test("requests beyond its slots wait; those that are given up leave the queue")
@@ -256,18 +320,18 @@ struct RemoteEngineTests {
         let server = try await ScriptedServer { _, _ in [.eventHead, .text("a")] }
         let engine = await Self.engine(server, slots: 1)
         let first = Task { for try await _ in engine.generate(.tick) {} }
-        try await reach { await engine.load().running == 1 }
+        try await reach { engine.load().running == 1 }
         let second = Task { for try await _ in engine.generate(.tick) {} }
-        try await reach { await engine.load().waiting == 1 }
+        try await reach { engine.load().waiting == 1 }
         second.cancel()
         _ = await second.result
-        try await reach { await engine.load().waiting == 0 }
+        try await reach { engine.load().waiting == 0 }
         let third = Task { for try await _ in engine.generate(.tick) { return } }
-        try await reach { await engine.load().waiting == 1 }
+        try await reach { engine.load().waiting == 1 }
         first.cancel()
         try await third.value
-        try await reach { await engine.load().running == 0 }
-        await engine.stop()
+        try await reach { engine.load().running == 0 }
+        engine.stop()
     }
 
     @Test("makes embeddings where it is said to, in the order of the texts")
@@ -281,9 +345,9 @@ struct RemoteEngineTests {
         #expect(result == Embeddings(vectors: [[1], [2, 2.5]], promptTokens: 4))
         #expect(server.requests.first?.json?["input"] == ["a", "b"])
         #expect(await thrownError { _ = try await engine.embed(["a", "b", "c"]) }?.code == .engineFailed)
-        await engine.stop()
+        engine.stop()
         let other = await Self.engine(server, capabilities: [])
         #expect(await thrownError { _ = try await other.embed(["a"]) }?.code == .invalidRequest)
-        await other.stop()
+        other.stop()
     }
 }

@@ -161,6 +161,10 @@ import Testing
                 "39: models[0].slots must be a whole number from 1 to 64, not 65"
             ),
             (
+                "{name: 'a', engine: 'remote', url: 'http://a/v1', slots: 4097}",
+                "58: models[0].slots must be a whole number from 1 to 4096, not 4097"
+            ),
+            (
                 "{name: 'a', engine: 'stdio', command: ['x'], path: 'x', context: 255}",
                 "66: models[0].context must be a whole number from 256 to 10,000,000, not 255"
             ),

@@ -80,6 +80,8 @@ package struct ChatRequest: Sendable {
     package var priority = Ticket.Priority.normal
     /// How long it may wait for its turn; nil: as this host is set up.
     package var patience: Duration?
+    /// Nobody reads the answer before its end (``GenerationRequest/isReadWhole``).
+    package var isReadWhole = false
     /// The client's idempotency key, if it sent one.
     package var idempotencyKey: String?
     /// The client says that it sends this request again.

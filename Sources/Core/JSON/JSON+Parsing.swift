@@ -161,7 +161,7 @@ private struct JSONParser {
         while let byte = next, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\"), byte >= 0x20 { position += 1 }
         if next == UInt8(ascii: "\"") {
             defer { position += 1 }
-            return try text(Array(bytes[start..<position]))
+            return try text(bytes[start..<position])
         }
         var content = Array(bytes[start..<position])
         while true {
@@ -176,7 +176,7 @@ private struct JSONParser {
         }
     }
 
-    private func text(_ content: [UInt8]) throws(RuntimeError) -> String {
+    private func text(_ content: some Collection<UInt8>) throws(RuntimeError) -> String {
         guard let text = String(validating: content, as: UTF8.self) else { throw wrong("a string is not UTF-8") }
         return text
     }

@@ -14,25 +14,38 @@ package enum JSON: Hashable, Sendable {
     /// Members in order, found by key.
     package struct Object: Hashable, Sendable {
         package private(set) var members: [(key: String, value: JSON)] = []
+        /// Empty while the members are few: most objects are small, and looking through them is then the fastest.
         private var indexes: [String: Int] = [:]
+
+        private static let few = 16
 
         package init() {}
 
         package subscript(key: String) -> JSON? {
-            get { indexes[key].map { members[$0].value } }
+            get { index(of: key).map { members[$0].value } }
             set {
-                if let index = indexes[key] {
+                if let index = index(of: key) {
                     if let newValue {
                         members[index].value = newValue
                     } else {
                         members.remove(at: index)
-                        indexes = Dictionary(uniqueKeysWithValues: members.enumerated().map { ($1.key, $0) })
+                        indexes = [:]
+                        indexIfMany()
                     }
                 } else if let newValue {
-                    indexes[key] = members.count
                     members.append((key: key, value: newValue))
+                    if indexes.isEmpty { indexIfMany() } else { indexes[key] = members.count - 1 }
                 }
             }
+        }
+
+        private func index(of key: String) -> Int? {
+            indexes.isEmpty ? members.firstIndex { $0.key == key } : indexes[key]
+        }
+
+        private mutating func indexIfMany() {
+            guard members.count > Self.few else { return }
+            indexes = Dictionary(uniqueKeysWithValues: members.enumerated().map { ($1.key, $0) })
         }
 
         package static func == (left: Object, right: Object) -> Bool {

@@ -19,6 +19,8 @@ package struct GenerationRequest: Hashable, Sendable {
     package var keepAlive: KeepAlive?
     /// By what it waits where the model has too much to do.
     package var ticket = Ticket()
+    /// Nobody reads the answer before its end: an engine to which that is less work may give it out at once then.
+    package var isReadWhole = false
 
     package init(
         messages: [Message], maximumTokens: Int, stop: [String] = [], sampling: Sampling = Sampling(),

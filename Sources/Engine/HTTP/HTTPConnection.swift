@@ -23,7 +23,9 @@ final class HTTPConnection: Sendable {
     ) async throws -> HTTPConnection {
         let inbox = HTTPInbox(unreadLimit: min(bounds.unreadBytes, 64 * 1024))
         let tick = TimeAmount(bounds.tick)
-        let bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+        // On the loop of whoever asks, if it is one: then no other thread takes part.
+        let loop = MultiThreadedEventLoopGroup.currentEventLoop ?? MultiThreadedEventLoopGroup.singleton.next()
+        let bootstrap = ClientBootstrap(group: loop)
             .connectTimeout(TimeAmount(bounds.connect))
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -73,6 +75,8 @@ final class HTTPConnection: Sendable {
         }
     }
 
+    /// No other thread need be woken to use it.
+    var isOnThisThread: Bool { channel.eventLoop.inEventLoop }
     var isReusable: Bool { channel.isActive && inbox.isReusable }
 
     /// Drops the rest of the answer. False where the connection is of no further use.
@@ -125,7 +129,7 @@ private final class HTTPInboxHandler: ChannelDuplexHandler {
         let part: HTTPInbox.Part =
             switch unwrapInboundIn(data) {
             case .head(let head): .head(head)
-            case .body(let buffer): .body(Array(buffer.readableBytesView))
+            case .body(let buffer): .body(buffer)
             case .end: .end
             }
         // An answer that nobody asked for: whoever is there does not speak HTTP as we do.

@@ -1,4 +1,5 @@
 import Core
+import NIOCore
 import NIOHTTP1
 import Synchronization
 
@@ -7,7 +8,7 @@ import Synchronization
 final class HTTPInbox: Sendable {
     enum Part: Sendable {
         case head(HTTPResponseHead)
-        case body([UInt8])
+        case body(ByteBuffer)
         case end
     }
 
@@ -27,6 +28,19 @@ final class HTTPInbox: Sendable {
         var keepsAlive = false
         /// What is left of the answer is of no interest.
         var isDraining = false
+
+        mutating func append(_ part: Part) {
+            guard case .body(var bytes) = part else { return parts.append(part) }
+            unread += bytes.readableBytes
+            // What nobody has taken yet is taken together.
+            if case .body(var before)? = parts.last {
+                parts.removeLast()
+                before.writeBuffer(&bytes)
+                parts.append(.body(before))
+            } else {
+                parts.append(part)
+            }
+        }
     }
 
     private let unreadLimit: Int
@@ -48,7 +62,7 @@ final class HTTPInbox: Sendable {
             let (result, isResumed) = state.withLock { state -> (Result<Part, any Error>?, Bool) in
                 if !state.parts.isEmpty {
                     let part = state.parts.removeFirst()
-                    if case .body(let bytes) = part { state.unread -= bytes.count }
+                    if case .body(let bytes) = part { state.unread -= bytes.readableBytes }
                     if state.parts.isEmpty, state.isBlocked {
                         state.isBlocked = false
                         state.clock?.unblocked(at: now())
@@ -122,16 +136,7 @@ final class HTTPInbox: Sendable {
                 if case .end = part { state.clock = nil }
                 return (true, waiter)
             }
-            if case .body(let bytes) = part {
-                state.unread += bytes.count
-                if case .body(let before)? = state.parts.last {
-                    state.parts[state.parts.count - 1] = .body(before + bytes)
-                } else {
-                    state.parts.append(part)
-                }
-            } else {
-                state.parts.append(part)
-            }
+            state.append(part)
             if !state.isBlocked {
                 state.isBlocked = true
                 state.clock?.blocked(at: now())

@@ -1,4 +1,5 @@
 import Core
+import NIOCore
 import NIOHTTP1
 import NIOSSL
 import Synchronization
@@ -20,7 +21,7 @@ final class HTTPUpstream: Sendable {
         var cause: any Error
     }
 
-    private static let idleConnections = 64
+    private static let idleConnections = 256
 
     private let target: HTTPTarget
     private let key: Secret<String>?
@@ -93,7 +94,7 @@ final class HTTPUpstream: Sendable {
         var body: [UInt8] = []
         do {
             while case .body(let bytes) = try await connection.next() {
-                body += bytes
+                body += bytes.readableBytesView
                 guard body.count <= limit else {
                     throw RuntimeError(.engineFailed, "the upstream's answer grew past \(limit) bytes")
                 }
@@ -129,7 +130,8 @@ final class HTTPUpstream: Sendable {
 
     private func takeIdle() -> HTTPConnection? {
         idle.withLock { idle in
-            while let connection = idle.popLast() {
+            while let place = idle.lastIndex(where: \.isOnThisThread) ?? idle.indices.last {
+                let connection = idle.remove(at: place)
                 if connection.isReusable { return connection }
                 connection.close()
             }

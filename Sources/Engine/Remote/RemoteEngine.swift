@@ -5,7 +5,7 @@ import Synchronization
 
 /// An engine of the kind `remote`: any server that speaks the OpenAI API. It is asked, never started; what it can do is
 /// what the configuration says.
-package actor RemoteEngine: InferenceEngine {
+package final class RemoteEngine: InferenceEngine {
     package struct Options: Sendable {
         /// The model's name, for the log and for messages.
         package var name: String
@@ -19,7 +19,7 @@ package actor RemoteEngine: InferenceEngine {
         /// Tokens of prompt and answer; nil where the upstream knows best.
         package var contextLength: Int?
         /// Requests to it at the same time; more wait.
-        package var slots = 64
+        package var slots = 256
         package var capabilities: Set<EngineCapability> = RemoteEngine.usualCapabilities
 
         package init(name: String, url: String, model: String) {
@@ -27,11 +27,6 @@ package actor RemoteEngine: InferenceEngine {
             self.url = url
             self.model = model
         }
-    }
-
-    private enum Arrival: Sendable {
-        case over(RequestID)
-        case impatient(RequestID)
     }
 
     /// What servers of this kind can do nearly always; embeddings and plain completions are for other models.
@@ -50,26 +45,28 @@ package actor RemoteEngine: InferenceEngine {
     private let subject: String
     private let upstream: Result<HTTPUpstream, RuntimeError>
 
-    private var queue: AdmissionQueue
-    private var waiting: [RequestID: CheckedContinuation<Void, any Error>] = [:]
-    /// Why the upstream cannot be reached, where it was tried last.
-    private var outage: String?
-    private var isKnown = false
-    private var isStopped = false
-    private var habits = UpstreamHabits()
+    /// No actor: every piece of every answer would have to change to it and back.
+    private struct State {
+        var queue: AdmissionQueue
+        var waiting: [RequestID: CheckedContinuation<Void, any Error>] = [:]
+        /// Why the upstream cannot be reached, where it was tried last.
+        var outage: String?
+        var isKnown = false
+        var isStopped = false
+        var habits = UpstreamHabits()
+        /// Kept to be cancelled.
+        var probe: Task<Void, Never>?
+    }
 
-    private nonisolated let requestCounter = RequestCounter()
-    private nonisolated let arrivals: AsyncStream<Arrival>.Continuation
-    private let arrivalStream: AsyncStream<Arrival>
-    /// Kept to be cancelled.
-    private var arrivalTask: Task<Void, Never>?
-    private var probeTask: Task<Void, Never>?
+    private let current: Mutex<State>
+    private let requestCounter = RequestCounter()
 
     package init(_ options: Options, bounds: EngineBounds = EngineBounds(), log: Logger) {
         self.options = options
         self.bounds = bounds
         self.log = log
         var host = "upstream"
+        var habits = UpstreamHabits()
         do throws(RuntimeError) {
             let target = try HTTPTarget(url: options.url)
             host = "upstream \(target.authority)"
@@ -79,19 +76,13 @@ package actor RemoteEngine: InferenceEngine {
             upstream = .failure(error)
         }
         subject = "the \(host) of \(options.name)"
-        queue = AdmissionQueue(slots: max(1, options.slots), maximumWaiting: bounds.waitingRequests)
-        (arrivalStream, arrivals) = AsyncStream.makeStream()
+        let queue = AdmissionQueue(slots: max(1, options.slots), maximumWaiting: bounds.waitingRequests)
+        current = Mutex(State(queue: queue, habits: habits))
     }
 
     // MARK: The port
 
-    package func start() {
-        guard arrivalTask == nil, !isStopped else { return }
-        arrivalTask = Task {
-            for await arrival in arrivalStream { take(arrival) }
-        }
-        probe()
-    }
+    package func start() { probe() }
 
     package func describe() throws -> EngineDescription {
         if case .failure(let error) = upstream { throw error }
@@ -105,23 +96,27 @@ package actor RemoteEngine: InferenceEngine {
     }
 
     package func state() -> EngineState {
-        if isStopped { return .stopped }
-        if case .failure(let error) = upstream { return .restarting(reason: error.message) }
-        if let outage { return .restarting(reason: outage) }
-        return isKnown ? .ready : .starting
+        current.withLock { current in
+            if current.isStopped { return .stopped }
+            if case .failure(let error) = upstream { return .restarting(reason: error.message) }
+            if let outage = current.outage { return .restarting(reason: outage) }
+            return current.isKnown ? .ready : .starting
+        }
     }
 
-    package func load() -> (waiting: Int, running: Int) { (queue.waiting.count, queue.running.count) }
+    package func load() -> (waiting: Int, running: Int) {
+        current.withLock { ($0.queue.waiting.count, $0.queue.running.count) }
+    }
 
-    package nonisolated func generate(_ request: GenerationRequest) -> GenerationStream {
+    package func generate(_ request: GenerationRequest) -> GenerationStream {
         let id = requestCounter.next()
         return AnswerSource.stream { isAgain in
             if !isAgain { try await self.admit(id) }
             return try await self.ask(request)
         } failure: { error, mayRetry in
-            await self.meaning(of: error, mayRetry: mayRetry)
-        } onEnd: { [arrivals] in
-            arrivals.yield(.over(id))
+            self.meaning(of: error, mayRetry: mayRetry)
+        } onEnd: {
+            self.leave(id)
         }
     }
 
@@ -133,7 +128,7 @@ package actor RemoteEngine: InferenceEngine {
                 parameter: "model")
         }
         let id = requestCounter.next()
-        defer { arrivals.yield(.over(id)) }
+        defer { leave(id) }
         try await admit(id)
         do {
             let reply = try await upstream.get().send(
@@ -147,48 +142,57 @@ package actor RemoteEngine: InferenceEngine {
         }
     }
 
-    package func stop() async {
-        guard !isStopped else { return }
-        isStopped = true
-        probeTask?.cancel()
-        let stopping = RuntimeError(.unavailable, "the model \(options.name) is being stopped")
+    package func stop() {
+        let (waiting, probe) = current.withLock { current in
+            current.isStopped = true
+            defer { current.waiting = [:] }
+            return (current.waiting, current.probe.take())
+        }
+        probe?.cancel()
         for continuation in waiting.values { continuation.resume(throwing: stopping) }
-        waiting = [:]
         if case .success(let upstream) = upstream { upstream.closeIdle() }
-        arrivals.finish()
-        await arrivalTask?.value
     }
+
+    private var stopping: RuntimeError { RuntimeError(.unavailable, "the model \(options.name) is being stopped") }
 
     // MARK: Requests
 
-    private func take(_ arrival: Arrival) {
-        switch arrival {
-        case .over(let id):
-            queue.leave(id)
-            for next in queue.advance() { waiting.removeValue(forKey: next)?.resume() }
-        case .impatient(let id):
-            waiting.removeValue(forKey: id)?.resume(throwing: CancellationError())
+    private func leave(_ id: RequestID) {
+        let next = current.withLock { current in
+            current.queue.leave(id)
+            return current.queue.advance().compactMap { current.waiting.removeValue(forKey: $0) }
         }
+        for continuation in next { continuation.resume() }
     }
 
     private func admit(_ id: RequestID) async throws {
         try Task.checkCancellation()
-        if isStopped { throw RuntimeError(.unavailable, "the model \(options.name) is being stopped") }
-        switch queue.enter(id) {
-        case .runs: return
-        case .refused:
-            throw RuntimeError(
-                .overloaded, "\(queue.waiting.count) requests wait for this model already; try again later",
-                retryAfter: .seconds(1))
-        case .waits:
-            try await withTaskCancellationHandler {
-                try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
-                    if Task.isCancelled { return continuation.resume(throwing: CancellationError()) }
-                    waiting[id] = continuation
-                }
-            } onCancel: {
-                arrivals.yield(.impatient(id))
+        let admission = try current.withLock { current throws -> AdmissionQueue.Admission in
+            if current.isStopped { throw stopping }
+            let admission = current.queue.enter(id)
+            guard admission != .refused else {
+                throw RuntimeError(
+                    .overloaded,
+                    "\(current.queue.waiting.count) requests wait for this model already; try again later",
+                    retryAfter: .seconds(1))
             }
+            return admission
+        }
+        guard admission == .waits else { return }
+        try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+                let verdict = current.withLock { current -> Result<Void, any Error>? in
+                    if current.isStopped { return .failure(stopping) }
+                    if Task.isCancelled { return .failure(CancellationError()) }
+                    // Its turn may have come already.
+                    if current.queue.running.contains(id) { return .success(()) }
+                    current.waiting[id] = continuation
+                    return nil
+                }
+                if let verdict { continuation.resume(with: verdict) }
+            }
+        } onCancel: {
+            current.withLock { $0.waiting.removeValue(forKey: id) }?.resume(throwing: CancellationError())
         }
     }
 
@@ -205,17 +209,29 @@ package actor RemoteEngine: InferenceEngine {
         let upstream = try upstream.get()
         let path = request.rawPrompt == nil ? "/chat/completions" : "/completions"
         while true {
-            let tried = habits
+            let tried = current.withLock { $0.habits }
             if request.rawPrompt == nil { tried.apply(to: &body) }
+            // Log-probabilities of many tokens are more than one JSON text may hold.
+            body.isWhole = request.isReadWhole && tried.toleratesSilence && request.shape.logprobs == nil
+            var bounds = bounds
+            if body.isWhole { bounds.stall = bounds.answer }
             let (head, connection) = try await upstream.open(.POST, path, json: body.json(request), bounds: bounds)
             reached()
             let stream = ChatStream(
                 subject: subject, request: request, estimate: estimate, outputLimit: bounds.outputBytes)
-            if head.status.code == 200 { return OpenAnswer(upstream: upstream, connection: connection, stream: stream) }
+            if head.status.code == 200 {
+                // Some stream whatever they are asked for.
+                let isStream = head.headers.first(name: "content-type")?.hasPrefix("text/event-stream") ?? !body.isWhole
+                return OpenAnswer(
+                    upstream: upstream, connection: connection, stream: stream, isWhole: body.isWhole && !isStream)
+            }
             let text = try await upstream.rest(of: connection, limit: 1024 * 1024)
             let reply = HTTPUpstream.Reply(head: head, body: text)
             // Each thing is learnt once, so this ends.
-            guard request.rawPrompt == nil, tried.learns(from: reply, into: &habits) else {
+            let isLearnt = current.withLock { current in
+                tried.learns(from: reply, wasWhole: body.isWhole, into: &current.habits)
+            }
+            guard isLearnt, request.rawPrompt == nil || body.isWhole else {
                 throw UpstreamError(subject).translated(reply)
             }
         }
@@ -225,7 +241,7 @@ package actor RemoteEngine: InferenceEngine {
     private func meaning(of error: any Error, mayRetry: Bool) -> (any Error)? {
         switch error {
         case is HTTPInbox.ConnectionLost:
-            if mayRetry, !isStopped { return nil }
+            if mayRetry, !current.withLock({ $0.isStopped }) { return nil }
             return RuntimeError(.engineFailed, "\(subject) closed the connection before its answer was complete")
         case let error as HTTPUpstream.Unreachable:
             let reason = "\(subject) cannot be reached; is it running, and is the model's url right?"
@@ -238,41 +254,58 @@ package actor RemoteEngine: InferenceEngine {
     // MARK: Whether it is there
 
     private func reached() {
-        isKnown = true
-        guard outage != nil else { return }
-        outage = nil
-        log.info("An upstream can be reached again", metadata: ["model.name": "\(options.name)"])
+        let hadOutage = current.withLock { current in
+            current.isKnown = true
+            return current.outage.take() != nil
+        }
+        if hadOutage {
+            log.info("An upstream can be reached again", metadata: ["model.name": "\(options.name)"])
+        }
     }
 
     private func failed(_ reason: String) {
-        isKnown = true
-        if outage == nil {
+        let isNew = current.withLock { current in
+            current.isKnown = true
+            defer { current.outage = reason }
+            return current.outage == nil
+        }
+        if isNew {
             log.warning("An upstream cannot be reached", metadata: ["model.name": "\(options.name)"])
         }
-        outage = reason
         probe()
     }
 
     /// Knocks until somebody answers, whatever the answer is.
     private func probe() {
-        guard probeTask == nil, !isStopped, case .success(let upstream) = upstream else { return }
+        guard case .success(let upstream) = upstream else { return }
+        current.withLock { current in
+            guard current.probe == nil, !current.isStopped else { return }
+            current.probe = Task { [weak self] in
+                while !Task.isCancelled {
+                    guard let engine = self, await !engine.isReached(upstream) else { break }
+                    guard (try? await Task.sleep(for: Self.probeInterval)) != nil else { break }
+                }
+                self?.current.withLock { $0.probe = nil }
+            }
+        }
+    }
+
+    /// True also where nobody wants to know any more.
+    private func isReached(_ upstream: HTTPUpstream) async -> Bool {
         var bounds = bounds
         bounds.answer = .seconds(10)
-        probeTask = Task { [subject] in
-            while !Task.isCancelled {
-                do {
-                    _ = try await upstream.send(.GET, "/models", bounds: bounds)
-                    reached()
-                    break
-                } catch is CancellationError {
-                    break
-                } catch {
-                    isKnown = true
-                    if outage == nil { outage = "\(subject) does not answer" }
-                }
-                guard (try? await Task.sleep(for: Self.probeInterval)) != nil else { break }
+        do {
+            _ = try await upstream.send(.GET, "/models", bounds: bounds)
+            reached()
+            return true
+        } catch is CancellationError {
+            return true
+        } catch {
+            current.withLock { current in
+                current.isKnown = true
+                if current.outage == nil { current.outage = "\(subject) does not answer" }
             }
-            probeTask = nil
+            return false
         }
     }
 }

@@ -9,6 +9,8 @@ struct UpstreamHabits: Hashable, Sendable {
     /// Another host of this program would keep the conversation, and recall what else its caller said, were it not told
     /// otherwise; strict servers refuse a field that they do not know.
     var takesStore = true
+    /// Something on the way gives up on what says nothing for long, which an answer in one piece does until its end.
+    var toleratesSilence = true
 
     func apply(to body: inout ChatBody) {
         body.limitField = limitField
@@ -17,7 +19,11 @@ struct UpstreamHabits: Hashable, Sendable {
 
     /// Whether a request that was made with these habits and refused may be asked again with `habits`, which then know
     /// better.
-    func learns(from reply: HTTPUpstream.Reply, into habits: inout UpstreamHabits) -> Bool {
+    func learns(from reply: HTTPUpstream.Reply, wasWhole: Bool = false, into habits: inout UpstreamHabits) -> Bool {
+        if wasWhole, [408, 504, 524].contains(reply.status) {
+            habits.toleratesSilence = false
+            return true
+        }
         guard reply.status == 400 || reply.status == 422, let json = reply.json else { return false }
         if limitField != Self.newerLimit, Self.refuses(limitField, json) {
             habits.limitField = Self.newerLimit

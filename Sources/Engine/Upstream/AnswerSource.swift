@@ -1,4 +1,5 @@
 import Core
+import NIOCore
 import Synchronization
 
 /// An answer that is being read from an upstream, and how to read on.
@@ -6,19 +7,33 @@ struct OpenAnswer: Sendable {
     var upstream: HTTPUpstream
     var connection: HTTPConnection
     var stream: ChatStream
+    /// The answer is one JSON text, not a stream of events.
+    var isWhole = false
 
     /// The next events; never empty, nil after the last.
     mutating func next() async throws -> [GenerationEvent]? {
+        if isWhole, !stream.isComplete { return try stream.whole(try await rest()) }
         while !stream.isComplete {
             switch try await connection.next() {
             case .head: break
             case .body(let bytes):
-                let events = try stream.append(bytes)
+                let events = try stream.append(Array(bytes.readableBytesView))
                 if !events.isEmpty { return events }
             case .end: return [try stream.finish()]
             }
         }
         return nil
+    }
+
+    private func rest() async throws -> [UInt8] {
+        var body: [UInt8] = []
+        while case .body(let bytes) = try await connection.next() {
+            body += bytes.readableBytesView
+            guard body.count <= Limits.engineReplyBytes else {
+                throw RuntimeError(.engineFailed, "the answer grew past \(Limits.engineReplyBytes) bytes")
+            }
+        }
+        return body
     }
 }
 

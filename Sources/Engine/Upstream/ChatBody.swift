@@ -12,6 +12,8 @@ struct ChatBody: Sendable {
     var prompted: @Sendable (String) -> String = { $0 }
     /// Only the function that must be called is offered, for upstreams that know no choice by name.
     var namesByOffering = false
+    /// The answer shall come in one piece, not as a stream.
+    var isWhole = false
     var extras: [(key: String, value: JSON)] = []
 
     func json(_ request: GenerationRequest) -> JSON {
@@ -24,8 +26,8 @@ struct ChatBody: Sendable {
             body["messages"] = .array(request.messages.map(message))
             shape(request.shape, into: &body)
         }
-        body["stream"] = true
-        body["stream_options"] = ["include_usage": true]
+        body["stream"] = .bool(!isWhole)
+        if !isWhole { body["stream_options"] = ["include_usage": true] }
         body[limitField] = maximumTokens.map { .integer(Int64($0)) }
         if !request.stop.isEmpty { body["stop"] = .array(request.stop.map { .string($0) }) }
         sampling(request.sampling, into: &body)

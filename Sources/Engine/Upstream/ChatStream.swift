@@ -63,6 +63,19 @@ struct ChatStream: Sendable {
         return result
     }
 
+    /// An answer that was not streamed, as its one JSON text: all of its events.
+    ///
+    /// - Throws: as ``append(_:)``.
+    mutating func whole(_ body: [UInt8]) throws(RuntimeError) -> [GenerationEvent] {
+        guard let json = try? JSON.parse(body), json.object != nil else {
+            throw RuntimeError(.engineFailed, "\(subject) wrote an answer that is no JSON object")
+        }
+        var result: [GenerationEvent] = []
+        try read(json, into: &result)
+        if !isComplete { result.append(try finish()) }
+        return result
+    }
+
     /// The answer's last event: at `[DONE]`, or when the response has ended well.
     mutating func finish() throws(RuntimeError) -> GenerationEvent {
         guard var reason else {
@@ -102,7 +115,7 @@ struct ChatStream: Sendable {
     }
 
     private mutating func read(choice: JSON, into result: inout [GenerationEvent]) throws(RuntimeError) {
-        let delta = isSpent ? nil : choice["delta"]
+        let delta = isSpent ? nil : choice["delta"] ?? choice["message"]
         if let thought = delta?["reasoning_content"]?.string ?? delta?["reasoning"]?.string, !thought.isEmpty {
             try grow(by: thought.utf8.count)
             result.append(.reasoning(thought))

@@ -20,7 +20,10 @@ struct AnswerFlow: Sendable {
         _ request: ChatRequest, streams: Bool, to exchange: Exchange, caller: Owner, _ writer: ReplyWriter,
         encoder: @escaping @Sendable (ChatAnswer) -> Encoder
     ) async throws {
-        try await exchange.client.whilePresent {
+        var request = request
+        // One in the background is read from the store, as far as it is.
+        request.isReadWhole = !streams && !request.runsInBackground
+        try await exchange.client.whilePresent { [request] in
             if streams {
                 try await stream(request, exchange, caller, writer, encoder)
             } else {

@@ -51,6 +51,9 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var unwritableSince: NIODeadline?
     private var lastRead = NIODeadline.now()
     private var lastWrite = NIODeadline.now()
+    /// Written to the socket in this turn of the event loop; what follows goes together at the turn's end.
+    private var hasFlushed = false
+    private var wantsFlush = false
     private var context: ChannelHandlerContext?
     private var timer: (at: NIODeadline, task: Scheduled<Void>)?
 
@@ -223,6 +226,26 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         }
     }
 
+    /// A first piece goes at once. A fast upstream's next ones would each cost a call of the system.
+    func flush(context: ChannelHandlerContext) {
+        guard !hasFlushed else {
+            wantsFlush = true
+            return
+        }
+        hasFlushed = true
+        context.flush()
+        let this = NIOLoopBound(self, eventLoop: context.eventLoop)
+        context.eventLoop.execute {
+            this.value.hasFlushed = false
+            if this.value.takeFlush() { this.value.context?.flush() }
+        }
+    }
+
+    private func takeFlush() -> Bool {
+        defer { wantsFlush = false }
+        return wantsFlush
+    }
+
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         unwritableSince = context.channel.isWritable ? nil : .now()
         context.fireChannelWritabilityChanged()
@@ -230,7 +253,10 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
-        guard mode == .output else { return context.close(mode: mode, promise: promise) }
+        guard mode == .output else {
+            if takeFlush() { context.flush() }
+            return context.close(mode: mode, promise: promise)
+        }
         promise?.succeed()
         linger(context)
     }

@@ -23,6 +23,14 @@ struct GatewayChannel: ServerChildChannel {
     let limits: GatewayLimits
     /// Nil where there is no swarm: then the port speaks plain HTTP only.
     let door: PeerDoor?
+    private let executors = LoopExecutor.all(of: .singleton)
+
+    init(responder: Responder, ledger: ConnectionLedger, limits: GatewayLimits, door: PeerDoor?) {
+        self.responder = responder
+        self.ledger = ledger
+        self.limits = limits
+        self.door = door
+    }
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         channel.eventLoop.makeCompletedFuture {
@@ -64,6 +72,11 @@ struct GatewayChannel: ServerChildChannel {
     }
 
     func handle(value: Value, logger: Logger) async {
+        let executor = executors[ObjectIdentifier(value.channel.eventLoop)]
+        await withTaskExecutorPreference(executor) { await serve(value, logger) }
+    }
+
+    private func serve(_ value: Value, _ logger: Logger) async {
         let channel = value.channel
         do {
             try await withTaskCancellationHandler {

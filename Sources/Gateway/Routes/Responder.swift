@@ -87,22 +87,13 @@ struct Responder: Sendable {
             let decoder = try BodyDecoder(exchange.hasBody ? head.headerFields[.contentEncoding] : nil)
             let packed = try await collect(&body, exchange, limit: route.bodyLimit, outbound)
             isBodyRead = true
-            let content = try decoder.decode(packed, limit: route.bodyLimit)
-            switch route {
-            case .chatCompletions: try await openAI.chatCompletions(exchange, owner, content, writer)
-            case .openAI(let route):
-                try await openAI.respond(to: route, exchange, caller: owner, body: content, writer)
-            case .anthropic(let route):
-                try await anthropic.respond(to: route, exchange, caller: owner, body: content, writer)
-            case .ollama(let route):
-                try await ollama.respond(to: route, exchange, caller: owner, body: content, writer)
-            case .drain: try await writer.send(try await information.drain(exchange, content))
-            case .admin(let route): try await models.respond(to: route, exchange, body: content, writer)
-            case .swarm(.link(let purpose)): try await link.open(purpose, exchange, writer)
-            case .swarm(let route):
-                guard let swarm else { throw Self.noSwarm }
-                try await swarm.respond(to: route, exchange, body: content, writer)
-            default: try await writer.send(try await information.reply(to: route, exchange, caller: owner))
+            if route.infers(head.method), packed.count <= Self.smallBody {
+                try await answer(route, exchange, owner, try decoder.decode(packed, limit: route.bodyLimit), writer)
+            } else {
+                // What takes long must not hold up the other connections of this loop.
+                try await withTaskExecutorPreference(globalConcurrentExecutor) {
+                    try await answer(route, exchange, owner, try decoder.decode(packed, limit: route.bodyLimit), writer)
+                }
             }
         } catch let error where writer.begun == nil && !(error is CancellationError) && !client.isGone {
             var reply = Dialect(path: exchange.path).reply(failure(error, exchange), requestID: exchange.id)
@@ -118,6 +109,27 @@ struct Responder: Sendable {
         }
     }
 
+    private func answer(
+        _ route: Route, _ exchange: Exchange, _ owner: Owner, _ body: [UInt8], _ writer: ReplyWriter
+    ) async throws {
+        switch route {
+        case .chatCompletions: try await openAI.chatCompletions(exchange, owner, body, writer)
+        case .openAI(let route): try await openAI.respond(to: route, exchange, caller: owner, body: body, writer)
+        case .anthropic(let route):
+            try await anthropic.respond(to: route, exchange, caller: owner, body: body, writer)
+        case .ollama(let route): try await ollama.respond(to: route, exchange, caller: owner, body: body, writer)
+        case .drain: try await writer.send(try await information.drain(exchange, content))
+        case .admin(let route): try await models.respond(to: route, exchange, body: body, writer)
+        case .swarm(.link(let purpose)): try await link.open(purpose, exchange, writer)
+        case .swarm(let route):
+            guard let swarm else { throw Self.noSwarm }
+            try await swarm.respond(to: route, exchange, body: body, writer)
+        default: try await writer.send(try await information.reply(to: route, exchange, caller: owner))
+        }
+    }
+
+    /// Requests of so many bytes are read, and their prompts made, in less than a millisecond.
+    private static let smallBody = 64 * 1024
     private static let noSwarm = APIError(
         404, code: "not_found",
         "this host shares nothing: mcp.enabled is false, or its store is locked (GET /v1/status)")

@@ -29,14 +29,18 @@ package final class MeteredEngine: InferenceEngine {
     }
 
     /// Passes the events of one answer on, and looks at the clock.
-    private actor Reader {
+    private final class Reader: Sendable {
+        private struct Times {
+            var hasBegun = false
+            var begin = ContinuousClock.now
+            var first: ContinuousClock.Instant?
+            /// Nothing else had to be waited for.
+            var isMeasured = false
+        }
+
         private let engine: MeteredEngine
         private let stream: GenerationStream
-        private var events: GenerationStream.AsyncIterator?
-        private var begin = ContinuousClock.now
-        private var first: ContinuousClock.Instant?
-        /// Nothing else had to be waited for.
-        private var isMeasured = false
+        private let times = Mutex(Times())
 
         init(_ stream: GenerationStream, of engine: MeteredEngine) {
             self.stream = stream
@@ -44,21 +48,21 @@ package final class MeteredEngine: InferenceEngine {
         }
 
         func next() async throws -> GenerationEvent? {
-            var iterator: GenerationStream.AsyncIterator
-            if let events {
-                iterator = events
-            } else {
-                iterator = stream.makeAsyncIterator()
+            if !times.withLock({ $0.hasBegun }) {
                 let isReady = await engine.state() == .ready
                 let waiting = await engine.load().waiting
-                isMeasured = isReady && waiting == 0
-                begin = .now
+                times.withLock { $0 = Times(hasBegun: true, isMeasured: isReady && waiting == 0) }
             }
-            let event = try await iterator.next(isolation: self)
-            events = iterator
-            if first == nil { first = .now }
-            if case .finished(_, let usage) = event, isMeasured, let first {
-                engine.meter.withLock { $0.answered(usage, reading: first - begin, writing: .now - first) }
+            // All iterators of a stream go on where the last one stopped.
+            var iterator = stream.makeAsyncIterator()
+            let event = try await iterator.next(isolation: #isolation)
+            times.withLock { times in
+                let first = times.first ?? .now
+                times.first = first
+                guard case .finished(_, let usage) = event, times.isMeasured else { return }
+                engine.meter.withLock {
+                    $0.answered(usage, reading: first - times.begin, writing: .now - first)
+                }
             }
             return event
         }
