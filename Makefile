@@ -39,9 +39,9 @@ bench-swarm: release setup-tests ## Prints the swarm's figures beside their goal
 	@swift build $(RELEASE_FLAGS) --product swarm-simulator
 	@exec $(PYTHON) Benchmarks/swarm.py --binary $(BINARY) $(ARGS)
 
-bench-gateway: release setup-tests ## What passing a request through costs, beside nginx, smg, sglang-router, litellm.
+bench-gateway: release setup-tests ## As a gateway beside nginx, smg, sglang-router, litellm; writes docs/benchmarks.md.
 	@scripts/get-gateways .tools/gateways || true
-	@exec $(PYTHON) Benchmarks/gateway.py --binary $(BINARY) $(ARGS)
+	@exec $(PYTHON) Benchmarks/gateway.py --binary $(BINARY) --write docs/benchmarks.md $(ARGS)
 
 bench-overload: release setup-tests ## Four times as much asked as one host can answer: who is accepted, how late, who is refused.
 	@exec $(PYTHON) Benchmarks/overload.py --binary $(BINARY) $(ARGS)

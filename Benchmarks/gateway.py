@@ -1,114 +1,105 @@
-"""gateway.py: what passing a request through costs, beside nginx, smg, sglang-router and litellm in the same run.
+"""gateway.py: this program as a gateway, beside nginx, smg, sglang-router and litellm in the same run.
 
-One upstream that does nothing but answer (Gateway/upstream.c) stands behind each of them; Gateway/load.c asks it directly
-and through each, in turns, on kept connections: the difference of the medians is what a gateway adds. Ours runs with
-everything kept off (`mcp.enabled: false`), which is what the others do. What is not installed is named as skipped
-(scripts/get-gateways brings it). Upstream and load share a core, the gateway has the other.
+Two questions. What does passing a request on cost? One upstream that does nothing but answer (Gateway/upstream.c) stands
+behind each gateway; Gateway/load.c asks it directly and through each, in turns in random order, on kept connections: the
+difference of the medians is what a gateway adds. Upstream and load share a core, the gateway has the other. Ours runs with
+everything kept off (`mcp.enabled: false`), which is what the others do. And what is the answer worth when its back end
+dies (interruption.py)? `--write FILE` puts the table into that file.
 """
 
 import argparse
-import json
+import datetime
 import os
-import shutil
-import signal
+import platform
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "Tests/EndToEnd"))
+from figures import Table, machine
+from gateways import PEERS, ROOT, STREAM, WHOLE, Gateways, NotServed
+from interruption import TOKEN, measure
 
-from daemon import free_port  # noqa: E402
-from figures import Table, machine  # noqa: E402
-from swarm import wait_for  # noqa: E402
-
-WHOLE = json.dumps({"model": "mock", "messages": [{"role": "user", "content": "hi"}]}, separators=(",", ":"))
-STREAM = WHOLE[:-1] + ',"stream":true}'
+OURS = "igris-runtime"
+FRAMES = 66
 
 
-class Bench:
-    def __init__(self, folder: Path, tools: Path) -> None:
-        self.folder, self.tools = folder, tools
-        self.running: list[subprocess.Popen] = []
-        for name in ("upstream", "load"):
-            subprocess.run(
-                ["gcc", "-O2", "-o", str(folder / name), str(ROOT / f"Benchmarks/Gateway/{name}.c")], check=True)
-
-    def start(self, name: str, command: list[str], port: int, core: int, **options) -> int:
-        log = (self.folder / f"{name}.log").open("w")
-        self.running.append(subprocess.Popen(
-            ["taskset", "-c", str(core), *command], stdout=log, stderr=log, start_new_session=True, **options))
-        wait_for(lambda: f"{name} listens: {(self.folder / f'{name}.log').read_text()[-2000:]}",
-                 lambda: self.answers(port), within=90)
-        return port
-
-    def answers(self, port: int) -> bool:
-        asked = subprocess.run(
-            ["timeout", "5", str(self.folder / "load"), "latency", "0", "1", WHOLE, str(port)], capture_output=True)
-        return asked.returncode == 0 and json.loads(asked.stdout)["errors"] == 0
-
-    def load(self, *arguments: object, timeout: float = 300) -> list[dict]:
-        done = subprocess.run(
-            ["taskset", "-c", "1", str(self.folder / "load"), *map(str, arguments)], capture_output=True, text=True,
-            timeout=timeout, check=True)
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
-    def close(self) -> None:
-        for process in self.running:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+def latency(gateways: Gateways, ports: dict[str, int], rounds: int, rows: dict[str, dict]) -> None:
+    """Added latency of whole answers, and to the first byte of streams, in microseconds."""
+    names = list(ports)
+    whole = dict(zip(names, gateways.load("latency", rounds, 25, WHOLE, *ports.values())))
+    streams = dict(zip(names, gateways.load("latency", rounds, 2, STREAM, *ports.values())))
+    for name in names:
+        rows[name] |= {
+            "p50": whole[name]["whole"]["p50"] - whole["direct"]["whole"]["p50"],
+            "p99": whole[name]["whole"]["p99"] - whole["direct"]["whole"]["p99"],
+            "first": streams[name]["first"]["p50"] - streams["direct"]["first"]["p50"],
+            "errors": whole[name]["errors"] + streams[name]["errors"],
+            "frames": (streams[name]["least"], streams[name]["most"]),
+        }
 
 
-def ours(bench: Bench, binary: Path, upstream: int) -> int:
-    port = free_port()
-    config = bench.folder / "igris.json5"
-    config.write_text(json.dumps({
-        "server": {"host": "127.0.0.1", "port": port}, "mcp": {"enabled": False}, "log": {"level": "error"},
-        "models": [{"name": "mock", "engine": "remote", "url": f"http://127.0.0.1:{upstream}/v1", "slots": 64}],
-    }))
-    environment = {"PATH": os.environ["PATH"], "HOME": str(bench.folder)}
-    return bench.start("igris", [str(binary), "--config", str(config)], port, 0, env=environment)
+def throughput(gateways: Gateways, ports: dict[str, int], seconds: float, rows: dict[str, dict]) -> None:
+    """Requests a second of 32 clients: twice each, in turns, the better one."""
+    for _ in range(2):
+        for name, port in ports.items():
+            row = gateways.load("closed", seconds / 2, 32, WHOLE, port)[0]
+            rows[name]["rate"] = max(row["rate"], rows[name].get("rate", 0))
+            rows[name]["errors"] += row["errors"]
 
 
-def nginx(bench: Bench, upstream: int) -> int | None:
-    program = shutil.which("nginx") or bench.tools / "root/usr/sbin/nginx"
-    if not Path(program).exists():
-        return None
-    port = free_port()
-    config = bench.folder / "nginx.conf"
-    config.write_text(f"""
-daemon off; worker_processes 1; pid {bench.folder}/nginx.pid; error_log stderr error;
-events {{ worker_connections 8192; }}
-http {{
-  access_log off; client_body_temp_path {bench.folder}; proxy_temp_path {bench.folder};
-  fastcgi_temp_path {bench.folder}; uwsgi_temp_path {bench.folder}; scgi_temp_path {bench.folder};
-  upstream mock {{ server 127.0.0.1:{upstream}; keepalive 256; }}
-  server {{
-    listen 127.0.0.1:{port}; keepalive_requests 10000000;
-    location / {{ proxy_pass http://mock; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; }}
-  }}
-}}""")
-    return bench.start("nginx", [str(program), "-c", str(config), "-e", "stderr"], port, 0)
+def interruptions(gateways: Gateways, names: list[str], binary: Path, trials: int, rows: dict[str, dict]) -> None:
+    for name in names:
+        try:
+            rows[name]["exact"] = measure(gateways, name, binary, trials)
+        except (NotServed, AssertionError) as error:
+            rows[name]["exact"] = None
+            print(f"    {name}: not interrupted, {str(error)[:300]}", flush=True)
 
 
-def python_router(bench: Bench, name: str, upstream: int) -> int | None:
-    program = bench.tools / "bin" / name
-    if not program.exists():
-        return None
-    port = free_port()
-    url = f"http://127.0.0.1:{upstream}"
-    if name == "litellm":
-        config = bench.folder / "litellm.yaml"
-        config.write_text(
-            f"model_list: [{{model_name: mock, litellm_params: {{model: openai/mock, api_base: {url}/v1, api_key: none}}}}]\n")
-        command = [str(program), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
-    elif name == "smg":
-        command = [str(program), "launch", "--worker-urls", url, "--host", "127.0.0.1", "--port", str(port)]
-    else:
-        command = [str(bench.tools / "bin/python"), "-m", "sglang_router.launch_router", "--worker-urls", url,
-                   "--host", "127.0.0.1", "--port", str(port), "--prometheus-port", str(free_port())]
-    return bench.start(name, command, port, 0)
+def judge(rows: dict[str, dict]) -> Table:
+    table, mine = Table(), rows[OURS]
+    table.add("added, not streamed, p50", mine["p50"] / 1000, "ms", 0.25)
+    table.add("added, not streamed, p99", mine["p99"] / 1000, "ms", 1)
+    table.add("added to the first token, p50", mine["first"] / 1000, "ms", 0.5)
+    table.add("requests a second, c=32", mine["rate"], "req/s", 6_500, at_least=True)
+    if mine.get("exact"):
+        exact, trials = mine["exact"]
+        table.add("answers complete though their writer was killed", 100 * exact / trials, "%", 100, at_least=True)
+    return table
+
+
+def page(rows: dict[str, dict], missing: dict[str, str], versions: dict[str, str], notes: list[str]) -> str:
+    """The table as Markdown, and how it came about."""
+    lines = [
+        "# Benchmarks", "",
+        "Written by `make bench-gateway` (`Benchmarks/gateway.py`), which prints the same for your machine. We wrote the "
+        "harness and are one of its entrants. A ratio between two rows is worth more than a number.", "",
+        "| gateway | answers complete when their back end is killed in mid-stream | added p50 | added p99 "
+        "| added to the first token, p50 | requests/s, 32 clients |", "|---|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        if name == "direct":
+            continue
+        exact = "–" if not row.get("exact") else f"{row['exact'][0]} of {row['exact'][1]}"
+        faults = f" ({row['errors']} errors)" if row["errors"] else ""
+        if row["frames"] != (FRAMES, FRAMES):
+            faults += f" (frames {row['frames'][0]}–{row['frames'][1]} of {FRAMES})"
+        lines.append(
+            f"| {name} {versions[name]} | {exact} | {row['p50'] / 1000:.2f} ms | {row['p99'] / 1000:.2f} ms "
+            f"| {row['first'] / 1000:.2f} ms | {row['rate']:,.0f}{faults} |")
+    for name, why in missing.items():
+        lines.append(f"| {name} | served: false | – | – | – | {why.replace('|', '/')[:160]} |")
+    return "\n".join([
+        *lines, "",
+        f"First column: a client has read {TOKEN} tokens of a stream when the back end that writes it is killed with "
+        "SIGKILL; complete is an answer that arrives in that same stream with exactly the text of an undisturbed one, and "
+        "with its end. In front of the others stand two servers that know nothing of each other, in front of ours two "
+        "hosts of its swarm (`Benchmarks/interruption.py`).", "",
+        "Other columns: differences to the same upstream asked directly in the same run, whose "
+        f"own pace was {rows['direct']['rate']:,.0f} requests/s; request of 0.1 kB, kept connections, gateway on one core, "
+        "upstream and load on the other. Ours with nothing kept (`mcp.enabled: false`), as the others.", "",
+        *[f"- {note}" for note in notes], "",
+    ])
 
 
 def main() -> None:
@@ -117,55 +108,59 @@ def main() -> None:
     options.add_argument("--tools", type=Path, default=ROOT / ".tools/gateways")
     options.add_argument("--rounds", type=int, default=40)
     options.add_argument("--seconds", type=float, default=4)
-    options.add_argument("--without", nargs="*", default=[])
+    options.add_argument("--kills", type=int, default=10, help="streams interrupted for each gateway; 0 for none")
+    options.add_argument("--without", nargs="*", default=[], choices=PEERS)
+    options.add_argument("--write", type=Path, help="the page to write")
     options = options.parse_args()
-    print(machine(), flush=True)
-    table = Table()
+    load = os.getloadavg()[0]
+    notes = [
+        machine(), f"{datetime.date.today()}, commit {commit()}, Python {platform.python_version()}",
+        f"load average before {load:.1f}" + ("; the machine was busy" if load > 0.5 else ""),
+    ]
+    print(*notes, sep="\n", flush=True)
+    names = [OURS, *(name for name in PEERS if name not in options.without)]
+    missing: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), options.tools)
+        gateways = Gateways(Path(folder), options.tools, options.binary.resolve())
         try:
-            upstream = bench.start("upstream", [f"{folder}/upstream", port := str(free_port()), "0"], int(port), 1)
-            paced = bench.start("paced", [f"{folder}/upstream", port := str(free_port()), "20"], int(port), 1)
-            ports = {"igris": ours(bench, options.binary, upstream)}
-            for name in ("nginx", "smg", "sglang-router", "litellm"):
-                if name in options.without:
-                    continue
-                try:
-                    port = nginx(bench, upstream) if name == "nginx" else python_router(bench, name, upstream)
-                except AssertionError as error:
-                    port = None
-                    table.note(f"{name} does not start: {str(error)[-300:]}")
-                if port:
-                    ports[name] = port
-                else:
-                    table.note(f"{name}: skipped")
-            names = ["direct", *ports]
-            rows = dict(zip(names, bench.load("latency", options.rounds, 25, WHOLE, upstream, *ports.values())))
-            streams = dict(zip(names, bench.load("latency", options.rounds, 2, STREAM, upstream, *ports.values())))
-            for name, row in rows.items():
-                table.note(f"{name:<14} whole p50 {row['whole']['p50']:.0f} p99 {row['whole']['p99']:.0f}, first "
-                           f"p50 {streams[name]['first']['p50']:.0f} p99 {streams[name]['first']['p99']:.0f} us, "
-                           f"frames {streams[name]['least']}-{streams[name]['most']}, errors {row['errors']}")
-            direct, mine = rows["direct"], rows["igris"]
-            table.add("added, not streamed, p50", (mine["whole"]["p50"] - direct["whole"]["p50"]) / 1000, "ms", 0.25)
-            table.add("added, not streamed, p99", (mine["whole"]["p99"] - direct["whole"]["p99"]) / 1000, "ms", 1)
-            table.add("added to the first token, p50",
-                      (streams["igris"]["first"]["p50"] - streams["direct"]["first"]["p50"]) / 1000, "ms", 0.5)
+            upstream = gateways.upstream(0)
+            ports = {"direct": upstream}
             for name in names:
-                row = bench.load("closed", options.seconds, 32, WHOLE, upstream if name == "direct" else ports[name])[0]
-                table.note(f"{name:<14} {row['rate']:,.0f} requests/s at c=32, p99 {row['whole']['p99'] / 1000:.1f} ms, "
-                           f"errors {row['errors']}")
-                if name == "direct":
-                    fastest = row["rate"]
-                if name == "igris":
-                    table.add("requests a second, c=32", row["rate"], "req/s", 6_500, at_least=True)
-                    table.note(f"the upstream alone is {fastest / row['rate']:.1f} times as fast")
-            slow = ours(bench, options.binary, paced)
-            row = bench.load("streams", 1_000, STREAM, slow)[0]
-            table.note(f"1,000 streams at once: {row['answers']} answers, frames {row['least']}-{row['most']} each, "
-                       f"errors {row['errors']}, {row['seconds']:.1f} s")
+                try:
+                    ports[name] = gateways.place(name, [upstream])
+                except NotServed as error:
+                    missing[name] = str(error)
+                    print(f"    {name}: served: false, {error}", flush=True)
+            rows: dict[str, dict] = {name: {} for name in ports}
+            latency(gateways, ports, options.rounds, rows)
+            throughput(gateways, ports, options.seconds, rows)
+            thousand(gateways)
+            gateways.close()
+            interruptions(gateways, [name for name in rows if name != "direct"] if options.kills else [],
+                          options.binary.resolve(), options.kills, rows)
+            versions = {name: gateways.version(name) for name in names}
         finally:
-            bench.close()
+            gateways.close()
+    for name, row in rows.items():
+        print(f"    {name:<14} added p50 {row['p50']:.0f} p99 {row['p99']:.0f}, first {row['first']:.0f} us, "
+              f"{row['rate']:,.0f} requests/s, frames {row['frames']}, errors {row['errors']}, "
+              f"complete {row.get('exact')}", flush=True)
+    judge(rows)
+    notes.append(f"load average after {os.getloadavg()[0]:.1f}")
+    if options.write:
+        options.write.write_text(page(rows, missing, versions, notes))
+
+
+def thousand(gateways: Gateways) -> None:
+    slow = gateways.ours(gateways.upstream(20), 0)
+    row = gateways.load("streams", 1_000, STREAM, slow)[0]
+    print(f"    1,000 streams at once: {row['answers']} answers, frames {row['least']}-{row['most']} each, "
+          f"errors {row['errors']}, {row['seconds']:.1f} s", flush=True)
+
+
+def commit() -> str:
+    said = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True)
+    return said.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ package struct LocalNode: NodeServices {
     }
 
     /// Another model answers where the one that is asked for has one for that and cannot answer at present. The
-    /// answer's fingerprint says which it was.
+    /// answer's fingerprint says which it was, the reason of its route for which it stands in.
     private func beginOrFallBack(
         _ request: ChatRequest, _ caller: Owner, mayStand: inout Bool
     ) async throws -> ChatAnswer {
@@ -78,7 +78,9 @@ package struct LocalNode: NodeServices {
                 "another model answers", metadata: ["model": "\(request.model.prefix(100))", "fallback": "\(name)"])
             var second = request
             second.model = name
-            return try await begin(second, caller, mayStand: &mayStand)
+            var answer = try await begin(second, caller, mayStand: &mayStand)
+            answer.routeReason = "fallback for \(request.model.prefix(100)): \(answer.routeReason ?? "")"
+            return answer
         }
     }
 
@@ -146,6 +148,8 @@ package struct LocalNode: NodeServices {
                 var generation = generation
                 // One seed would write the same answer each time.
                 generation.sampling.seed = generation.sampling.seed.map { $0 &+ UInt64(clamping: choice) }
+                // Unloaded after the last of them, not between them.
+                if choice + 1 < request.choices { generation.keepAlive = nil }
                 return dispatcher.generate(generation, of: request.model, at: chosen, prefix: prefix, telling: serving)
             }
             try await session.start(inBackground: request.runsInBackground)
@@ -195,6 +199,7 @@ package struct LocalNode: NodeServices {
         ) { [generation, dispatcher] choice in
             var generation = generation
             generation.sampling.seed = generation.sampling.seed.map { $0 &+ UInt64(clamping: choice) }
+            if choice + 1 < request.choices { generation.keepAlive = nil }
             return dispatcher.generate(generation, of: request.model, at: place, telling: Serving(place))
         }
         return ChatAnswer(

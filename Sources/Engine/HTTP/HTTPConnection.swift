@@ -68,7 +68,8 @@ final class HTTPConnection: Sendable {
     ///
     /// - Throws: ``HTTPInbox/ConnectionLost``, `CancellationError`, ``RuntimeError`` `.timedOut`.
     func next() async throws -> HTTPInbox.Part {
-        try await withTaskCancellationHandler {
+        if !Task.isCancelled, let part = inbox.ready(resume: { channel.read() }) { return part }
+        return try await withTaskCancellationHandler {
             try await inbox.next { channel.read() }
         } onCancel: {
             close()

@@ -60,18 +60,7 @@ final class HTTPInbox: Sendable {
     func next(resume: @Sendable () -> Void) async throws -> Part {
         try await withCheckedThrowingContinuation { continuation in
             let (result, isResumed) = state.withLock { state -> (Result<Part, any Error>?, Bool) in
-                if !state.parts.isEmpty {
-                    let part = state.parts.removeFirst()
-                    if case .body(let bytes) = part { state.unread -= bytes.readableBytes }
-                    if state.parts.isEmpty, state.isBlocked {
-                        state.isBlocked = false
-                        state.clock?.unblocked(at: now())
-                    }
-                    if case .end = part { state.clock = nil }
-                    let isResumed = state.isPaused && state.unread <= unreadLimit
-                    if isResumed { state.isPaused = false }
-                    return (.success(part), isResumed)
-                }
+                if let (part, isResumed) = take(from: &state) { return (.success(part), isResumed) }
                 if let failure = state.failure { return (.failure(failure), false) }
                 state.waiter = continuation
                 return (nil, false)
@@ -79,6 +68,28 @@ final class HTTPInbox: Sendable {
             if isResumed { resume() }
             if let result { continuation.resume(with: result) }
         }
+    }
+
+    /// A part that is there already; nil where it must be waited for.
+    func ready(resume: @Sendable () -> Void) -> Part? {
+        guard let (part, isResumed) = state.withLock({ state in take(from: &state) }) else { return nil }
+        if isResumed { resume() }
+        return part
+    }
+
+    /// The first part, and whether the socket should be read again.
+    private func take(from state: inout State) -> (part: Part, isResumed: Bool)? {
+        guard !state.parts.isEmpty else { return nil }
+        let part = state.parts.removeFirst()
+        if case .body(let bytes) = part { state.unread -= bytes.readableBytes }
+        if state.parts.isEmpty, state.isBlocked {
+            state.isBlocked = false
+            state.clock?.unblocked(at: now())
+        }
+        if case .end = part { state.clock = nil }
+        let isResumed = state.isPaused && state.unread <= unreadLimit
+        if isResumed { state.isPaused = false }
+        return (part, isResumed)
     }
 
     /// The exchange is over and nothing is left of it: the connection may carry another one.

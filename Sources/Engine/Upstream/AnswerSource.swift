@@ -38,22 +38,27 @@ struct OpenAnswer: Sendable {
 }
 
 /// Pulls one answer from an upstream, as its reader asks for it: what the reader does not take stays in the socket, and
-/// the engine waits.
-actor AnswerSource {
+/// the engine waits. No actor, because every piece would have to change to it and back: a stream has one reader, and
+/// what a second one found would be the end.
+final class AnswerSource: Sendable {
     /// Asks the upstream, when it is there and this request's turn has come. `isAgain` when an earlier attempt failed
     /// before its first event.
     typealias Open = @Sendable (_ isAgain: Bool) async throws -> OpenAnswer
     /// What a failure means; nil for one that another attempt may overcome.
     typealias Failure = @Sendable (_ error: any Error, _ mayRetry: Bool) async -> (any Error)?
 
+    private struct State {
+        var answer: OpenAnswer?
+        var ready: ArraySlice<GenerationEvent> = []
+        var hasBegun = false
+        var hasRetried = false
+        var isOver = false
+    }
+
     private let hold: AnswerHold
     private let open: Open
     private let failure: Failure
-    private var answer: OpenAnswer?
-    private var ready: ArraySlice<GenerationEvent> = []
-    private var hasBegun = false
-    private var hasRetried = false
-    private var isOver = false
+    private let state = Mutex(State())
 
     private init(hold: AnswerHold, open: @escaping Open, failure: @escaping Failure) {
         self.hold = hold
@@ -72,25 +77,28 @@ actor AnswerSource {
     }
 
     private func next(for reader: AnswerReader) async throws -> GenerationEvent? {
-        while !isOver {
-            if let event = ready.popFirst() {
-                hasBegun = true
+        while !state.withLock({ $0.isOver }) {
+            if let event = ready() {
                 if case .finished = event { end() }
                 return event
             }
+            // Taken out while it is read: its buffers grow in place.
+            var answer = state.withLock { $0.answer.take() }
             do {
                 try Task.checkCancellation()
                 if answer == nil {
-                    let answer = try await open(hasRetried)
-                    hold.attach(answer.connection)
-                    self.answer = answer
+                    let opened = try await open(state.withLock { $0.hasRetried })
+                    hold.attach(opened.connection)
+                    answer = opened
                 }
-                guard var answer else { break }
-                let events = try await answer.next()
-                self.answer = answer
-                guard let events else { break }
-                ready = events[...]
+                let events = try await answer?.next()
+                state.withLock { [answer] state in
+                    state.answer = answer
+                    state.ready = (events ?? [])[...]
+                }
+                guard events != nil else { break }
             } catch {
+                answer?.connection.close()
                 try await give(up: error)
             }
         }
@@ -98,30 +106,38 @@ actor AnswerSource {
         return nil
     }
 
+    private func ready() -> GenerationEvent? {
+        state.withLock { state in
+            guard let event = state.ready.popFirst() else { return nil }
+            state.hasBegun = true
+            return event
+        }
+    }
+
     private func give(up error: any Error) async throws {
-        answer?.connection.close()
-        answer = nil
+        let mayRetry = state.withLock { !$0.hasBegun && !$0.hasRetried }
         if error is CancellationError {
             end()
             throw error
         }
-        guard let verdict = await failure(error, !hasBegun && !hasRetried) else {
-            hasRetried = true
-            return
+        guard let verdict = await failure(error, mayRetry) else {
+            return state.withLock { $0.hasRetried = true }
         }
         end()
         throw verdict
     }
 
     private func end() {
-        guard !isOver else { return }
-        isOver = true
+        let (isFirst, answer) = state.withLock { state in
+            defer { state.isOver = true }
+            return (!state.isOver, state.answer.take())
+        }
+        guard isFirst else { return }
         if let answer, answer.stream.isComplete {
             hold.end { _ in answer.upstream.release(answer.connection) }
         } else {
             hold.end { $0?.close() }
         }
-        answer = nil
     }
 }
 

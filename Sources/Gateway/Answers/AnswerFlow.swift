@@ -32,13 +32,18 @@ struct AnswerFlow: Sendable {
         }
     }
 
+    /// Waits for the model to be loaded, as long as a client without a stream has patience.
+    func prepare(_ model: String) async throws {
+        try await node.prepare(model, keepAlive: nil, patience: limits.modelPatience)
+    }
+
     // MARK: Whole
 
     private func reply<Encoder: AnswerEncoder>(
         to request: ChatRequest, _ exchange: Exchange, _ caller: Owner,
         _ makeEncoder: @Sendable (ChatAnswer) -> Encoder
     ) async throws -> Reply {
-        try await node.prepare(request.model, keepAlive: nil, patience: limits.modelPatience)
+        try await prepare(request.model)
         let answer = try await node.answer(request, caller: caller)
         let encoder = makeEncoder(answer)
         var collected = AnswerTally(choices: request.choices)
@@ -74,7 +79,7 @@ struct AnswerFlow: Sendable {
     ) async throws {
         var encoder: Encoder?
         do {
-            let answer = try await begin(request, caller, writer, Encoder.streamType)
+            let answer = try await begin(request, exchange.client, caller, writer, Encoder.streamType)
             var made = makeEncoder(answer)
             if writer.begun == nil {
                 try await writer.openStream(await Self.headers(of: answer), type: Encoder.streamType)
@@ -93,21 +98,23 @@ struct AnswerFlow: Sendable {
     /// heartbeat's interval the stream is opened all the same: something on the way might take the silence for death.
     /// While the model is being loaded, a stream of events says so all the time.
     private func begin(
-        _ request: ChatRequest, _ caller: Owner, _ writer: ReplyWriter, _ type: String
+        _ request: ChatRequest, _ client: ClientConnection, _ caller: Owner, _ writer: ReplyWriter, _ type: String
     ) async throws -> ChatAnswer {
         let begin = ContinuousClock.now
         let interval = min(limits.loadingNotice, limits.heartbeat)
         return try await withThrowingTaskGroup(of: ChatAnswer?.self) { group in
             group.addTask { try await node.answer(request, caller: caller) }
-            let tick: @Sendable @concurrent () async throws -> ChatAnswer? = {
-                try await Task.sleep(for: interval)
-                return nil
+            let addTick = { (group: inout ThrowingTaskGroup<ChatAnswer?, any Error>) in
+                group.addTask {
+                    try await client.pause(interval)
+                    return nil
+                }
             }
-            group.addTask(operation: tick)
+            addTick(&group)
             defer { group.cancelAll() }
             while let first = try await group.next() {
                 if let answer = first { return answer }
-                group.addTask(operation: tick)
+                addTick(&group)
                 let isLoading = await node.isLoading(request.model)
                 guard isLoading || ContinuousClock.now - begin >= limits.heartbeat else { continue }
                 if writer.begun == nil { try await writer.openStream(HTTPFields(), type: type) }

@@ -21,6 +21,7 @@ struct AnthropicResponder: Sendable {
             }
         case .countTokens:
             let request = try MessagesRequest(json, headers: headers, countsOnly: true)
+            try await flow.prepare(request.chat.model)
             let count = try await flow.node.countTokens(request.chat, caller: caller).tokens
             try await writer.send(Reply(["input_tokens": .integer(Int64(count))]))
         }

@@ -36,6 +36,21 @@ final class ClientConnection: Sendable {
 
     var isGone: Bool { departure.isOpen }
 
+    /// Sleeps. A timer of the connection's own event loop wakes no thread where it is given up, as most are.
+    func pause(_ duration: Duration) async throws {
+        guard let loop = channel?.eventLoop else { return try await Task.sleep(for: duration) }
+        let timer = loop.scheduleTask(in: TimeAmount(duration)) {}
+        do {
+            try await withTaskCancellationHandler {
+                try await timer.futureResult.get()
+            } onCancel: {
+                timer.cancel()
+            }
+        } catch {
+            throw CancellationError()
+        }
+    }
+
     /// Runs `work`, and cancels it as soon as the client has gone.
     ///
     /// - Throws: `CancellationError` when the client has gone; what `work` throws otherwise.

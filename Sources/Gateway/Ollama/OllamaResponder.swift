@@ -127,7 +127,9 @@ struct OllamaResponder: Sendable {
 
     private func embed(_ texts: [String], _ model: String) async throws -> Embeddings {
         guard !texts.isEmpty else { return Embeddings(vectors: [], promptTokens: 0) }
-        return try await node.embed(texts, model: await models().resolved(model))
+        let name = await models().resolved(model)
+        try await node.prepare(name, keepAlive: nil, patience: Limits.modelPatience)
+        return try await node.embed(texts, model: name)
     }
 
     private static func json(_ vector: [Float]) -> JSON { .array(vector.map { .number(Double($0)) }) }

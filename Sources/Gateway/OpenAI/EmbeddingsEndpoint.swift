@@ -3,7 +3,7 @@ import Node
 
 /// `POST /v1/embeddings`.
 struct EmbeddingsEndpoint: Sendable {
-    let node: any NodeServices
+    let flow: AnswerFlow
 
     func reply(to exchange: Exchange, _ body: [UInt8]) async throws -> Reply {
         let json = try JSON.parse(body)
@@ -20,7 +20,10 @@ struct EmbeddingsEndpoint: Sendable {
         default: throw fields.refusal("encoding_format", "must be float or base64")
         }
         let dimensions = try fields.integer("dimensions", in: 1...Int64(Int32.max))
-        let embeddings = try await exchange.client.whilePresent { try await node.embed(texts, model: model) }
+        let embeddings = try await exchange.client.whilePresent {
+            try await flow.prepare(model)
+            return try await flow.node.embed(texts, model: model)
+        }
         if let dimensions, embeddings.vectors.contains(where: { $0.count != Int(dimensions) }) {
             throw fields.refusal(
                 "dimensions", "must be what the model has, \(embeddings.vectors.first?.count ?? 0): it cannot be cut")

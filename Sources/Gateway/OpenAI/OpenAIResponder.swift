@@ -15,7 +15,7 @@ struct OpenAIResponder: Sendable {
         chat = ChatCompletions(flow: flow)
         stored = StoredCompletions(node: flow.node)
         completions = Completions(flow: flow)
-        embeddings = EmbeddingsEndpoint(node: flow.node)
+        embeddings = EmbeddingsEndpoint(flow: flow)
         responses = Responses(flow: flow, swarm: swarm)
         conversations = ConversationEndpoints(node: flow.node)
     }

@@ -54,6 +54,7 @@ struct Responses: Sendable {
 
     func countTokens(_ exchange: Exchange, _ caller: Owner, _ body: [UInt8]) async throws -> Reply {
         let request = try await request(exchange, caller, body)
+        try await flow.prepare(request.chat.model)
         let count = try await node.countTokens(request.chat, caller: caller)
         return Reply(["object": "response.input_tokens", "input_tokens": .integer(Int64(count.tokens))])
     }
