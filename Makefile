@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help run test build release format lint bench bench-discovery soak sim bench-gateway clean setup setup-tests bench-overload bench-swarm soak-swarm soak-failover
+.PHONY: help bench-engines run test build release format lint bench bench-discovery soak sim bench-gateway clean setup setup-tests bench-swarm soak-swarm soak-failover
 
 # One form for every release build: switching the static library on or off compiles everything anew.
 RELEASE_FLAGS := -c release --static-swift-stdlib
@@ -45,6 +46,12 @@ bench-gateway: release setup-tests ## As a gateway beside nginx, smg, sglang-rou
 
 bench-overload: release setup-tests ## Four times as much asked as one host can answer: who is accepted, how late, who is refused.
 	@exec $(PYTHON) Benchmarks/overload.py --binary $(BINARY) $(ARGS)
+bench-engines: release setup-tests ## Tokens a second against llama-server itself, affinity, RPC workers, the router (LLAMA_DIR).
+	@$(PYTHON) Benchmarks/direct.py
+	@$(PYTHON) Benchmarks/affinity.py
+	@$(PYTHON) Benchmarks/workers.py
+	@scripts/swift build $(RELEASE_FLAGS) --product routing-benchmark
+	@exec .build/release/routing-benchmark
 
 bench-discovery: ## How long hosts take to find each other; needs root.
 	@scripts/swift build $(RELEASE_FLAGS) --product discovery-benchmark

@@ -133,6 +133,9 @@ let package = Package(
             name: "discovery-benchmark", dependencies: ["Core", "Cryptography", "Peering"],
             path: "Benchmarks/Discovery", swiftSettings: strict),
         .executableTarget(
+            name: "routing-benchmark", dependencies: ["Core", "Swarm"], path: "Benchmarks/Routing",
+            swiftSettings: strict),
+        .executableTarget(
             name: "store-benchmark", dependencies: ["Core", "Cryptography", "Store", "Swarm"],
             path: "Benchmarks/Store", swiftSettings: strict),
 

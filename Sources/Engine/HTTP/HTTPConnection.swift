@@ -33,7 +33,8 @@ final class HTTPConnection: Sendable {
                     if let security, case .network(let host, _, _) = target.address {
                         try pipeline.addHandler(Self.tls(security, host: host))
                     }
-                    try pipeline.addHTTPClientHandlers()
+                    // Nothing of a client's stands in these headers, and HTTPUpstream has looked at what does.
+                    try pipeline.addHTTPClientHandlers(enableOutboundHeaderValidation: false)
                     try pipeline.addHandler(HTTPInboxHandler(inbox, tick: tick))
                 }
             }

@@ -35,6 +35,9 @@ final class HTTPUpstream: Sendable {
     init(_ target: HTTPTarget, key: Secret<String>?, authority: String? = nil) throws(RuntimeError) {
         self.target = target
         self.key = key
+        guard key?.reveal().utf8.allSatisfy({ (0x21...0x7E).contains($0) }) ?? true else {
+            throw RuntimeError(.configuration, "the model's api_key holds a space or a character that is not ASCII")
+        }
         guard case .network(_, _, isSecure: true) = target.address else {
             security = nil
             return

@@ -118,7 +118,7 @@ struct Responder: Sendable {
         case .anthropic(let route):
             try await anthropic.respond(to: route, exchange, caller: owner, body: body, writer)
         case .ollama(let route): try await ollama.respond(to: route, exchange, caller: owner, body: body, writer)
-        case .drain: try await writer.send(try await information.drain(exchange, content))
+        case .drain: try await writer.send(try await information.drain(exchange, body))
         case .admin(let route): try await models.respond(to: route, exchange, body: body, writer)
         case .swarm(.link(let purpose)): try await link.open(purpose, exchange, writer)
         case .swarm(let route):
