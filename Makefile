@@ -2,8 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test build release format lint bench bench-discovery soak sim bench-gateway clean setup setup-tests bench-overload bench-swarm soak-swarm soak-failover
-.PHONY: help bench-engines run test build release format lint bench bench-discovery soak sim bench-gateway clean setup setup-tests bench-swarm soak-swarm soak-failover
+.PHONY: help run test build release format lint bench bench-discovery soak sim bench-gateway clean setup setup-tests bench-overload bench-engines bench-swarm soak-swarm soak-failover
 
 # One form for every release build: switching the static library on or off compiles everything anew.
 RELEASE_FLAGS := -c release --static-swift-stdlib
