@@ -45,6 +45,7 @@ bench-gateway: release setup-tests ## As a gateway beside nginx, smg, sglang-rou
 
 bench-overload: release setup-tests ## Four times as much asked as one host can answer: who is accepted, how late, who is refused.
 	@exec $(PYTHON) Benchmarks/overload.py --binary $(BINARY) $(ARGS)
+
 bench-engines: release setup-tests ## Tokens a second against llama-server itself, affinity, RPC workers, the router (LLAMA_DIR).
 	@$(PYTHON) Benchmarks/direct.py
 	@$(PYTHON) Benchmarks/affinity.py

@@ -18,13 +18,14 @@ package struct Gateway: Service {
     /// - Parameters:
     ///   - swarm: nil where this host shares nothing.
     ///   - models: nil where this host keeps no model files.
+    ///   - requests: nil where this host keeps no conversations.
     ///   - door: TLS and links with the hosts of the swarm. Without one the port speaks plain HTTP only.
     ///   - metricsPage: the text of `GET /metrics`.
     ///   - logged: what `GET /v1/logs` shows.
     ///   - onListening: called once connections are taken, with the address and the port that the system gave.
     package init(
         configuration: GatewayConfiguration, node: any NodeServices, swarm: (any SwarmServices)? = nil,
-        models: (any ModelServices)? = nil,
+        models: (any ModelServices)? = nil, requests: (any RequestServices)? = nil,
         door: PeerDoor? = nil,
         metricsPage: @escaping @Sendable () async -> String = { "" }, logged: GatewayLog = .none, log: Logger,
         onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void = { _, _ in }
@@ -51,8 +52,10 @@ package struct Gateway: Service {
             ),
             swarm: swarm.map { [lifecycle] in
                 SwarmResponder(
-                    swarm: $0, node: node, models: models, lifecycle: lifecycle, limits: configuration.limits)
+                    swarm: $0, node: node, models: models, requests: requests, lifecycle: lifecycle,
+                    limits: configuration.limits)
             }, models: ModelPages(models: models, draining: lifecycle.draining),
+            requests: RequestPages(requests: requests, draining: lifecycle.draining, limits: configuration.limits),
             link: link, metrics: metrics, lifecycle: lifecycle, nodeID: node.id, log: log)
         channel = GatewayChannel(
             responder: responder, ledger: ConnectionLedger(limits: configuration.limits), limits: configuration.limits,

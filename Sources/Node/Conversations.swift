@@ -505,9 +505,10 @@ package actor Conversations {
     func write(_ entry: LogWriter.Entry, to stream: StreamID) async throws -> LogWriter.Appended {
         do {
             let written = try await writer.append(entry)
-            reads[stream]?.written += written.operations
+            let theirs = written.operations.filter { $0.stream == stream }
+            reads[stream]?.written += theirs
             for operation in written.operations { recentStreams.add(operation) }
-            cache.add(written.operations, to: stream)
+            cache.add(theirs, to: stream)
             return written
         } catch {
             // It may have reached the disk all the same: the next use reads it again.

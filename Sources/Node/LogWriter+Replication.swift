@@ -345,7 +345,10 @@ extension LogWriter {
         }
         guard !listeners.isEmpty else { return }
         if !commit.conversations.isEmpty { tell(.updated(commit.conversations)) }
-        if !commit.removals.isEmpty { tell(.removed(commit.removals)) }
+        // Streams of notes have no row that could go.
+        let notes = Set(commit.operations.lazy.filter { $0.kind == .request }.map(\.stream))
+        let removals = commit.removals.filter { !notes.contains($0) }
+        if !removals.isEmpty { tell(.removed(removals)) }
     }
 
     // MARK: - Backpressure

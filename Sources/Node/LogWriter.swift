@@ -11,7 +11,7 @@ package import Swarm
 package actor LogWriter {
     /// What one caller wants written, all of it or nothing.
     package struct Entry: Sendable {
-        /// Drafts of one conversation; each turn follows the one before it, the first what it names.
+        /// Drafts of one conversation, and notes of its requests; each follows the one before it, the first what it names.
         package var drafts: [OperationLog.Draft]
 
         package init(drafts: [OperationLog.Draft]) { self.drafts = drafts }

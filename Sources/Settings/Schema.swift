@@ -145,6 +145,11 @@ extension Settings.Node {
             "name", .nodeName, "Name of this host on peers' pages; without it the machine's host name.")
         zone = reader.optional(
             "zone", .nodeName, "Where this host stands, as a room, a building or a site; peers are told and show it.")
+        capabilities = reader.value(
+            "capabilities", .list(of: .nodeName, count: 0...16), default: [],
+            "What this host's models can do beyond what their engines say: names of your own, for requests that name them "
+                + "as `required_capabilities`."
+        )
         weight = reader.value(
             "weight", .integer(0...100), default: 1,
             "Of the turns that `routing.algorithm: \"weighted\"` gives, how many this host takes beside the others.")

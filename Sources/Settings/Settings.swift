@@ -160,6 +160,8 @@ package struct Settings: Sendable {
         package var name: String?
         /// Nil: not told.
         package var zone: String?
+        /// Of every model, beside what its engine says.
+        package var capabilities: [String]
         package var weight: Int
         /// Bytes of memory for all models that are loaded on demand; nil: a share of what the machine has.
         package var modelsMemory: Int?

@@ -19,6 +19,8 @@ package struct Operation: Hashable, Sendable {
 
         /// Shows that an author signed two different operations with one dot; the body is the proof.
         package static let equivocation = Kind(rawValue: 7)
+        /// What happens to a request that is answered in the background; the body is a `RequestNote` of Swarm.
+        package static let request = Kind(rawValue: 8)
 
         /// Takes content of earlier operations away.
         package var removes: Bool { self == .delete || self == .erase }

@@ -54,7 +54,7 @@ struct ModelList {
         var igris = model.statusFields
         igris["here"] = true
         if id != model.name { igris["alias_of"] = .string(model.name) }
-        return entry(id, model.hosted, igris)
+        return entry(id, model.hosted(), igris)
     }
 
     private func entry(_ model: HostedModel, as id: String) -> JSON {
@@ -152,7 +152,7 @@ extension ModelStatus {
         if let description {
             object["context_length"] = .integer(Int64(description.contextLength))
             object["fingerprint"] = .string(description.fingerprint)
-            object["capabilities"] = .array(hosted.capabilities.map { .string($0) })
+            object["capabilities"] = .array(hosted().capabilities.map { .string($0) })
             if !description.workers.isEmpty { object["workers"] = .array(description.workers.map { .string($0) }) }
         }
         object["waiting"] = .integer(Int64(waiting))

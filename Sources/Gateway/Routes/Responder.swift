@@ -18,6 +18,7 @@ struct Responder: Sendable {
     /// Nil where this host shares nothing.
     let swarm: SwarmResponder?
     let models: ModelPages
+    let requests: RequestPages
     let link: SwarmLink
     let metrics: GatewayMetrics
     let lifecycle: GatewayLifecycle
@@ -27,8 +28,8 @@ struct Responder: Sendable {
 
     init(
         admission: Admission, openAI: OpenAIResponder, anthropic: AnthropicResponder, ollama: OllamaResponder,
-        information: Information, swarm: SwarmResponder?, models: ModelPages, link: SwarmLink, metrics: GatewayMetrics,
-        lifecycle: GatewayLifecycle, nodeID: NodeID, log: Logger
+        information: Information, swarm: SwarmResponder?, models: ModelPages, requests: RequestPages, link: SwarmLink,
+        metrics: GatewayMetrics, lifecycle: GatewayLifecycle, nodeID: NodeID, log: Logger
     ) {
         self.admission = admission
         self.openAI = openAI
@@ -37,6 +38,7 @@ struct Responder: Sendable {
         self.information = information
         self.swarm = swarm
         self.models = models
+        self.requests = requests
         self.link = link
         self.metrics = metrics
         self.lifecycle = lifecycle
@@ -119,6 +121,8 @@ struct Responder: Sendable {
             try await anthropic.respond(to: route, exchange, caller: owner, body: body, writer)
         case .ollama(let route): try await ollama.respond(to: route, exchange, caller: owner, body: body, writer)
         case .drain: try await writer.send(try await information.drain(exchange, body))
+        case .request(let route):
+            try await requests.respond(to: route, exchange, caller: owner, body: body, writer)
         case .admin(let route): try await models.respond(to: route, exchange, body: body, writer)
         case .swarm(.link(let purpose)): try await link.open(purpose, exchange, writer)
         case .swarm(let route):

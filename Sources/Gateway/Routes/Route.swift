@@ -21,6 +21,7 @@ enum Route: Hashable {
     case ollama(OllamaRoute)
     case openAI(OpenAIRoute)
     case swarm(SwarmRoute)
+    case request(RequestRoute)
     case admin(ModelRoute)
     case drain
 
@@ -59,6 +60,8 @@ enum Route: Hashable {
                 self = .ollama(route)
             } else if let route = SwarmRoute(path: path) {
                 self = .swarm(route)
+            } else if let route = RequestRoute(path: path) {
+                self = .request(route)
             } else if let route = ModelRoute(path: path) {
                 self = .admin(route)
             } else {
@@ -71,6 +74,7 @@ enum Route: Hashable {
     var access: Access {
         switch self {
         case .swarm(let route): route.access
+        case .request(let route): route.access
         case .admin, .drain: .admin
         default: .client
         }
@@ -84,6 +88,7 @@ enum Route: Hashable {
         case .anthropic(let route): route.methods
         case .ollama(let route): route.methods
         case .swarm(let route): route.methods
+        case .request(let route): route.methods
         case .admin(let route): route.methods
         case .drain: [.get, .head, .post]
         default: [.get, .head]
@@ -92,7 +97,7 @@ enum Route: Hashable {
 
     var bodyLimit: Int {
         switch self {
-        case .chatCompletions, .anthropic: Limits.inferenceBodyBytes
+        case .chatCompletions, .anthropic, .request(.all): Limits.inferenceBodyBytes
         case .openAI(let route) where route.takesPrompts: Limits.inferenceBodyBytes
         case .ollama(let route) where route.isInference: Limits.inferenceBodyBytes
         default: Limits.bodyBytes
@@ -106,6 +111,7 @@ enum Route: Hashable {
         case .anthropic: true
         case .ollama(let route): route.isInference
         case .openAI(let route): route.infers
+        case .request(.all): method == .post
         default: false
         }
     }
@@ -131,6 +137,7 @@ enum Route: Hashable {
         case .ollama(let route): route.pattern
         case .openAI(let route): route.pattern
         case .swarm(let route): route.pattern
+        case .request(let route): route.pattern
         case .admin(let route): route.pattern
         case .drain: "/v1/admin/drain"
         }

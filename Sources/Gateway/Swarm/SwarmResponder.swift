@@ -9,11 +9,13 @@ struct SwarmResponder: Sendable {
     private let snapshots: SnapshotTransfer
 
     private let models: (any ModelServices)?
+    private let requests: (any RequestServices)?
 
     init(
-        swarm: any SwarmServices, node: any NodeServices, models: (any ModelServices)?, lifecycle: GatewayLifecycle,
-        limits: GatewayLimits
+        swarm: any SwarmServices, node: any NodeServices, models: (any ModelServices)?,
+        requests: (any RequestServices)?, lifecycle: GatewayLifecycle, limits: GatewayLimits
     ) {
+        self.requests = requests
         pages = SwarmPages(swarm: swarm, node: node)
         events = SwarmEvents(swarm: swarm, draining: lifecycle.draining, limits: limits)
         snapshots = SnapshotTransfer(swarm: swarm)
@@ -32,6 +34,9 @@ struct SwarmResponder: Sendable {
             let model = try await models.offeredModel(digest)
             let body = RangedBody(name: "model", tag: "\"\(digest)\"", length: model.bytes, read: model.read)
             try await body.send(exchange, writer)
+        case .owners(let key):
+            guard let requests else { throw RuntimeError(.notFound, "this host is in no swarm") }
+            try await writer.send(RingPage(requests: requests).reply(key, exchange))
         default: try await writer.send(try await pages.reply(to: route, exchange, body: body))
         }
     }

@@ -21,6 +21,8 @@ enum SwarmRoute: Hashable {
     case modelFile(String)
     case verify
     case streams
+    /// Whose a key is, on the ring of hosts.
+    case owners(String)
 
     init?(path: Substring) {
         switch path {
@@ -42,6 +44,9 @@ enum SwarmRoute: Hashable {
         case "/v1/swarm/verify": self = .verify
         case let path where path.hasPrefix("/v1/sync/snapshot/"):
             self = .snapshot(String(path.dropFirst("/v1/sync/snapshot/".count)))
+        case let path where path.hasPrefix("/v1/swarm/dht/"):
+            guard let key = Route.decoded(path.dropFirst("/v1/swarm/dht/".count)), !key.isEmpty else { return nil }
+            self = .owners(key)
         case let path where path.hasPrefix("/v1/sync/models/"):
             self = .modelFile(String(path.dropFirst("/v1/sync/models/".count)))
         default: return nil
@@ -50,7 +55,7 @@ enum SwarmRoute: Hashable {
 
     var access: Access {
         switch self {
-        case .peers, .diagnostics, .status, .nodes, .topology, .events: .client
+        case .peers, .diagnostics, .status, .nodes, .topology, .events, .owners: .client
         case .join, .rotate, .evict, .verify: .admin
         case .link, .vector, .snapshots, .snapshot, .streams, .modelFile: .peer
         }
@@ -82,6 +87,7 @@ enum SwarmRoute: Hashable {
         case .modelFile: "/v1/sync/models/{digest}"
         case .streams: "/v1/sync/streams"
         case .verify: "/v1/swarm/verify"
+        case .owners: "/v1/swarm/dht/{key}"
         }
     }
 }

@@ -8,9 +8,9 @@ package struct Dispatcher: Sendable {
     private let node: NodeID
     private let models: Models
     private let hosts: @Sendable () async -> [HostReport]
-    private let candidates: @Sendable (_ model: String) async -> [RouteCandidate]
+    let candidates: @Sendable (_ model: String) async -> [RouteCandidate]
     private let links: WorkLinks?
-    private let routes: Routes
+    let routes: Routes
     /// An answer whose writer fails goes on elsewhere.
     let takesUp: Bool
     let metrics = DispatchMetrics()
@@ -144,7 +144,7 @@ package struct Dispatcher: Sendable {
         return places
     }
 
-    private func place(for offer: Offer, isHere: Bool) -> Place? {
+    func place(for offer: Offer, isHere: Bool) -> Place? {
         if offer.isSelf {
             // It was found a moment ago.
             guard let entry = try? models.entry(named: offer.model.name) else { return nil }

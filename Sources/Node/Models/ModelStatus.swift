@@ -50,9 +50,14 @@ extension ModelStatus {
     }
 
     /// What the swarm is told of it. Loads are told apart: they change all the time.
-    package var hosted: HostedModel {
-        HostedModel(
+    ///
+    /// - Parameter named: what its host's configuration says that it can do. A word for what engines say of themselves
+    ///   means nothing here.
+    package func hosted(with named: [String] = []) -> HostedModel {
+        let told = (description?.capabilities ?? []).map(\.rawValue)
+        let own = named.filter { EngineCapability(rawValue: $0) == nil }
+        return HostedModel(
             name: name, aliases: aliases, engine: engine, state: state.word, contextLength: description?.contextLength,
-            capabilities: (description?.capabilities ?? []).map(\.rawValue).sorted(), file: file)
+            capabilities: Set(told + own).sorted(), file: file)
     }
 }

@@ -8,6 +8,8 @@ package struct RouteQuestion: Hashable, Sendable {
     package var maximumTokens: Int
     /// The words of ``EngineCapability`` that the request cannot do without.
     package var needs: Set<String>
+    /// A host that has enough of `needs` (``CapabilityMatch``) will do; else it must have all of them, but by `capability`.
+    package var mayLackSome = false
     /// The same for every turn of a conversation.
     package var affinity: Bytes16?
     /// Only hosts whose file of the model is this one: an answer goes on with the weights that began it.

@@ -145,7 +145,7 @@ package struct Router: Sendable {
             return "its model is \(candidate.model.state)"
         }
         let match = CapabilityMatch.of(candidate.model, for: question.needs)
-        guard algorithm == .capability ? match > CapabilityMatch.enough : match == 1 else {
+        guard algorithm == .capability || question.mayLackSome ? match > CapabilityMatch.enough : match == 1 else {
             let missing = question.needs.subtracting(candidate.model.capabilities).sorted().joined(separator: ", ")
             return "its engine lacks \(missing)"
         }

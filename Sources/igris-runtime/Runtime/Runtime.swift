@@ -78,22 +78,31 @@ struct Runtime {
             }
         }
         await library?.restore()
-        let node = LocalNode(
-            id: storage.identity.node, version: IgrisRuntime.version, models: models, conversations: conversations,
-            writer: writer, store: storage.store, log: log, wallClock: Self.wallClock,
-            dispatcher: Dispatcher(
+        func makeDispatcher(takesUp: Bool) -> Dispatcher {
+            Dispatcher(
                 node: storage.identity.node, models: models, hosts: { await swarm?.node.hosts() ?? [] },
                 candidates: { await swarm?.node.candidates(for: $0) ?? [] },
-                links: swarm?.work.links, routes: routes, takesUp: settings.routing.failover),
+                links: swarm?.work.links, routes: routes, takesUp: takesUp)
+        }
+        let dispatcher = makeDispatcher(takesUp: settings.routing.failover)
+        let node = LocalNode(
+            id: storage.identity.node, version: IgrisRuntime.version, models: models, conversations: conversations,
+            writer: writer, store: storage.store, log: log, wallClock: Self.wallClock, dispatcher: dispatcher,
             live: settings.routing.failover ? swarm?.answers : nil)
         if let swarm, settings.routing.failover {
             await swarm.answers.open(swarm.work.links)
             await swarm.answers.desk.open { await node.takeUp($0) }
         }
+        let requests = swarm.map { swarm in
+            Requests(
+                node: storage.identity.node, instance: swarm.instance, conversations: conversations, writer: writer,
+                dispatcher: dispatcher, alone: makeDispatcher(takesUp: false), members: { await swarm.node.hosts() },
+                wallClock: Self.wallClock, log: log)
+        }
 
         let gateway = Gateway(
             configuration: GatewayConfiguration(settings), node: node, swarm: swarm?.node, models: library,
-            door: swarm?.door,
+            requests: requests, door: swarm?.door,
             metricsPage: { await MetricsPage(registry: registry, node: node, swarm: swarm?.node).text() },
             logged: GatewayLog { after, limit in
                 let page = ring.page(after: after, limit: limit)
@@ -110,6 +119,7 @@ struct Runtime {
         members.append(.init(service: files))
         if let swarm {
             members.append(.init(service: swarm))
+            if let requests { members.append(.init(service: RequestService(requests: requests))) }
             members.append(.init(service: exchange.joined(swarm, log: log)))
         }
         members.append(.init(service: gateway, successTerminationBehavior: .gracefullyShutdownGroup))

@@ -21,6 +21,8 @@ struct SwarmParts: Service {
     let transport: any PeerTransport
     /// Takes the port that the gateway listens on.
     let listening: AsyncStream<Int>.Continuation
+    /// This run of this host.
+    let instance: InstanceID
     private let ports: AsyncStream<Int>
     private let announcement: Announcement
 
@@ -55,7 +57,7 @@ struct SwarmParts: Service {
             work: SharedWork(
                 links.transport, node: node, models: models, answers: answers,
                 balancing: settings.queue.moves ? routes : nil, log: log), answers: answers,
-            transport: links.transport, listening: listening, ports: ports,
+            transport: links.transport, listening: listening, instance: setup.instance, ports: ports,
             announcement: Announcement(
                 node: setup.node, instance: setup.instance, swarm: swarm, security: setup.security,
                 host: settings.server.host, port: settings.server.port, version: setup.version))
@@ -88,6 +90,7 @@ extension SwarmSetup {
             throw RuntimeError(.internal, "random bytes are missing")
         }
         let host = settings.server.host
+        let named = settings.node.capabilities
         let ring = storage.ring
         let diagnosis = PeerDiagnosis(
             subject: DoctorSubject(settings, folder: folder), node: storage.identity.node, ring: ring)
@@ -102,7 +105,7 @@ extension SwarmSetup {
                 macKey: { accepted.discoveryKey(of: $0) }),
             seals: .ed25519(storage.identity.key), rotation: rotation, acceptedKeys: accepted,
             keepRing: { try ring.save($0, merge: KeyRotation.merge) }, snapshots: storage.store,
-            models: { await models.statuses().map(\.hosted) },
+            models: { await models.statuses().map { $0.hosted(with: named) } },
             doctor: { await diagnosis.examine($0) },
             consultation: { try await diagnosis.desk.receive($0, from: $1, at: $2, heard: $3) },
             addresses: { ListeningAddresses.current(host: host, port: $0) }, wallClock: wallClock, seed: seed.low,
