@@ -128,7 +128,7 @@ extension LocalNode {
         log.notice(
             "goes on with an answer whose host is gone",
             metadata: ["peer.id": "\(heritage.writer)", "model": "\(request.facts.model)"])
-        await answers.begin()
+        answers.begin()
         let guardian = AnswerGuard(session, answers)
         let answer = ChatAnswer(
             conversation: request.conversation, question: request.question,
