@@ -6,7 +6,7 @@ extension ChatRequest {
     ///
     /// Throws ``RuntimeError`` `.invalidRequest` with the name of the field or header.
     mutating func readTurn(_ fields: RequestFields, _ headers: HTTPFields) throws(RuntimeError) {
-        if let word = headers[.priority] {
+        if let word = headers[.turnPriority] {
             guard let priority = Ticket.Priority(rawValue: word.lowercased()) else {
                 throw RuntimeError(
                     .invalidRequest, "X-Igris-Priority must be high, normal or low", parameter: "X-Igris-Priority")
@@ -15,7 +15,7 @@ extension ChatRequest {
         } else {
             priority = try fields.priority()
         }
-        guard let text = headers[.deadline] else { return }
+        guard let text = headers[.turnDeadline] else { return }
         let longest = Limits.queuePatience.components.seconds
         guard let seconds = Double(text), seconds > 0, seconds <= Double(longest) else {
             throw RuntimeError(

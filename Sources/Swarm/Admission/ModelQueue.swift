@@ -162,7 +162,8 @@ package struct ModelQueue: Sendable {
         if let deadline = request.deadline, deadline <= now {
             return actions + [.expire(request.id, position: waitingCount + 1)]
         }
-        let isBusy = running.count >= slots ?? 0
+        // An engine that has not said how many it takes will take one.
+        let isBusy = slots.map { running.count >= $0 } ?? (waitingCount > 0)
         if isBusy, waitingCount >= length {
             let position = waitingCount + 1
             guard let victim = victim(for: request) else {

@@ -175,6 +175,10 @@ struct QueueBench {
         none.enter(1)
         none.enter(1)
         #expect(none.started == [1] && none.others.count == 1)
+        var unknown = ModelQueue(length: 0)
+        #expect(unknown.entered(ModelQueue.Request(id: 1, caller: 1, cost: 1), at: .zero).isEmpty)
+        #expect(unknown.entered(ModelQueue.Request(id: 2, caller: 1, cost: 1), at: .zero).map(\.id) == [2])
+        #expect(unknown.learned(slots: 4, at: .zero) == [.start(1)])
     }
 
     @Test("Who has most waiting gives way to who has less, and the worse class to the better")
