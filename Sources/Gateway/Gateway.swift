@@ -18,7 +18,7 @@ package struct Gateway: Service {
     /// - Parameters:
     ///   - swarm: nil where this host shares nothing.
     ///   - models: nil where this host keeps no model files.
-    ///   - requests: nil where this host keeps no conversations.
+    ///   - requests, capacity: nil where this host shares nothing.
     ///   - door: TLS and links with the hosts of the swarm. Without one the port speaks plain HTTP only.
     ///   - metricsPage: the text of `GET /metrics`.
     ///   - logged: what `GET /v1/logs` shows.
@@ -26,6 +26,7 @@ package struct Gateway: Service {
     package init(
         configuration: GatewayConfiguration, node: any NodeServices, swarm: (any SwarmServices)? = nil,
         models: (any ModelServices)? = nil, requests: (any RequestServices)? = nil,
+        capacity: Capacity? = nil,
         door: PeerDoor? = nil,
         metricsPage: @escaping @Sendable () async -> String = { "" }, logged: GatewayLog = .none, log: Logger,
         onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void = { _, _ in }
@@ -52,7 +53,8 @@ package struct Gateway: Service {
             ),
             swarm: swarm.map { [lifecycle] in
                 SwarmResponder(
-                    swarm: $0, node: node, models: models, requests: requests, lifecycle: lifecycle,
+                    swarm: $0, node: node, models: models, requests: requests, capacity: capacity,
+                    lifecycle: lifecycle,
                     limits: configuration.limits)
             }, models: ModelPages(models: models, draining: lifecycle.draining),
             requests: RequestPages(requests: requests, draining: lifecycle.draining, limits: configuration.limits),

@@ -75,6 +75,9 @@ extension Settings.Model {
         fallback = reader.optional(
             "fallback", .modelName, "The model that answers while this one cannot; the reply says so.")
 
+        instances = reader.section(
+            "instances", "How many engines of the model run on this host, by how long requests wait."
+        ) { Instances(reading: &$0) }
         keepAlive =
             reader.optional(
                 "keep_alive", .keepAlive,
@@ -102,6 +105,11 @@ extension Settings.Model {
 
     /// What has no meaning for the engine is refused, not ignored.
     private func refuseForeignKeys(_ reader: inout SettingsReader) {
+        // A process for each answer, or none here at all.
+        if engine == .remote || (engine == .stdio && `protocol` == .completion), instances.max > 1 {
+            reader.refuse(
+                "\(reader.full("instances")) has no meaning for \(Self.words(engine, `protocol`))", at: "instances")
+        }
         let loading = ["keep_alive", "load"]
         let remote = ["url", "api_key", "ca_file", "remote_model", "capabilities"]
         let foreign =
@@ -123,5 +131,24 @@ extension Settings.Model {
 
     private static func words(_ engine: Engine, _ protocol: StdioProtocol) -> String {
         engine == .stdio ? "protocol \"\(`protocol`.rawValue)\"" : "engine \"\(engine.rawValue)\""
+    }
+}
+
+extension Settings.Model.Instances {
+    init(reading reader: inout SettingsReader) {
+        min = reader.value("min", .integer(1...16), default: 1, "Engines that run while the model is loaded.")
+        max = reader.value("max", .integer(1...16), default: 1, "Engines at most.")
+        wait = reader.value(
+            "wait", .duration(.seconds(1)...(.seconds(3_600))), default: .seconds(1),
+            "How long a request waits before another engine is started.")
+        idle = reader.value(
+            "idle", .duration(.seconds(1)...(.seconds(86_400))), default: .seconds(60),
+            "How long one engine less would have sufficed before one is stopped.")
+        guard max < min else { return }
+        // The larger bound is what was asked for.
+        if reader.isGiven("max") {
+            reader.refuse("\(reader.full("max")) must not be less than \(reader.full("min"))", at: "max")
+        }
+        max = min
     }
 }

@@ -24,6 +24,7 @@ extension Settings {
         queue = reader.section("queue", "How requests wait for a model that has too much to do.") {
             Queue(reading: &$0)
         }
+        scaling = reader.section("scaling", "How many hosts the work of the swarm asks for.") { Scaling(reading: &$0) }
         auth = reader.section("auth", "Who may ask. Requests from this machine itself need no key.") {
             Auth(reading: &$0)
         }
@@ -185,6 +186,21 @@ extension Settings.Queue {
         moves = reader.value(
             "moves", .toggle, default: true,
             "What waits here goes to hosts that have the model and nothing to do.")
+    }
+}
+
+extension Settings.Scaling {
+    init(reading reader: inout SettingsReader) {
+        window = reader.value(
+            "window", .duration(.seconds(1)...(.seconds(30 * 86_400))), default: .seconds(3_600),
+            "How long a peak counts: `igris_desired_hosts` is for the most answers at once within it, and a quarter more."
+        )
+        hook =
+            reader.optional(
+                "hook", .command,
+                "A program and its arguments, run without a shell and for at most 30 s when another number of hosts is "
+                    + "wanted: the number wanted and the number there are its last two arguments. One host runs it.")
+            ?? []
     }
 }
 

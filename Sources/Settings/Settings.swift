@@ -9,6 +9,7 @@ package struct Settings: Sendable {
     package var mcp: MCP
     package var node: Node
     package var context: Context
+    package var scaling: Scaling
     package var routing: Routing
     package var queue: Queue
     package var auth: Auth
@@ -92,9 +93,23 @@ package struct Settings: Sendable {
         package var workers: WorkerWish?
         /// The model that answers while this one cannot.
         package var fallback: String?
+        /// How many engines of it run.
+        package var instances: Instances
         /// How long it stays loaded when nobody asks for it.
         package var keepAlive: KeepAlive
         package var load: Loading
+
+        /// Engines of one model beside each other.
+        package struct Instances: Hashable, Sendable {
+            package var min: Int
+            package var max: Int
+            /// So long a request waits before one more is started.
+            package var wait: Duration
+            /// So long one less would have sufficed before one is stopped.
+            package var idle: Duration
+
+            static let one = Instances(min: 1, max: 1, wait: .seconds(1), idle: .seconds(60))
+        }
 
         package enum Loading: String, Sendable, CaseIterable {
             case start
@@ -110,6 +125,7 @@ package struct Settings: Sendable {
             aliases = []
             command = []
             embeddings = false
+            instances = .one
             keepAlive = Self.usualKeepAlive(engine)
             load = .demand
         }
@@ -209,6 +225,14 @@ package struct Settings: Sendable {
         package var patience: Duration?
         /// They go to hosts that have less to do.
         package var moves: Bool
+    }
+
+    /// How many hosts the swarm's work asks for.
+    package struct Scaling: Hashable, Sendable {
+        /// So long a peak counts.
+        package var window: Duration
+        /// Program and arguments; empty: nobody is told.
+        package var hook: [String]
     }
 
     /// Who may ask.

@@ -24,7 +24,7 @@ struct SwarmPages: Sendable {
             try await exchange.client.whilePresent {
                 Reply(try await swarm.verify(withPeers: try SwarmRequest(body).flag("peers")).json)
             }
-        case .link, .events, .snapshots, .snapshot, .modelFile, .owners:
+        case .link, .events, .snapshots, .snapshot, .modelFile, .owners, .capacity:
             throw RuntimeError(.internal, "this route has a handler of its own")
         }
     }

@@ -10,12 +10,14 @@ struct SwarmResponder: Sendable {
 
     private let models: (any ModelServices)?
     private let requests: (any RequestServices)?
+    private let capacity: Capacity?
 
     init(
         swarm: any SwarmServices, node: any NodeServices, models: (any ModelServices)?,
-        requests: (any RequestServices)?, lifecycle: GatewayLifecycle, limits: GatewayLimits
+        requests: (any RequestServices)?, capacity: Capacity?, lifecycle: GatewayLifecycle, limits: GatewayLimits
     ) {
         self.requests = requests
+        self.capacity = capacity
         pages = SwarmPages(swarm: swarm, node: node)
         events = SwarmEvents(swarm: swarm, draining: lifecycle.draining, limits: limits)
         snapshots = SnapshotTransfer(swarm: swarm)
@@ -34,6 +36,9 @@ struct SwarmResponder: Sendable {
             let model = try await models.offeredModel(digest)
             let body = RangedBody(name: "model", tag: "\"\(digest)\"", length: model.bytes, read: model.read)
             try await body.send(exchange, writer)
+        case .capacity:
+            guard let capacity else { throw RuntimeError(.notFound, "this host measures no capacity") }
+            try await writer.send(await CapacityPage(capacity: capacity).reply())
         case .owners(let key):
             guard let requests else { throw RuntimeError(.notFound, "this host is in no swarm") }
             try await writer.send(RingPage(requests: requests).reply(key, exchange))

@@ -23,6 +23,7 @@ enum SwarmRoute: Hashable {
     case streams
     /// Whose a key is, on the ring of hosts.
     case owners(String)
+    case capacity
 
     init?(path: Substring) {
         switch path {
@@ -32,6 +33,7 @@ enum SwarmRoute: Hashable {
         case "/v1/swarm/nodes": self = .nodes
         case "/v1/swarm/topology": self = .topology
         case "/v1/swarm/events": self = .events
+        case "/v1/swarm/capacity": self = .capacity
         case "/v1/swarm/join": self = .join
         case "/v1/swarm/rotate": self = .rotate
         case "/v1/swarm/evict": self = .evict
@@ -55,7 +57,7 @@ enum SwarmRoute: Hashable {
 
     var access: Access {
         switch self {
-        case .peers, .diagnostics, .status, .nodes, .topology, .events, .owners: .client
+        case .peers, .diagnostics, .status, .nodes, .topology, .events, .owners, .capacity: .client
         case .join, .rotate, .evict, .verify: .admin
         case .link, .vector, .snapshots, .snapshot, .streams, .modelFile: .peer
         }
@@ -88,6 +90,7 @@ enum SwarmRoute: Hashable {
         case .streams: "/v1/sync/streams"
         case .verify: "/v1/swarm/verify"
         case .owners: "/v1/swarm/dht/{key}"
+        case .capacity: "/v1/swarm/capacity"
         }
     }
 }

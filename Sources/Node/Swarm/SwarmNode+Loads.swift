@@ -1,4 +1,4 @@
-internal import Core
+package import Core
 package import Swarm
 
 /// What the hosts tell each other of their work, for those who choose among them.
@@ -29,6 +29,15 @@ extension SwarmNode {
         guard let load = try HostLoad.decode(payload) else { return }
         loads[node] = load
         setup.loadTold(node)
+    }
+
+    /// What those that live have told of their work, this host too.
+    package func livingLoads() -> [NodeID: HostLoad] {
+        var living = [setup.node: ownLoad]
+        for member in membership.members where member.node != setup.node && member.state == .alive {
+            living[member.node] = loads[member.node] ?? HostLoad()
+        }
+        return living
     }
 
     /// Everyone who has a model and is alive, this host too.

@@ -28,11 +28,11 @@ enum EngineEntry {
         case (.stdio, .jsonl): holdsWeights = model.keepAlive != .forever || model.load == .demand
         case (.stdio, .completion), (.remote, _), (.builtin, _): holdsWeights = false
         }
-        guard holdsWeights else { return .always(try engine(model, socketPlaces, exchange, log)) }
+        guard holdsWeights else { return .always(try engines(model, socketPlaces, exchange, log)) }
         return .onDemand(
             LoadedModels.Recipe(
                 name: model.name, keepAlive: model.keepAlive, loadsAtStart: model.load == .start,
-                make: { [log] in try engine(model, socketPlaces, exchange, log) },
+                make: { [log] in try engines(model, socketPlaces, exchange, log) },
                 estimate: {
                     guard let path = model.path else { return 0 }
                     // The pool ends with the process only.
@@ -41,6 +41,18 @@ enum EngineEntry {
                     }
                     return bytes ?? 0
                 }))
+    }
+
+    /// One, or as many as the model's requests ask for.
+    private static func engines(
+        _ model: Settings.Model, _ socketPlaces: [String], _ exchange: WorkerExchange, _ log: Logger
+    ) throws -> any InferenceEngine {
+        let instances = model.instances
+        guard instances.max > 1 else { return try engine(model, socketPlaces, exchange, log) }
+        return EngineInstances(
+            name: model.name, least: instances.min, most: instances.max, wait: instances.wait, idle: instances.idle,
+            log: log
+        ) { try engine(model, socketPlaces, exchange, log) }
     }
 
     private static func engine(

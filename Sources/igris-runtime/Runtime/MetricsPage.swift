@@ -70,6 +70,14 @@ struct MetricsPage {
         MetricDescription("igris_workers", "Workers lent to other hosts, or borrowed from them, at present."),
         MetricDescription(
             "igris_route_seconds", "Time to choose the host for a request.", buckets: Buckets.fineSeconds),
+        MetricDescription(
+            "igris_engine_instances", "Engines of the model that run on this host, or are being started."),
+        MetricDescription("igris_desired_hosts", "Hosts that the swarm's work asks for, with a quarter in reserve."),
+        MetricDescription("igris_capacity_peak_requests", "Answers written and waited for at once, at most."),
+        MetricDescription("igris_capacity_requests_per_host", "Answers that one host of the swarm writes at once."),
+        MetricDescription("igris_requests_open", "Requests in the background that are not over, of the whole swarm."),
+        MetricDescription("igris_requests_total", "Requests in the background that ended with this host's result."),
+        MetricDescription("igris_request_reruns_total", "Requests in the background that this host ran again."),
         MetricDescription("igris_ready", "1 while this host takes requests, else 0."),
     ]
 

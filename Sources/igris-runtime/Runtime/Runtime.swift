@@ -100,9 +100,16 @@ struct Runtime {
                 wallClock: Self.wallClock, log: log)
         }
 
+        let capacity = swarm.map { swarm in
+            Capacity(
+                node: storage.identity.node, window: settings.scaling.window,
+                loads: { await swarm.node.livingLoads() }, hook: ScalingHook(settings.scaling, log: log)?.tell, log: log
+            )
+        }
+
         let gateway = Gateway(
             configuration: GatewayConfiguration(settings), node: node, swarm: swarm?.node, models: library,
-            requests: requests, door: swarm?.door,
+            requests: requests, capacity: capacity, door: swarm?.door,
             metricsPage: { await MetricsPage(registry: registry, node: node, swarm: swarm?.node).text() },
             logged: GatewayLog { after, limit in
                 let page = ring.page(after: after, limit: limit)
@@ -119,6 +126,7 @@ struct Runtime {
         members.append(.init(service: files))
         if let swarm {
             members.append(.init(service: swarm))
+            if let capacity { members.append(.init(service: CapacityService(capacity: capacity))) }
             if let requests { members.append(.init(service: RequestService(requests: requests))) }
             members.append(.init(service: exchange.joined(swarm, log: log)))
         }
