@@ -112,11 +112,13 @@ package struct Router: Sendable {
     private mutating func decide(
         _ question: RouteQuestion, _ candidates: [RouteCandidate], at now: Duration, explores: Bool
     ) -> RouteDecision {
-        let candidates = candidates.sorted { $0.node < $1.node }
-        var judgements = candidates.map { candidate in
+        let isOrdered = zip(candidates, candidates.dropFirst()).allSatisfy { $0.node <= $1.node }
+        let candidates = isOrdered ? candidates : candidates.sorted { $0.node < $1.node }
+        let records = candidates.map { self.records[Place(node: $0.node, model: $0.model.name)] ?? Record() }
+        var judgements = zip(candidates, records).map { candidate, record in
             RouteDecision.Judgement(
                 node: candidate.node, name: candidate.name, score: nil, parts: [],
-                whyNot: whyNot(candidate, question, at: now))
+                whyNot: whyNot(candidate, record, question, at: now))
         }
         let eligible = candidates.indices.filter { judgements[$0].whyNot == nil }
         guard !eligible.isEmpty else {
@@ -125,7 +127,8 @@ package struct Router: Sendable {
                 judgements: judgements)
         }
         for index in eligible {
-            (judgements[index].score, judgements[index].parts) = score(candidates[index], question, candidates, at: now)
+            (judgements[index].score, judgements[index].parts) = score(
+                candidates[index], records[index], question, candidates, at: now, tells: !explores)
         }
         let (chosen, reason) = pick(eligible, candidates, judgements, question, explores)
         return RouteDecision(
@@ -133,7 +136,9 @@ package struct Router: Sendable {
             judgements: judgements)
     }
 
-    private func whyNot(_ candidate: RouteCandidate, _ question: RouteQuestion, at now: Duration) -> String? {
+    private func whyNot(
+        _ candidate: RouteCandidate, _ record: Record, _ question: RouteQuestion, at now: Duration
+    ) -> String? {
         if question.without.contains(candidate.node) { return "it has failed this answer" }
         if !candidate.model.isCalled(question.model) { return "it has no such model" }
         if let digest = question.digest, candidate.model.file?.digest != digest {
@@ -149,14 +154,15 @@ package struct Router: Sendable {
             let missing = question.needs.subtracting(candidate.model.capabilities).sorted().joined(separator: ", ")
             return "its engine lacks \(missing)"
         }
-        guard breaker(candidate.model.name, on: candidate.node).admits(at: now) else { return "it failed a moment ago" }
+        guard record.breaker.admits(at: now) else { return "it failed a moment ago" }
         return nil
     }
 
+    /// - Parameter tells: somebody reads what the score is made of.
     private func score(
-        _ candidate: RouteCandidate, _ question: RouteQuestion, _ all: [RouteCandidate], at now: Duration
+        _ candidate: RouteCandidate, _ record: Record, _ question: RouteQuestion, _ all: [RouteCandidate],
+        at now: Duration, tells: Bool
     ) -> (Double, [RouteDecision.Part]) {
-        let record = records[Place(node: candidate.node, model: candidate.model.name)] ?? Record()
         let work = candidate.work
         let connections = Double(max((work?.running ?? 0) + (work?.waiting ?? 0) + record.begun, record.running))
         switch algorithm {
@@ -164,7 +170,7 @@ package struct Router: Sendable {
             let estimate = ServiceEstimate(
                 candidate, question, cached: record.memory.tokens(of: question.prefix), begun: record.begun,
                 doubt: record.breaker.slowStart(at: now) * (2 - record.success))
-            return (estimate.cost, estimate.parts)
+            return (estimate.cost, tells ? estimate.parts : [])
         case .leastConnections: return (connections, [.init("connections", connections)])
         case .roundRobin: return (1, [])
         case .weighted:
