@@ -148,8 +148,6 @@ package struct LocalNode: NodeServices {
                 var generation = generation
                 // One seed would write the same answer each time.
                 generation.sampling.seed = generation.sampling.seed.map { $0 &+ UInt64(clamping: choice) }
-                // Unloaded after the last of them, not between them.
-                if choice + 1 < request.choices { generation.keepAlive = nil }
                 return dispatcher.generate(generation, of: request.model, at: chosen, prefix: prefix, telling: serving)
             }
             try await session.start(inBackground: request.runsInBackground)
@@ -199,7 +197,6 @@ package struct LocalNode: NodeServices {
         ) { [generation, dispatcher] choice in
             var generation = generation
             generation.sampling.seed = generation.sampling.seed.map { $0 &+ UInt64(clamping: choice) }
-            if choice + 1 < request.choices { generation.keepAlive = nil }
             return dispatcher.generate(generation, of: request.model, at: place, telling: Serving(place))
         }
         return ChatAnswer(

@@ -31,7 +31,13 @@ def server(root: Path, llama_dir: Path) -> dict:
 
 
 def servers(one: Daemon) -> list[int]:
-    return [pid for pid in children_of(one.pid) if b"--host" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    def is_server(pid: int) -> bool:
+        try:
+            return b"--host" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except FileNotFoundError:
+            return False  # it has ended since it was listed
+
+    return [pid for pid in children_of(one.pid) if is_server(pid)]
 
 
 def ask(one: Daemon, model: str = "a", **fields) -> str:

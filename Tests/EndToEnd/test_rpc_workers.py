@@ -183,6 +183,9 @@ def test_a_killed_host_ends_the_answer_the_fallback_answers_and_the_model_comes_
     assert reply.choices[0].message.content == "Your name is Alice"
     assert reply.model == "big" and "workers" not in reply.system_fingerprint
     assert "igris-recall" in reply.system_fingerprint
+    raw = a.client().chat.completions.with_raw_response.create(
+        model="big", messages=REMEMBER, max_tokens=1, extra_body={"store": False})
+    assert raw.headers["x-igris-route-reason"].startswith("fallback for big: ")
     wait_for(lambda: f"the lack is told: {state(a)}", lambda: "B" in state(a).get("reason", ""), SECONDS)
     b.start()
     until_ready(a)
