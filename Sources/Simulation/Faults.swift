@@ -48,7 +48,7 @@ package struct Faults: OptionSet, Sendable, CustomStringConvertible {
     /// The swarm's key is changed, with hosts away; one host may be evicted.
     package static let rotations = Faults(rawValue: 1 << 20)
 
-    /// Drawn beside the others, so that these stay what they are for each seed; forgery never.
+    /// Not drawn with the others, so that these stay what they are for each seed; forgery never.
     private static let drawnApart: Faults = [.forgery, .smallMesh, .rotations]
 
     private static let names: [(Faults, String)] = [
@@ -89,6 +89,16 @@ package struct Faults: OptionSet, Sendable, CustomStringConvertible {
         for (fault, _) in names where !drawnApart.contains(fault) && chance.hits(1, of: 3) && !isQuiet {
             faults.insert(fault)
         }
+        return faults
+    }
+
+    /// Both dear or narrow: in a few of the runs, beside what was drawn.
+    static func drawApart(_ drawn: Faults, _ chance: inout Chance) -> Faults {
+        var faults = drawn
+        let (isSmall, rotates) = (chance.hits(1, of: 12), chance.hits(1, of: 8))
+        if isSmall, !drawn.isEmpty { faults.insert(.smallMesh) }
+        // A clone confirms the new key in the name of the host that it was copied from, which nobody waits for then.
+        if rotates, !drawn.isEmpty, !drawn.contains(.clones) { faults.insert(.rotations) }
         return faults
     }
 }

@@ -29,6 +29,8 @@ struct Host {
 
     /// By an operator, whether it knows or not.
     var isEvicted = false
+    /// It was linked with another once, and both noted it.
+    var hasJoined = false
 
     var power = Power.idle
     var disk: Disk

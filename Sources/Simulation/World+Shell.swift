@@ -230,6 +230,7 @@ extension World {
             case .adopted(let link, let node, _):
                 trace.note(10, UInt64(host), link.rawValue, at: now, "host \(host) adopts \(link) with \(node)")
                 process.adopted[node] = link
+                join(host, over: link)
                 perform(process.step(.linked(node), now: time), at: host)
                 replicate(.linked(node), at: host)
                 tell(Overlay.Event.linked(node), at: host)
@@ -254,6 +255,15 @@ extension World {
                 if other.standing == .cloned { checker.clonesNamed += 1 }
             }
         }
+    }
+
+    /// It is a member for another from when that one has adopted the link as well.
+    private mutating func join(_ host: Int, over link: LinkNumber) {
+        let ends = network.connections[Int(link.rawValue)]?.ends.map(\.host) ?? []
+        guard let other = ends.first(where: { $0 != host }), hosts[other].process?.adopted.values.contains(link) == true
+        else { return }
+        hosts[host].hasJoined = true
+        hosts[other].hasJoined = true
     }
 
     // MARK: - Membership

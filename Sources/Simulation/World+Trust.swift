@@ -50,16 +50,21 @@ extension World {
         tell(KeyRotation.Event.persisted(revision), at: host)
     }
 
+    /// Whether all have met the swarm: who never has is no member, nobody waits for it, and it needs the new key by hand.
+    private var isComplete: Bool {
+        hosts.allSatisfy { !$0.isMember || $0.hasJoined }
+    }
+
     mutating func rotate(at host: Int) {
-        guard hosts[host].power == .running else { return }
+        guard hosts[host].power == .running, isComplete else { return }
         tell(KeyRotation.Event.begin(SymmetricKey(seeds.bytes(32))), at: host)
     }
 
     /// `victim` is shut out by the operator of `host`.
     mutating func evict(_ victim: Int, by host: Int) {
-        guard hosts[host].power == .running, hosts[host].process?.denied.contains(hosts[host].node) == false else {
-            return
-        }
+        guard hosts[host].power == .running, isComplete,
+            hosts[host].process?.denied.contains(hosts[host].node) == false
+        else { return }
         hosts[victim].isEvicted = true
         tell(KeyRotation.Event.evict(hosts[victim].node, SymmetricKey(seeds.bytes(32))), at: host)
     }

@@ -91,8 +91,11 @@ package struct World {
         var fate = Chance(seed: options.seed, stream: 5)
         // Drawn also where they are given: what follows stays the same.
         let (drawnFaults, drawnCount) = (Faults.draw(&fate), 2 + fate.below(7))
-        faults = options.faults ?? drawnFaults
-        let count = options.hosts ?? (faults.contains(.smallMesh) ? drawnCount + 8 : drawnCount)
+        var apart = Chance(seed: options.seed, stream: 6)
+        faults = options.faults ?? Faults.drawApart(drawnFaults, &apart)
+        // Where they are drawn not so many that they cost more than all other seeds together.
+        let more = faults.contains(.smallMesh) ? options.faults == nil ? 3 : 8 : 0
+        let count = options.hosts ?? drawnCount + more
         network = Network(latency: .microseconds([150, 400, 2_000, 10_000][fate.below(4)]))
         workload = Workload(&fate, deletes: faults.contains(.deletions))
         self.fate = fate
@@ -281,6 +284,7 @@ package struct World {
         case .clone(let original):
             guard hosts[original].run > 0 else { return }
             addHost(isForeign: false, copying: original, index: hosts.count)
+            hosts[hosts.count - 1].ring = hosts[original].ring
             start(hosts.count - 1)
         case .removeClone: for host in hosts.indices where hosts[host].isClone { remove(host) }
         case .slowDisk(let host, let delay): hosts[host].diskDelay = delay

@@ -40,6 +40,8 @@ extension Membership {
         guard !news.isEmpty, time >= nextGossip else { return }
         nextGossip = time + tuning.gossipInterval
         let ears = linked.sorted().filter { records[$0]?.isThere ?? true }
+        // What this host makes of having lost all links is said once there is somebody to refute it.
+        guard !ears.isEmpty else { return }
         var receivers = 0
         for peer in ears.shuffled(using: &random) {
             let claims = claims(for: peer)

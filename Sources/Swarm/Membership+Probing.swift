@@ -92,8 +92,9 @@ extension Membership {
         }
         probe.deadline = max(probe.end, time + tuning.pingTimeout * multiplier)
         probes[node] = probe
+        // Who is suspected hears of it through the relay, and refutes: no other word may ever come to it.
         for relay in probe.relays.sorted() {
-            effects.append(.send(.indirectPing(probe.token, node, claims(for: relay)), to: relay))
+            effects.append(.send(.indirectPing(probe.token, node, claims(for: relay, about: node)), to: relay))
         }
     }
 

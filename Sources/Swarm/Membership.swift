@@ -179,7 +179,7 @@ package struct Membership: Sendable {
 
     private func nextDeadline(after time: Duration) -> Duration {
         var next = min(nextPeriod, nextSync, nextResurrection)
-        if !news.isEmpty { next = min(next, nextGossip) }
+        if !news.isEmpty, !linked.isEmpty { next = min(next, nextGossip) }
         for probe in probes.values { next = min(next, probe.deadline) }
         for errand in errands { next = min(next, errand.deadline) }
         for node in linked {

@@ -241,6 +241,8 @@ extension Mesh {
         entries[id] = entry
         learn(id, greeting.addresses.filter { $0.isNear || entry.configured.contains($0) })
         stand(id, .linked, nil)
+        // What was taken for a second run of it is the one that is linked now.
+        if let double = doubles[greeting.instance], double != id { remove(double) }
         effects.append(.adopted(number, link.node, greeting))
         if let reached = greeting.reached { reachedAt(reached) }
         for other in links.keys.sorted() where other != number {
@@ -262,7 +264,8 @@ extension Mesh {
     mutating func ping(_ number: LinkNumber, _ now: Duration) {
         lastToken += 1
         links[number]?.ping = Ping(token: lastToken, sent: now)
-        let next = now + jittered(Self.pingInterval)
+        let isContested = links[number].map { hasClone($0.node) } ?? false
+        let next = now + jittered(isContested ? Self.contestedPingInterval : Self.pingInterval)
         links[number]?.deadline = next
         effects.append(.send(number, .ping(lastToken)))
     }
@@ -290,6 +293,11 @@ extension Mesh {
         entries[id]?.host.channels = channels
         entries[id]?.host.lastSeen = now
         if known == nil { schedule(id, after: .milliseconds(Int.random(in: 0...50, using: &random)), now) }
+    }
+
+    /// A second run of it was refused, and is about as far as is known.
+    private func hasClone(_ node: NodeID) -> Bool {
+        doubles.values.contains { entries[$0]?.host.node == node && entries[$0]?.host.standing == .cloned }
     }
 
     private mutating func noteClone(_ link: Link, _ greeting: Greeting, _ now: Duration) {
@@ -320,6 +328,8 @@ extension Mesh {
                 let greeting = contender.greeting
             else { continue }
             noteClone(contender, greeting, now)
+            let next = now + jittered(Self.contestedPingInterval)
+            links[number]?.deadline = next
             if contender.isDialed { close(other, now) } else { refuse(other, .cloned, now) }
         }
     }
@@ -423,7 +433,10 @@ extension Mesh {
         for number in links.keys.sorted() {
             guard let link = links[number], let deadline = link.deadline, deadline <= now else { continue }
             switch link.stage {
-            case .used: ping(number, now)
+            case .used:
+                // Not answered: whoever was refused for this one's sake may be all there is of it.
+                if link.ping != nil, hasClone(link.node) { trySecondRuns(of: link.node, now) }
+                ping(number, now)
             case .inquiry:
                 forgetDialer(of: link)
                 close(number, now)

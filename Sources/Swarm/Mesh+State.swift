@@ -10,6 +10,8 @@ extension Mesh {
     static let greetingDeadline = Duration.seconds(5)
     static let contentionDeadline = Duration.seconds(1)
     static let pingInterval = Duration.seconds(30)
+    /// While a clone of the other is about: should the one that is linked fall silent, the clone is the host itself.
+    static let contestedPingInterval = Duration.seconds(1)
     static let resurrectionInterval = Duration.seconds(10)
     /// While somebody died not long ago: a swarm that was parted finds itself again within seconds.
     static let freshResurrectionInterval = Duration.seconds(2)

@@ -61,6 +61,7 @@ extension Replication {
         peers[peer]?.stored = theirs
         // What was sent and did not arrive in its store may be on its way, or lost with its memory.
         peers[peer]?.held = theirs
+        if peers[peer]?.isGreeted == false { returned(peer, &turn) }
         peers[peer]?.isGreeted = true
         peers[peer]?.mismatches = 0
         remember(peer, theirs, turn.wallClock)
@@ -86,6 +87,16 @@ extension Replication {
             turn.effects.append(.fetchSnapshot(from: peer))
         }
         if theirs == vector, digest != shortDigest() { diverged(peer, &turn) }
+    }
+
+    /// An author who was away knows what nobody else could tell of its streams: that it has it, or that nobody has.
+    private mutating func returned(_ author: NodeID, _ turn: inout Turn) {
+        for origin in wants.keys.sorted() where origin.node == author && wants[origin]?.asked == nil {
+            wants[origin]?.tried.remove(author)
+            let due = min(wants[origin]?.due ?? turn.now, turn.now + Timing.patience)
+            wants[origin]?.due = due
+            turn.wake(at: due)
+        }
     }
 
     private mutating func compare(_ digest: Bytes16, from peer: NodeID, _ turn: inout Turn) {
@@ -242,7 +253,8 @@ extension Replication {
 
     private mutating func answered(_ batch: OperationBatch, by peer: NodeID, _ turn: inout Turn) {
         let origin = batch.origin
-        peers[peer]?.stored.raise(origin, to: batch.seal.sequence)
+        // Not its vector: its store may be ahead of what it knows (a refused write that stands all the same), and the
+        // digest that it sends is of what it knows.
         peers[peer]?.held.raise(origin, to: batch.seal.sequence)
         let before = log.reach(of: origin)
         deliver([batch], from: peer, isDivisible: true, &turn)

@@ -379,6 +379,8 @@ package struct Replication: Sendable {
             return
         }
         refusals = 0
+        // A disk that takes this may take what it refused, too.
+        salvageDue = salvageDue.map { min($0, turn.now + Timing.patience) }
         for head in write.heads { hold(head) }
         if write.isOwn {
             unsettled.removeAll { vector[$0.origin] >= $0.seal.sequence }

@@ -144,6 +144,39 @@ import Testing
         #expect(Self.states(effects) == [.suspect])
     }
 
+    @Test("Who is suspected hears of it through those who are asked about it")
+    func accusedThroughRelays() {
+        var machine = Self.acquainted(linked: [Self.peer, Self.other])
+        _ = Self.run(&machine, from: .zero, for: .seconds(2), heard: [Self.other])
+        #expect(machine.member(Self.peer)?.state == .suspect)
+        // Long after the news was told to everyone once.
+        _ = machine.step(.unlinked(Self.peer), now: .seconds(2))
+        let effects = Self.run(&machine, from: .seconds(2), for: .seconds(2), heard: [Self.other])
+        let probes = effects.compactMap { effect -> [MembershipClaim]? in
+            if case .send(.indirectPing(_, Self.peer, let claims), Self.other) = effect { claims } else { nil }
+        }
+        #expect(!probes.isEmpty)
+        #expect(
+            probes.allSatisfy {
+                $0.contains { if case .suspect(Self.peer, _, _) = $0 { true } else { false } }
+            })
+    }
+
+    @Test("What a host without links makes of the silence is told to the next one that it meets")
+    func lonelySuspicion() {
+        var machine = Self.acquainted()
+        _ = machine.step(.unlinked(Self.peer), now: .milliseconds(10))
+        _ = Self.run(&machine, from: .milliseconds(10), for: .seconds(4))
+        #expect(machine.member(Self.other)?.state == .suspect)
+        var effects = machine.step(.linked(Self.third), now: .seconds(4))
+        effects += Self.run(&machine, from: .seconds(4), for: .milliseconds(500), heard: [Self.third])
+        let told = Self.messages(effects, to: Self.third).contains { message in
+            guard case .gossip(let claims) = message else { return false }
+            return claims.contains { if case .suspect(Self.other, _, _) = $0 { true } else { false } }
+        }
+        #expect(told)
+    }
+
     @Test("An ack from a stranger, or for an old probe, proves nothing")
     func foreignAck() {
         var machine = Self.acquainted(linked: [Self.peer, Self.other])

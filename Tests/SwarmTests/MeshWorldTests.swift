@@ -127,6 +127,25 @@ import Testing
         #expect(world.hosts[1].used[MeshWorld.node(0)] != nil)
     }
 
+    @Test("A clone that was linked and says nothing more gives way to the host itself, before anybody misses it")
+    func speechlessClone() {
+        var world = MeshWorld(hosts: 2, seed: 8)
+        let copy = world.add(id: 1)
+        world.sight(copy, at: 0)
+        world.run(for: .seconds(10))
+        world.sight(0, at: 1)
+        world.run(for: .seconds(1))
+        #expect(world.hosts[1].mesh.host(MeshWorld.node(0))?.standing == .cloned)
+        world.vanish(copy)
+        world.run(for: .seconds(5))
+        #expect(world.hosts[1].used[MeshWorld.node(0)] != nil)
+        // It is no clone any more, and nobody asks after it every second.
+        #expect(world.hosts[0].mesh.hosts.allSatisfy { $0.standing != .cloned })
+        let dials = world.hosts[0].dials.count
+        world.run(for: .seconds(20))
+        #expect(world.hosts[0].dials.count == dials)
+    }
+
     @Test("A greeting is taken while this host waits in vain for the answer to its own")
     func answeredLate() {
         var world = MeshWorld(hosts: 2, seed: 9)

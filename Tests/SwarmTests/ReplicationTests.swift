@@ -391,6 +391,53 @@ import Testing
         #expect(world.machines[1].footprint.allSatisfy { !$0.isPassing || $0.size == 0 })
     }
 
+    @Test("A peer whose store is ahead of what it knows has not diverged")
+    func storeAhead() throws {
+        var world = ReplicationWorld(2)
+        let peer = Self.node(1)
+        let empty = try #require(Bytes16(world.machines[1].digest))
+        var encoder = ReplicationEncoder()
+        func say(_ message: ReplicationMessage) {
+            for bytes in encoder.encode(message) { world.step(.received(bytes, from: peer), 0) }
+        }
+        world.step(.linked(peer), 0)
+        say(.vector([], isWhole: true, isQuestion: false, digest: empty))
+        // Its disk has refused it, as far as it knows, and has it all the same: whoever asks is given it.
+        let operation = Fixture.operation(Dot(origin: ReplicationWorld.origin(1), sequence: 1))
+        say(.answer(Fixture.batch([operation])))
+        #expect(world.vector(0)[ReplicationWorld.origin(1)] == 1)
+        say(.vector([], isWhole: false, isQuestion: true, digest: empty))
+        #expect(!world.notices[0].contains { if case .diverged = $0 { true } else { false } })
+    }
+
+    @Test("An author who was away is asked at once for what nobody else had")
+    func returnedAuthor() throws {
+        var world = ReplicationWorld(3)
+        // Of an operation that is gone: only its author can tell that.
+        let lost = Dot(origin: Self.origin, sequence: 1)
+        try world.write(1, "after it", after: [lost])
+        world.link(1, 2)
+        world.wait(.seconds(20))
+        #expect(world.vector(2).isEmpty)
+        world.link(0, 2)
+        world.wait(.milliseconds(200))
+        #expect(world.vector(2)[ReplicationWorld.origin(1)] == 1)
+    }
+
+    @Test("A disk that takes something again is given at once what it refused")
+    func salvageAtOnce() throws {
+        var world = ReplicationWorld(2)
+        world.linkAll()
+        world.disks[1].refuses = true
+        try world.write(0, "a")
+        world.wait(.seconds(9))
+        world.unlink(0, 1)
+        world.disks[1].refuses = false
+        try world.write(1, "own")
+        world.wait(.milliseconds(100))
+        #expect(world.vector(1)[Self.origin] == 1)
+    }
+
     @Test("What waits behind an operation that nobody has any more is not kept for ever")
     func behindTheGap() throws {
         var world = ReplicationWorld(2)
