@@ -16,7 +16,15 @@ struct LogMetrics: Sendable {
     let damaged = Gauge(label: "igris_store_damaged_operations")
     let repaired = Counter(label: "igris_store_repaired_operations_total")
     let scrubs = Counter(label: "igris_store_scrubs_total")
-    let lag = Gauge(label: "igris_sync_lag_operations")
+    private let lag = Gauge(label: "igris_sync_lag_operations")
+    private let proofs = Gauge(label: "igris_equivocations")
+    private let unwritten = Gauge(label: "igris_store_unwritten_bytes")
+
+    func record(_ machine: Replication) {
+        lag.record(machine.lags.map(\.behind).max() ?? 0)
+        proofs.record(machine.proofs.count)
+        unwritten.record(machine.salvagedBytes)
+    }
 
     /// What the machine has counted since `before`.
     func count(_ after: Replication.Tally, since before: Replication.Tally) {

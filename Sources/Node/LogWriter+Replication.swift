@@ -70,7 +70,7 @@ extension LogWriter {
             if !links.isEmpty { step(.ticked) }
             ticks += 1
             // Not at every tick: it looks at every origin of every peer.
-            if ticks % 50 == 0 { metrics.lag.record(machine?.lags.map(\.behind).max() ?? 0) }
+            if ticks % 50 == 0, let machine { metrics.record(machine) }
         }
     }
 

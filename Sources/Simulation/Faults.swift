@@ -95,7 +95,7 @@ package struct Faults: OptionSet, Sendable, CustomStringConvertible {
     /// Both dear or narrow: in a few of the runs, beside what was drawn.
     static func drawApart(_ drawn: Faults, _ chance: inout Chance) -> Faults {
         var faults = drawn
-        let (isSmall, rotates) = (chance.hits(1, of: 12), chance.hits(1, of: 8))
+        let (isSmall, rotates) = (chance.hits(1, of: 20), chance.hits(1, of: 8))
         if isSmall, !drawn.isEmpty { faults.insert(.smallMesh) }
         // A clone confirms the new key in the name of the host that it was copied from, which nobody waits for then.
         if rotates, !drawn.isEmpty, !drawn.contains(.clones) { faults.insert(.rotations) }

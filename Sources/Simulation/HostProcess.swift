@@ -96,19 +96,30 @@ final class HostProcess {
     /// Whether a certificate of that swarm is good here.
     func takes(_ swarm: SwarmID) -> Bool { swarm == shown || accepted.contains(swarm) }
 
+    // In their places: to ask a machine in a class for its wake is to copy it.
+
     func step(_ event: Mesh.Event, now: Duration, wallClock: UInt64) -> [Mesh.Effect] {
-        defer { meshWake = mesh.wake }
-        return mesh.step(event, now: now, wallClock: wallClock)
+        func step(_ mesh: inout Mesh, _ wake: inout Duration) -> [Mesh.Effect] {
+            defer { wake = mesh.wake }
+            return mesh.step(event, now: now, wallClock: wallClock)
+        }
+        return step(&mesh, &meshWake)
     }
 
     func step(_ event: Overlay.Event, now: Duration) -> [Overlay.Effect] {
-        defer { overlayWake = overlay.wake }
-        return overlay.step(event, now: now)
+        func step(_ overlay: inout Overlay, _ wake: inout Duration) -> [Overlay.Effect] {
+            defer { wake = overlay.wake }
+            return overlay.step(event, now: now)
+        }
+        return step(&overlay, &overlayWake)
     }
 
     func step(_ event: Membership.Event, now: Duration) -> [Membership.Effect] {
-        defer { membershipWake = membership.wake }
-        return membership.step(event, now: now)
+        func step(_ membership: inout Membership, _ wake: inout Duration) -> [Membership.Effect] {
+            defer { wake = membership.wake }
+            return membership.step(event, now: now)
+        }
+        return step(&membership, &membershipWake)
     }
 }
 

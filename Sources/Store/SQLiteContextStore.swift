@@ -66,6 +66,11 @@ package final class SQLiteContextStore: ContextStore {
         if case .refused(let error) = access { error } else { nil }
     }
 
+    /// Rows that no longer opened at the start and were made anew from others, in words.
+    package var mended: [String] {
+        if case .open(let threads) = access { threads.mended } else { [] }
+    }
+
     /// A secret of this store for another purpose, the same at every start; random where the store refuses.
     package func key(label: String) throws(RuntimeError) -> SymmetricKey {
         if case .open(let threads) = access { return try threads.ring.key(label: label) }

@@ -39,6 +39,13 @@ enum Schema {
         """
         CREATE TABLE seals (id INTEGER PRIMARY KEY, sealed BLOB NOT NULL) STRICT;
         """,
+        // Which origin an index means, once more: without its row in `origins` no operation of it could be opened.
+        """
+        CREATE TABLE IF NOT EXISTS origin_names (
+            id INTEGER PRIMARY KEY, node BLOB NOT NULL, epoch INTEGER NOT NULL
+        ) STRICT;
+        INSERT OR IGNORE INTO origin_names SELECT id, node, epoch FROM origins;
+        """,
     ]
 
     /// Brings the database to ``version``, each step in a transaction of its own.

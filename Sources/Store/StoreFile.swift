@@ -16,6 +16,8 @@ struct StoreFile {
         let lock: FileLock?
         /// Nil in memory.
         let path: String?
+        /// Rows that no longer opened and were made anew from others.
+        var mended: [String] = []
     }
 
     private var lockPath: String { path + ".lock" }
@@ -37,8 +39,11 @@ struct StoreFile {
         let database = try Database(.file(path))
         try Self.configure(database, cacheKiB: 4096)
         try Schema.migrate(database)
-        let ring = try rotated(try envelope(of: database, expecting: inspected), in: database)
-        return Opened(database: database, ring: ring, lock: lock, path: path)
+        let envelope = try envelope(of: database, expecting: inspected)
+        var mending = StoreMending(database, try KeyRing(store: envelope.store, keys: envelope.keys))
+        try mending.run()
+        let ring = try rotated(envelope, in: database)
+        return Opened(database: database, ring: ring, lock: lock, path: path, mended: mending.mended)
     }
 
     /// A connection for reading beside the writer's.

@@ -28,6 +28,9 @@ final class StoreReader {
         }
     }
 
+    /// For rows whose origin's own row cannot be read.
+    func assume(_ origin: Origin, at index: Int64) { origins[index] = origin }
+
     /// Forgets what was read, after a rollback.
     func forget() {
         origins.removeAll(keepingCapacity: true)

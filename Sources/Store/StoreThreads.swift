@@ -19,6 +19,8 @@ final class StoreThreads: Sendable {
     private typealias ReadJob = @Sendable (Result<StoreReader, RuntimeError>) -> Void
 
     let ring: KeyRing
+    /// As ``StoreFile/Opened/mended`` says.
+    let mended: [String]
     let snapshots = SnapshotShelf()
     private let path: String?
     private let log: LogSync?
@@ -30,9 +32,12 @@ final class StoreThreads: Sendable {
     /// Threads that have not ended, and who waits for that.
     private let ending: Mutex<(threads: Int, waiting: [CheckedContinuation<Void, Never>])>
 
-    private init(ring: KeyRing, path: String?, writes: Inbox<WriteJob>, threads: Int, log: LogSync?) {
+    private init(
+        _ opened: StoreFile.Opened, path: String?, writes: Inbox<WriteJob>, threads: Int, log: LogSync?
+    ) {
         self.log = log
-        self.ring = ring
+        ring = opened.ring
+        mended = opened.mended
         self.path = path
         self.writes = writes
         reads = Inbox(bound: Limits.storeQueue)
@@ -171,7 +176,7 @@ final class StoreThreads: Sendable {
                 ?? StoreFile.inMemory(environment)
             let writer = try StoreWriter(opened, isInMemory: file == nil, node: node, environment: environment)
             let threads = StoreThreads(
-                ring: opened.ring, path: file?.path, writes: writes,
+                opened, path: file?.path, writes: writes,
                 threads: file == nil ? 1 : 2 + Limits.storeReaders, log: writer.log)
             started.resume(returning: threads)
             threads.work(writer, idle: environment.idle)

@@ -310,6 +310,9 @@ final class StoreWriter {
             "INSERT INTO origins (id, node, epoch, sealed) VALUES (?, ?, ?, ?)", .integer(index),
             .blob(origin.node.bytes.bytes), .integer(Int64(origin.epoch)),
             .blob(try ring.seal(row.encoded, as: .origin(index, origin))))
+        try database.run(
+            "INSERT OR REPLACE INTO origin_names (id, node, epoch) VALUES (?, ?, ?)", .integer(index),
+            .blob(origin.node.bytes.bytes), .integer(Int64(origin.epoch)))
         origins[origin] = row
         return row
     }

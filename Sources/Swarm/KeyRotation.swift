@@ -79,6 +79,8 @@ package struct KeyRotation: Sendable {
     /// The tags in force, the shown one first, and who is denied: told once.
     private var told: (tags: [[UInt8]], denied: Set<NodeID>) = ([], [])
     private var isEvictionTold = false
+    /// Both clocks at the last step.
+    private var clocks: (now: Duration, wall: UInt64)?
 
     /// - Parameters:
     ///   - root: the key of the configuration or the key file.
@@ -116,6 +118,7 @@ package struct KeyRotation: Sendable {
 
     /// - Parameter wall: milliseconds since 1970.
     package mutating func step(_ event: Event, now: Duration, wall: UInt64) -> [Effect] {
+        noticeJump(now, wall)
         var effects: [Effect] = []
         switch event {
         case .started:
@@ -179,6 +182,15 @@ package struct KeyRotation: Sendable {
     }
 
     // MARK: - Steps
+
+    /// A wall clock that is set is no reason to retire a key before those who are away have had their days.
+    private mutating func noticeJump(_ now: Duration, _ wall: UInt64) {
+        defer { clocks = (now, wall) }
+        guard let clocks else { return }
+        let expected = clocks.wall.addingReportingOverflow(UInt64(clamping: Int64((now - clocks.now) / .milliseconds(1))))
+        guard !expected.overflow else { return }
+        ring.follow(from: expected.partialValue, to: wall)
+    }
 
     private mutating func tick(now: Duration, wall: UInt64) -> [Effect] {
         var effects: [Effect] = []
@@ -265,6 +277,7 @@ package struct KeyRotation: Sendable {
             guard !ring.entries.contains(where: { $0.keys.tag == entry.keys.tag }), entry.mayHave(node),
                 !ring.top.beats(entry.number, entry.keys.tag)
             else { break }
+            let dropped = ring.dropped(by: entry)
             ring.add(entry)
             if phase == .use {
                 ring.top.phase = .use
@@ -272,6 +285,7 @@ package struct KeyRotation: Sendable {
             }
             // The others are handed it by whoever reaches them first.
             effects += handOver(to: links.subtracting([peer]))
+            effects += shutOut(with: dropped, wall: wall)
         }
         if ring.isWorthKeeping(since: before) {
             isNews = true
@@ -284,6 +298,21 @@ package struct KeyRotation: Sendable {
         guard ring.denied.contains(node), !isEvictionTold else { return [] }
         isEvictionTold = true
         return [.evicted]
+    }
+
+    /// A rotation that was begun elsewhere at the same time has won over an eviction's, and whoever is denied may hold
+    /// its key: the eviction's own, which it never had, follows. All who know that do the same with the same key.
+    private mutating func shutOut(with dropped: [SwarmRing.Entry], wall: UInt64) -> [Effect] {
+        let (number, overflow) = ring.top.number.addingReportingOverflow(1)
+        guard let lost = dropped.last(where: { $0.recipients != nil }), !overflow,
+            ring.denied.contains(where: ring.top.mayHave)
+        else { return [] }
+        let known = Set(ring.seen.keys).union(links).union(lost.recipients ?? []).union([node])
+        ring.add(
+            SwarmRing.Entry(
+                number: number, keys: lost.keys, from: ring.primary.keys.tag, initiator: lost.initiator,
+                began: lost.began, recipients: known.subtracting(ring.denied)))
+        return handOver(to: links)
     }
 
     /// A peer's view of the key that is the newest here too.

@@ -78,6 +78,22 @@ struct SwarmRing: Sendable {
         entries.append(entry)
     }
 
+    /// What ``add(_:)`` would drop.
+    func dropped(by entry: Entry) -> [Entry] { entries.dropFirst().filter { $0.number >= entry.number } }
+
+    /// The wall clock was set from one time to another: what was noted by it moves along. Small steps count as drift.
+    mutating func follow(from expected: UInt64, to wall: UInt64) {
+        let step = max(expected, wall) - min(expected, wall)
+        guard step > 60_000 else { return }
+        func moved(_ time: UInt64) -> UInt64 {
+            wall > expected ? time + min(step, .max - time) : time - min(step, time)
+        }
+        seen = seen.mapValues(moved)
+        for index in entries.indices where entries[index].usedSince > 0 {
+            entries[index].usedSince = moved(entries[index].usedSince)
+        }
+    }
+
     /// Retires all but the newest.
     mutating func settle() { entries.removeFirst(entries.count - 1) }
 

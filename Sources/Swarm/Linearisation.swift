@@ -6,31 +6,43 @@ package import Core
 package enum Linearisation {
     /// Dependencies outside of `operations` (another stream, deleted content) count as met.
     package static func order(_ operations: [Operation]) -> [Operation] {
-        var byDot: [Dot: Operation] = [:]
-        for operation in operations { byDot[operation.dot] = operation }
-        var waiting: [Dot: Int] = [:]
-        var dependents: [Dot: [Dot]] = [:]
-        for operation in byDot.values {
-            let inside = Set(operation.dependencies.filter { byDot[$0] != nil && $0 != operation.dot })
-            waiting[operation.dot] = inside.count
-            for dependency in inside { dependents[dependency, default: []].append(operation.dot) }
+        // By place instead of by dot: each name is looked up once.
+        var places: [Dot: Int] = [:]
+        places.reserveCapacity(operations.count)
+        for (place, operation) in operations.enumerated() { places[operation.dot] = place }
+        var waiting = [Int](repeating: 0, count: operations.count)
+        var dependents = [[Int]](repeating: [], count: operations.count)
+        var ready: [Int] = []
+        for place in places.values {
+            var inside: [Int] = []
+            for dependency in operations[place].dependencies {
+                guard let other = places[dependency], other != place, !inside.contains(other) else { continue }
+                inside.append(other)
+                dependents[other].append(place)
+            }
+            waiting[place] = inside.count
+            if inside.isEmpty { ready.append(place) }
         }
 
-        var ready = byDot.values.filter { waiting[$0.dot] == 0 }.sorted(by: later)
+        func later(_ left: Int, _ right: Int) -> Bool { Self.later(operations[left], operations[right]) }
+        ready.sort(by: later)
         var ordered: [Operation] = []
-        ordered.reserveCapacity(byDot.count)
+        ordered.reserveCapacity(places.count)
         while let next = ready.popLast() {
-            var pair: Operation? = next
-            while let operation = pair {
+            var pair: Int? = next
+            while let place = pair {
                 pair = nil
+                let operation = operations[place]
                 ordered.append(operation)
-                var freed: [Operation] = []
-                for dot in dependents[operation.dot] ?? [] {
-                    waiting[dot, default: 0] -= 1
-                    if waiting[dot] == 0, let dependent = byDot[dot] { freed.append(dependent) }
+                var freed: [Int] = []
+                for dependent in dependents[place] {
+                    waiting[dependent] -= 1
+                    if waiting[dependent] == 0 { freed.append(dependent) }
                 }
-                freed.sort(by: later)
-                if operation.kind == .userTurn, let answer = freed.lastIndex(where: { answers($0, operation) }) {
+                if freed.count > 1 { freed.sort(by: later) }
+                if operation.kind == .userTurn,
+                    let answer = freed.lastIndex(where: { answers(operations[$0], operation) })
+                {
                     pair = freed.remove(at: answer)
                 }
                 for dependent in freed {
@@ -43,9 +55,9 @@ package enum Linearisation {
 
     /// The operations that no other of the set depends on, ascending.
     package static func heads(of operations: [Operation]) -> [Dot] {
-        var heads = Set(operations.map(\.dot))
-        for operation in operations { heads.subtract(operation.dependencies) }
-        return heads.sorted()
+        var followed: Set<Dot> = []
+        for operation in operations { followed.formUnion(operation.dependencies) }
+        return operations.lazy.map(\.dot).filter { !followed.contains($0) }.sorted()
     }
 
     private static func answers(_ candidate: Operation, _ question: Operation) -> Bool {

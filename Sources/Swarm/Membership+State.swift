@@ -53,6 +53,13 @@ extension Membership {
 
         var isThere: Bool { state == .alive || state == .suspect }
 
+        /// A sign of life of its own. Returns whether it is held for anything but alive.
+        mutating func heard(_ time: Duration) -> Bool {
+            sign = time
+            if isRefused || !witnesses.isEmpty { clearEvidence() }
+            return state != .alive
+        }
+
         mutating func clearEvidence() {
             isRefused = false
             witnesses = []

@@ -174,7 +174,8 @@ package struct Replication: Sendable {
     package internal(set) var proofs: [Origin: EquivocationProof] = [:]
     var findings: [Origin: Finding] = [:]
     var salvaged: [Salvage] = []
-    var salvagedBytes = 0
+    /// Of what the disk refused and this host keeps in memory until it takes it.
+    package internal(set) var salvagedBytes = 0
     var salvageDue: Duration?
     /// In a row.
     var refusals = 0

@@ -110,31 +110,43 @@ package struct StreamHistory: Sendable {
     }
 
     private mutating func recompute() {
-        /// Of each operation, how many deletes it descends from: by delete, what follows it.
-        var counts: [Dot: Int] = [:]
-        var dependents: [Dot: [Dot]] = [:]
-        var rootless: [Dot] = []
-        for operation in operations.values {
+        // By place instead of by dot: each name is looked up once.
+        var places: [Dot: Int] = [:]
+        places.reserveCapacity(operations.count)
+        let all = Array(operations.values)
+        for (place, operation) in all.enumerated() { places[operation.dot] = place }
+        var dependents = [[Int]](repeating: [], count: all.count)
+        var rootless: [Int] = []
+        for (place, operation) in all.enumerated() {
             for dependency in operation.dependencies {
-                if operations[dependency] == nil { rootless.append(operation.dot) }
-                dependents[dependency, default: []].append(operation.dot)
+                if let cause = places[dependency] { dependents[cause].append(place) } else { rootless.append(place) }
             }
         }
+        /// Of each operation, how many deletes it descends from, and the last of them that was counted.
+        var counts = [Int](repeating: 0, count: all.count)
+        var counted = [Int](repeating: -1, count: all.count)
         for delete in deletes {
-            var seen: Set<Dot> = [delete]
-            var rest = [delete]
+            guard let root = places[delete] else { continue }
+            counted[root] = root
+            var rest = [root]
             while let next = rest.popLast() {
-                for dependent in dependents[next] ?? [] where seen.insert(dependent).inserted {
-                    counts[dependent, default: 0] += 1
+                for dependent in dependents[next] where counted[dependent] != root {
+                    counted[dependent] = root
+                    counts[dependent] += 1
                     rest.append(dependent)
                 }
             }
         }
-        descending = Set(counts.filter { $0.value == deletes.count && !deletes.contains($0.key) }.keys)
+        descending = []
+        for place in all.indices where counts[place] == deletes.count && all[place].kind != .delete {
+            descending.insert(all[place].dot)
+        }
         undetermined = []
         while let next = rootless.popLast() {
-            guard !descending.contains(next), undetermined.insert(next).inserted else { continue }
-            rootless += dependents[next] ?? []
+            guard counts[next] != deletes.count || all[next].kind == .delete,
+                undetermined.insert(all[next].dot).inserted
+            else { continue }
+            rootless += dependents[next]
         }
     }
 }

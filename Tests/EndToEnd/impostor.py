@@ -64,7 +64,8 @@ class Impostor:
             ["openssl", "pkey", "-in", str(self.key), "-pubout", "-outform", "DER"], check=True, capture_output=True)
         self.run, self.started = os.urandom(16), time.time_ns() // 1_000_000
         self.attempt = self.started
-        self.id = hashlib.sha256(public.stdout[-32:]).hexdigest()[:32]
+        self.public = public.stdout[-32:]
+        self.id = hashlib.sha256(self.public).hexdigest()[:32]
 
     def greeting(self) -> bytes:
         """What a host says first: channel, kind, protocol, this run of it, and what it is called."""
@@ -83,3 +84,26 @@ class Impostor:
         context.load_cert_chain(self.certificate, self.key)
         with host.socket() as raw, context.wrap_socket(raw) as connection:
             yield WebSocket(connection, "/v1/swarm/ws")
+
+    def signed(self, message: bytes) -> bytes:
+        """Ed25519 by its own key."""
+        path = self.key.with_suffix(".message")
+        path.write_bytes(message)
+        return subprocess.run(
+            ["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", str(self.key), "-in", str(path)], check=True,
+            capture_output=True).stdout
+
+    def push(self, words: str, epoch: int = 1, stream: bytes = b"a stream of its.") -> bytes:
+        """The first operation of a stream of its own, as it is pushed: a client's turn that nobody can read, rightly
+        signed. (ReplicationCodec, OperationCodec, BatchSeal.)"""
+        body, now = words.encode(), time.time_ns() // 1_000_000
+        node = bytes.fromhex(self.id)
+        origin = node + epoch.to_bytes(4)
+        operation = (
+            b"\x01\x01\x00" + origin + varint(1) + (now << 16).to_bytes(8) + stream + varint(0) + varint(len(body))
+            + body)
+        chain = hashlib.sha256(bytes(32) + hashlib.sha256(operation).digest()).digest()
+        seal = self.signed(b"igris-op-1" + origin + (1).to_bytes(8) + chain)
+        return (
+            b"\x03\x01" + varint(0) + node + varint(epoch) + varint(1 << 1 | 1) + varint(0) + self.public + seal
+            + b"\x01" + varint(now << 1) + varint(0) + stream + varint(0) + varint(len(body)) + body)

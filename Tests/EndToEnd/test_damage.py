@@ -22,6 +22,15 @@ DAMAGE = {
 }
 
 
+# Rows that only say what other rows say.
+COUNTS = {
+    "the state overwritten": "UPDATE meta SET state = zeroblob(80)",
+    "how far each origin reaches overwritten": "UPDATE origins SET sealed = zeroblob(80)",
+    "the origins deleted": "DELETE FROM origins",
+    "an origin renamed": "UPDATE origins SET epoch = epoch + 7",
+}
+
+
 def harm(host, statement):
     with closing(sqlite3.connect(host.database, timeout=30)) as database, database:
         assert database.execute(statement).rowcount >= 1, statement
@@ -66,6 +75,25 @@ def test_what_was_damaged_while_a_host_was_down_comes_back_from_a_peer(swarm, da
     pair.together()
     pair.equal()
     assert a.texts("talk") == b.texts("talk")
+
+
+@pytest.mark.parametrize("damage", COUNTS)
+def test_what_other_rows_tell_is_made_anew_without_anybody(swarm, damage):
+    pair = swarm(2)
+    a, b = pair.hosts
+    said = filled(pair)
+    assert a.stop() == 0
+    assert b.stop() == 0
+    harm(b, COUNTS[damage])
+    b.start()
+    assert {talk: b.texts(talk) for talk in said} == said
+    assert "made anew from the others" in b.logs()
+    b.hear("and on", "talk")
+    a.start()
+    pair.together()
+    pair.equal()
+    assert a.texts("talk") == b.texts("talk")
+    assert "and on" in " ".join(a.texts("talk"))
 
 
 def test_what_is_damaged_while_a_host_is_up_is_named_by_verify_and_comes_back(swarm):

@@ -257,6 +257,35 @@ def test_who_sends_forged_frames_is_relied_on_less_and_then_excluded(swarm, impo
     pair.equal()
 
 
+def test_who_signs_two_different_things_under_one_number_is_proven_to_all(swarm, impostor):
+    three = swarm(3)
+    a, b, c = three.hosts
+    with impostor.link(a) as first, impostor.link(b) as second:
+        for link in (first, second):
+            link.send(impostor.greeting())
+            # Its own greeting is the answer: from now on the link is in use.
+            while not link.receive()[1].startswith(b"\x01\x01"):
+                pass
+        # To one host this, to the other that: both are rightly signed.
+        first.send(impostor.push("meet at noon"))
+        second.send(impostor.push("meet at midnight"))
+        # Who was told neither holds the proof as well.
+        for host in three.hosts:
+            wait_for(
+                lambda host=host: f"the proof on {host.home.name}: {host.logs()[-3000:]}",
+                lambda host=host: host.count("igris_equivocations") == 1, 20)
+            row = row_of(host, impostor.id)
+            assert row is None or "signed two different operations" in row["why_not"], row
+    told = a.fetch("/v1/logs?since=0&limit=1000").json["data"] + b.fetch("/v1/logs?since=0&limit=1000").json["data"]
+    assert any("signed two different streams" in event["message"] for event in told), told
+    # It outlives a start, and the honest ones go on.
+    c.restart()
+    three.together()
+    wait_for(lambda: "the proof after a start", lambda: c.count("igris_equivocations") == 1, 10)
+    a.hear("on we go", "talk")
+    three.equal()
+
+
 def test_what_a_later_version_may_say_is_held_against_nobody(swarm, impostor):
     a = swarm(1).hosts[0]
     with impostor.link(a) as link:

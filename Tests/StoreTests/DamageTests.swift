@@ -169,6 +169,51 @@ extension SQLiteContextStore {
         return (sandbox, model)
     }
 
+    @Test(
+        "What only says what other rows say is made anew at a start, once, and nothing is numbered twice for it",
+        arguments: [
+            "UPDATE meta SET state = x'010203'", "UPDATE origins SET sealed = x'010203'",
+            "UPDATE origins SET epoch = epoch + 7", "DELETE FROM origins",
+            "UPDATE origins SET sealed = x''; DELETE FROM origin_names; UPDATE meta SET state = x''",
+        ])
+    func mending(statement: String) async throws {
+        let (sandbox, made) = try await Self.damaged(statement)
+        var model = made
+        let sound = try await Self.damaged("SELECT 1")
+        let whole = try await SQLiteContextStore.opened(sound.sandbox)
+        #expect(whole.mended.isEmpty)
+        let statistics = try await whole.statistics()
+        await whole.close()
+
+        let store = try await SQLiteContextStore.opened(sandbox)
+        #expect(!store.mended.isEmpty)
+        let recovered = try await store.recover()
+        let origin = try #require(model.heads.keys.first)
+        #expect(recovered.heads == [try #require(model.heads[origin])])
+        #expect(recovered.origin.node == origin.node && recovered.origin.epoch > origin.epoch)
+        #expect(try await store.statistics().operations == statistics.operations)
+        #expect(try await store.statistics().conversations == statistics.conversations)
+        #expect(try await store.damaged(limit: 100) == [])
+        let turn = model.turn(recovered.origin, stream: Fixture.stream(1), owner: Fixture.owner(1), text: "on", prefix: 5)
+        model.apply(turn)
+        try await store.commit(turn)
+        await store.close()
+        let again = try await SQLiteContextStore.opened(sandbox)
+        #expect(again.mended.isEmpty)
+        for stream in model.streams {
+            #expect(try await again.operations(of: stream) == model.operations(of: stream))
+        }
+        await again.close()
+    }
+
+    @Test("How far an origin reaches is not guessed: where its operations do not tell, the store stays as it is")
+    func beyondMending() async throws {
+        let (sandbox, _) = try await Self.damaged(
+            "UPDATE origins SET sealed = x''; DELETE FROM operations WHERE id = \(1 << Limits.sequenceBits + 9)")
+        let error = await #expect(throws: RuntimeError.self) { try await SQLiteContextStore.opened(sandbox) }
+        #expect(error?.code == .corrupt && error?.message.contains("origin") == true)
+    }
+
     @Test("Damaged and missing operations are listed, and put in place again from a peer's copy; nothing else is")
     func repair() async throws {
         let base = 1 << Limits.sequenceBits

@@ -21,6 +21,19 @@ package struct NodeID: Identifier {
     package let bytes: Bytes16
 
     package init(_ bytes: Bytes16) { self.bytes = bytes }
+
+    fileprivate var word: UInt64 { bytes.high ^ bytes.low &* 0xFF51_AFD7_ED55_8CCD }
+    package func _rawHashValue(seed: Int) -> Int { Mix.hash(word, seed) }
+}
+
+/// A hash of what members alone bring about: ids are hashes themselves, so a multiplication spreads them (Knuth 6.4),
+/// at a tenth of the cost of the standard one. Logs are looked up by origins and dots several times with each operation.
+/// What strangers choose is hashed as usual.
+private enum Mix {
+    static func hash(_ word: UInt64, _ seed: Int) -> Int {
+        let mixed = (word ^ UInt64(bitPattern: Int64(seed))) &* 0x9E37_79B9_7F4A_7C15
+        return Int(truncatingIfNeeded: mixed ^ mixed >> 32)
+    }
 }
 
 /// The identity of one stream of operations; for a conversation, a hash of its owner and its id.
@@ -41,8 +54,9 @@ package struct Origin: Hashable, Comparable, Sendable, CustomStringConvertible {
         self.epoch = epoch
     }
 
-    /// In two words: hosts are told apart by either half of their ids, so what is mixed into the other need not be
-    /// hashed by itself. Logs are looked up by origins and dots several times with each operation.
+    fileprivate var word: UInt64 { node.word ^ UInt64(epoch) &* 0xD6E8_FEB8_6659_FD93 }
+    package func _rawHashValue(seed: Int) -> Int { Mix.hash(word, seed) }
+
     package func hash(into hasher: inout Hasher) {
         hasher.combine(node.bytes.high)
         hasher.combine(node.bytes.low ^ UInt64(epoch) << 32)
@@ -63,6 +77,8 @@ package struct Dot: Hashable, Comparable, Sendable, CustomStringConvertible {
         self.origin = origin
         self.sequence = sequence
     }
+
+    package func _rawHashValue(seed: Int) -> Int { Mix.hash(origin.word ^ sequence &* 0xC2B2_AE3D_27D4_EB4F, seed) }
 
     package func hash(into hasher: inout Hasher) {
         hasher.combine(origin.node.bytes.high)

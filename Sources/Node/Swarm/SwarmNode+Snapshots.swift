@@ -1,6 +1,7 @@
 package import Core
 internal import Cryptography
 internal import Logging
+internal import Metrics
 internal import Swarm
 
 /// Snapshots: given to peers, and fetched from one where this host is far behind.
@@ -22,7 +23,11 @@ extension SwarmNode: SwarmServices {
 
     package func snapshotBytes(_ id: Bytes16, _ range: Range<Int>, to peer: NodeID) async throws -> [UInt8] {
         let wait = snapshotPace.wait(for: range.count, to: peer, at: now)
-        if wait > .zero { try await Task.sleep(for: wait) }
+        snapshotBytes.increment(by: range.count)
+        if wait > .zero {
+            snapshotPause.recordNanoseconds(Int64(clamping: Int(wait / .nanoseconds(1))))
+            try await Task.sleep(for: wait)
+        }
         return try await setup.snapshots.snapshotBytes(id, range)
     }
 

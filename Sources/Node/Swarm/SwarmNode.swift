@@ -50,6 +50,8 @@ package actor SwarmNode {
     /// Of the snapshots that were given out lately.
     var lengths: [(id: Bytes16, bytes: Int)] = []
     var snapshotPace = SnapshotPace()
+    let snapshotBytes = Counter(label: "igris_snapshot_bytes_total")
+    let snapshotPause = Timer(label: "igris_snapshot_pause_seconds")
     /// 0 until this host listens.
     private(set) var port = 0
     private var lastLink: UInt64 = 0

@@ -50,6 +50,8 @@ struct MetricsPage {
         MetricDescription(
             "igris_store_damaged_operations", "Operations whose rows are damaged or gone, and not yet put right."),
         MetricDescription("igris_store_repaired_operations_total", "Damaged operations put right from a peer's copy."),
+        MetricDescription(
+            "igris_store_unwritten_bytes", "What the disk refused and is kept in memory until it takes it."),
         MetricDescription("igris_store_scrubs_total", "Times that all rows of the store were looked at."),
         MetricDescription(
             "igris_conversations_expired_total", "Conversations that this host has let expire, by the setting."),

@@ -31,19 +31,19 @@ struct Storage {
         }
         let path = settings.mcp.storagePath
         let own = ownPath(path, port: settings.server.port)
-        if settings.mcp.persist, access(own, F_OK) == 0 { return try await open(own, settings, key, ring, folder) }
+        if settings.mcp.persist, access(own, F_OK) == 0 { return try await open(own, settings, key, ring, folder, log) }
         do {
-            return try await open(path, settings, key, ring, folder)
+            return try await open(path, settings, key, ring, folder, log)
         } catch let error as RuntimeError where error.isStoreInUse {
             log.notice(
                 "the store is in use by another instance; this one keeps its own beside it",
                 metadata: ["store.name": "\(own.split(separator: "/").last ?? "")"])
-            return try await open(own, settings, key, ring, folder)
+            return try await open(own, settings, key, ring, folder, log)
         }
     }
 
     private static func open(
-        _ path: String, _ settings: Settings, _ key: StoreKey, _ ring: SwarmKeyRing, _ folder: StateFolder
+        _ path: String, _ settings: Settings, _ key: StoreKey, _ ring: SwarmKeyRing, _ folder: StateFolder, _ log: Logger
     ) async throws -> Storage {
         let identityFolder = folder.identityFolder(forStoreAt: path)
         let identity = try folder.naming { try NodeIdentity.loadOrCreate(directory: identityFolder) }
@@ -51,6 +51,11 @@ struct Storage {
             let store = try await SQLiteContextStore.open(
                 settings.mcp.persist ? .file(path) : .memory, key: key, node: identity.node, hostname: hostname(),
                 identityFolder: identityFolder)
+            for row in store.mended {
+                log.warning(
+                    "a row of the store was damaged or taken away, and has been made anew from the others",
+                    metadata: ["store.row": "\(row)"])
+            }
             return Storage(store: store, identity: identity, ring: ring)
         } catch let error as RuntimeError where error.code == .system {
             throw RuntimeError(

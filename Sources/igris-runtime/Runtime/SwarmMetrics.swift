@@ -35,6 +35,12 @@ enum SwarmMetrics {
         MetricDescription("igris_sync_bytes_total", "Bytes of replication exchanged with peers."),
         MetricDescription("igris_sync_pulls_total", "Gaps in another host's operations that were asked for."),
         MetricDescription("igris_sync_lag_operations", "Operations that peers have and this host has not."),
+        MetricDescription(
+            "igris_equivocations", "Streams of which it is proven that their author signed two different operations."),
+        MetricDescription("igris_snapshot_bytes_total", "Bytes of snapshots handed out to other hosts."),
+        MetricDescription(
+            "igris_snapshot_pause_seconds", "How long a piece of a snapshot waited so that what is fresh goes first.",
+            buckets: Buckets.fineSeconds),
         MetricDescription("igris_divergence_total", "Times that a peer with the same operations had another state."),
         MetricDescription("igris_membership_suspicions_total", "Times that a host was suspected to be dead."),
         MetricDescription(
