@@ -110,6 +110,7 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=4)
     options.add_argument("--kills", type=int, default=10, help="streams interrupted for each gateway; 0 for none")
     options.add_argument("--without", nargs="*", default=[], choices=PEERS)
+    options.add_argument("--realtime", action="store_true", help="before all else that runs on this machine; as root")
     options.add_argument("--write", type=Path, help="the page to write")
     options = options.parse_args()
     load = os.getloadavg()[0]
@@ -117,13 +118,18 @@ def main() -> None:
         machine(), f"{datetime.date.today()}, commit {commit()}, Python {platform.python_version()}",
         f"load average before {load:.1f}" + ("; the machine was busy" if load > 0.5 else ""),
     ]
+    if options.realtime:
+        # Whatever is started from here on inherits it.
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(5))
+        notes.append("all of it with real-time priority")
     print(*notes, sep="\n", flush=True)
     names = [OURS, *(name for name in PEERS if name not in options.without)]
     missing: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         gateways = Gateways(Path(folder), options.tools, options.binary.resolve())
         try:
-            upstream = gateways.upstream(0)
+            # A stream whose pieces all came at once would hide its first one behind the work for the others.
+            upstream = gateways.upstream(1)
             ports = {"direct": upstream}
             for name in names:
                 try:
