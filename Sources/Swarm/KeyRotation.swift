@@ -187,7 +187,8 @@ package struct KeyRotation: Sendable {
     private mutating func noticeJump(_ now: Duration, _ wall: UInt64) {
         defer { clocks = (now, wall) }
         guard let clocks else { return }
-        let expected = clocks.wall.addingReportingOverflow(UInt64(clamping: Int64((now - clocks.now) / .milliseconds(1))))
+        let expected = clocks.wall.addingReportingOverflow(
+            UInt64(clamping: Int64((now - clocks.now) / .milliseconds(1))))
         guard !expected.overflow else { return }
         ring.follow(from: expected.partialValue, to: wall)
     }

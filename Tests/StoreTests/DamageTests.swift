@@ -194,7 +194,8 @@ extension SQLiteContextStore {
         #expect(try await store.statistics().operations == statistics.operations)
         #expect(try await store.statistics().conversations == statistics.conversations)
         #expect(try await store.damaged(limit: 100) == [])
-        let turn = model.turn(recovered.origin, stream: Fixture.stream(1), owner: Fixture.owner(1), text: "on", prefix: 5)
+        let turn = model.turn(
+            recovered.origin, stream: Fixture.stream(1), owner: Fixture.owner(1), text: "on", prefix: 5)
         model.apply(turn)
         try await store.commit(turn)
         await store.close()

@@ -221,7 +221,11 @@ import Testing
         network.stop(Network.node(2))
         network.step(Network.node(0), Self.begin(Self.fresh))
         network.run(.seconds(10))
-        if byForce { network.step(Network.node(1), .force) } else { network.sleep(.milliseconds(KeyRotation.retirement)) }
+        if byForce {
+            network.step(Network.node(1), .force)
+        } else {
+            network.sleep(.milliseconds(KeyRotation.retirement))
+        }
         network.run(.seconds(5))
         #expect(try network.isDone(Self.fresh, on: [Network.node(0), Network.node(1)]))
         try network.boot(Network.node(2))

@@ -43,7 +43,8 @@ struct Storage {
     }
 
     private static func open(
-        _ path: String, _ settings: Settings, _ key: StoreKey, _ ring: SwarmKeyRing, _ folder: StateFolder, _ log: Logger
+        _ path: String, _ settings: Settings, _ key: StoreKey, _ ring: SwarmKeyRing, _ folder: StateFolder,
+        _ log: Logger
     ) async throws -> Storage {
         let identityFolder = folder.identityFolder(forStoreAt: path)
         let identity = try folder.naming { try NodeIdentity.loadOrCreate(directory: identityFolder) }
