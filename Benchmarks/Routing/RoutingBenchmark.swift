@@ -33,7 +33,7 @@ enum RoutingBenchmark {
                     ]), roundTrip: .microseconds(200 + Int(random.next() % 800)))
         }
         let histories = (0..<conversations).map { index in
-            (0..<6).map { Message($0 % 2 == 0 ? .user : .assistant, "conversation \(index), message \($0), some words") }
+            (0..<6).map { Message($0 % 2 == 0 ? .user : .assistant, "conversation \(index), message \($0)") }
         }
         var router = Router(seed: 7)
         var now = Duration.zero
