@@ -124,7 +124,11 @@ let package = Package(
                 .product(name: "SystemPackage", package: "swift-system"),
                 lifecycle, log, metrics, signals,
             ] + nio("NIOCore", "NIOHTTP1", "NIOPosix"),
-            swiftSettings: strict),
+            swiftSettings: strict,
+            linkerSettings: [
+                // Nothing looks a symbol of the program up by its name: a table of them all would be two megabytes.
+                .unsafeFlags(["-Xlinker", "--no-export-dynamic"], .when(configuration: .release))
+            ]),
 
         .executableTarget(
             name: "append-benchmark", dependencies: ["Core", "Cryptography", "Node", "Store", "Swarm"],
