@@ -29,6 +29,18 @@ def body(streams: bool = True) -> dict:
         "messages": [{"role": "user", "content": QUESTION}]}
 
 
+def give(host: Host, *models: dict) -> None:
+    file = json.loads(host.config.read_text())
+    file["models"] = list(models)
+    host.config.write_text(json.dumps(file))
+
+
+def offers(asked: Host) -> int:
+    """How many hosts that a host knows of are ready to write."""
+    entry = next((row for row in asked.fetch("/v1/models").json["data"] if row["id"] == "igris-recall"), {})
+    return sum(host["state"] == "ready" for host in entry.get("igris", {}).get("hosts", []))
+
+
 class Reading:
     """A streamed answer that is read in a thread of its own."""
 
@@ -82,24 +94,25 @@ def served(host: Host, count: int) -> set[str]:
 
 
 @pytest.mark.parametrize("asked", ["itself", "another"])
-def test_what_a_drained_host_writes_goes_on_at_another(three, asked):
+def test_what_a_drained_host_writes_goes_on_at_another(swarm, asked):
+    three = swarm(3, start=False, models=[SLOW])
     a, b, c = three.hosts
-    answers = [Reading(a, f"d{number}").begun() for number in range(3)]
-    by = {host.id: host for host in three.hosts}
-    victim = next(
-        (by[answer.served_by] for answer in answers if (answer.served_by == a.id) == (asked == "itself")), None)
-    assert victim, f"all were served by {[answer.served_by for answer in answers]}"
-    assert "empty" in victim.own("drain")
-    moved = [answer for answer in answers if answer.served_by == victim.id]
-    for answer in answers:
-        assert answer.end() == ANSWER
-    assert any(answer.failover for answer in moved), "what it wrote was not given away"
-    assert {step["from"] for answer in moved for step in answer.failover} == {victim.id}
+    if asked == "another":
+        give(a, recall(name="other"))
+    three.start()
+    writers = three.hosts if asked == "itself" else [b, c]
+    eventually("they know who has the model", lambda: offers(a) == len(writers), within=20)
+    answer = Reading(a, "moved").begun()
+    victim = next(host for host in three.hosts if host.id == answer.served_by)
+    assert (victim is a) == (asked == "itself")
+    assert "empty" in victim.command("drain")
+    assert answer.end() == ANSWER
+    assert [step["from"] for step in answer.failover] == [victim.id], answer.failover
     ready = victim.fetch("/readyz")
     assert ready.status == 503 and "drain --off" in ready.text, ready.text
     # It still takes requests, and has others answer them.
-    assert victim.id not in served(victim, 4) | served(next(host for host in three.hosts if host is not victim), 4)
-    assert json.loads(victim.own("drain", "--off", "--json"))["on"] is False
+    assert victim.id not in served(victim, 4) | served(a, 4)
+    assert json.loads(victim.command("drain", "--off", "--json"))["on"] is False
     assert victim.fetch("/readyz").status == 200
     eventually("it is asked again", lambda: victim.id in served(victim, 4), within=20)
 
@@ -107,12 +120,10 @@ def test_what_a_drained_host_writes_goes_on_at_another(three, asked):
 def test_a_drained_host_answers_what_no_other_can(swarm):
     one = swarm(2, start=False, models=[recall(name="other")])
     alone = one.hosts[0]
-    file = json.loads(alone.config.read_text())
-    file["models"] = [SLOW]
-    alone.config.write_text(json.dumps(file))
+    give(alone, SLOW)
     one.start()
     answer = Reading(alone, "only").begun()
-    told = alone.own("drain", "--wait", "0", code=None)
+    told = alone.command("drain", "--wait", "0", code=None)
     assert "no other host has their model" in told, told
     assert answer.end() == ANSWER and not answer.failover
     assert served(alone, 1) == {alone.id}

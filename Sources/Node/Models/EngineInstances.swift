@@ -7,6 +7,7 @@ package actor EngineInstances: InferenceEngine {
     private static let look = Duration.milliseconds(100)
 
     private let name: String
+    private let most: Int
     private let make: @Sendable () throws -> any InferenceEngine
     private let log: Logger
     private let clock = ContinuousClock()
@@ -33,6 +34,7 @@ package actor EngineInstances: InferenceEngine {
         make: @escaping @Sendable () throws -> any InferenceEngine
     ) {
         self.name = name
+        self.most = max(1, least, most)
         self.make = make
         self.log = log
         scaler = InstanceScaler(.init(least: max(1, least), most: max(1, least, most), wait: wait, idle: idle))
@@ -62,16 +64,19 @@ package actor EngineInstances: InferenceEngine {
         for task in work.values { await task.value }
     }
 
-    /// Of all instances together: so many slots.
+    /// So many slots as all instances would have that there may be: what has no room yet waits here, where it is seen
+    /// to wait, and not in the queue before.
     package func describe() async throws -> EngineDescription {
-        if var known {
-            known.slots *= max(1, scaler.ready)
-            return known
+        guard var known else {
+            guard let first = engines.min(by: { $0.key < $1.key })?.value else {
+                throw failure ?? RuntimeError(.unavailable, "the engine is not there yet")
+            }
+            var description = try await first.describe()
+            description.slots *= most
+            return description
         }
-        guard let first = engines.min(by: { $0.key < $1.key })?.value else {
-            throw failure ?? RuntimeError(.unavailable, "the engine is not there yet")
-        }
-        return try await first.describe()
+        known.slots *= most
+        return known
     }
 
     package func state() async -> EngineState {

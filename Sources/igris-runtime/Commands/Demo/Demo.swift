@@ -57,9 +57,9 @@ struct Demo: AsyncParsableCommand {
         Terminal.write("2. The host that the client is connected with is killed.\n")
         let second = try await DemoAnswer.ask(asked, Self.question, among: left) { $0 }
         guard let other = left.last else { return }
+        let known = second.text.utf8.count
         try await second.finish(at: other)
         Terminal.write(
-            "   the rest, from \(other.name): GET /v1/streams/\(second.id) with Last-Event-ID: "
-                + "\(second.text.utf8.count)\n")
+            "   the rest, from \(other.name): GET /v1/streams/\(second.id) with Last-Event-ID: \(known)\n")
     }
 }
