@@ -168,9 +168,11 @@ def test_a_refused_request_hides_no_second_one(one):
 
 
 def test_requests_on_one_connection_are_answered_in_order(one):
-    with Connection(one.port) as connection:
-        connection.send(get() + get(line="GET /v1/unknown HTTP/1.1") + get(line="GET /livez HTTP/1.1"))
-        assert [connection.answer().status for _ in range(3)] == [200, 404, 200]
+    # Often: who overtakes whom is a matter of chance.
+    for _ in range(100):
+        with Connection(one.port) as connection:
+            connection.send(get() + get(line="GET /v1/unknown HTTP/1.1") + get(line="GET /livez HTTP/1.1"))
+            assert [connection.answer().status for _ in range(3)] == [200, 404, 200]
 
 
 def test_expect_continue_is_answered(one):
