@@ -338,16 +338,10 @@ package struct LocalNode: NodeServices {
     }
 
     private static func replaying(_ answer: Transcript.Answer) -> AsyncThrowingStream<ChatEvent, any Error> {
-        AsyncThrowingStream { continuation in
-            let message = answer.message
-            if let thoughts = message.reasoning { continuation.yield(.reasoning(choice: 0, thoughts)) }
-            if !message.text.isEmpty { continuation.yield(.text(choice: 0, message.text)) }
-            for (index, call) in message.toolCalls.enumerated() {
-                let whole = ToolCallPiece(index: index, id: call.id, name: call.name, arguments: call.arguments)
-                continuation.yield(.toolCall(choice: 0, whole))
-            }
-            continuation.yield(
-                .finished(choice: 0, reason: answer.outcome.finishReason, usage: answer.outcome.usage))
+        let events =
+            answer.message.events + [.finished(reason: answer.outcome.finishReason, usage: answer.outcome.usage)]
+        return AsyncThrowingStream { continuation in
+            for event in events { continuation.yield(event.event(of: 0)) }
             continuation.finish()
         }
     }

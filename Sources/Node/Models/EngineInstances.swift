@@ -97,7 +97,11 @@ package actor EngineInstances: InferenceEngine {
     }
 
     package nonisolated func generate(_ request: GenerationRequest) -> GenerationStream {
-        let answer = InstanceAnswer(request, self)
+        // It has a slot of one instance until its end.
+        let answer = HeldAnswer(request) {
+            let grant = try await self.acquire()
+            return HeldAnswer.Hold(engine: grant.engine) { await self.release(grant.number) }
+        }
         return GenerationStream { try await answer.next() }
     }
 
@@ -210,53 +214,4 @@ package actor EngineInstances: InferenceEngine {
     }
 
     private func forget(_ number: InstanceScaler.Number) { work[number] = nil }
-}
-
-/// One answer of one instance, which has a slot for it until its end, whichever way it ends.
-private actor InstanceAnswer {
-    private let request: GenerationRequest
-    private let instances: EngineInstances
-    private var events: GenerationStream.AsyncIterator?
-    private var grant: EngineInstances.Grant?
-    private var isOver = false
-
-    init(_ request: GenerationRequest, _ instances: EngineInstances) {
-        self.request = request
-        self.instances = instances
-    }
-
-    func next() async throws -> GenerationEvent? {
-        guard !isOver else { return nil }
-        do {
-            var iterator: GenerationStream.AsyncIterator
-            if let events {
-                iterator = events
-            } else {
-                let grant = try await instances.acquire()
-                self.grant = grant
-                iterator = grant.engine.generate(request).makeAsyncIterator()
-            }
-            let event = try await iterator.next(isolation: self)
-            events = iterator
-            if event == nil { await end() }
-            return event
-        } catch {
-            await end()
-            throw error
-        }
-    }
-
-    private func end() async {
-        isOver = true
-        events = nil
-        guard let grant else { return }
-        self.grant = nil
-        await instances.release(grant.number)
-    }
-
-    deinit {
-        // Its reader let go of it in the middle.
-        guard let grant else { return }
-        Task { [instances] in await instances.release(grant.number) }
-    }
 }

@@ -18,7 +18,12 @@ struct EngineOnDemand: InferenceEngine {
     func load() async -> (waiting: Int, running: Int) { await loaded.load(of: place) }
 
     func generate(_ request: GenerationRequest) -> GenerationStream {
-        let answer = BorrowedAnswer(request, place, loaded)
+        // It stays loaded until the answer's end.
+        let answer = HeldAnswer(request) { [place, loaded] in
+            HeldAnswer.Hold(engine: try await loaded.acquire(place)) {
+                await loaded.release(place, keepAlive: request.keepAlive)
+            }
+        }
         return GenerationStream { try await answer.next() }
     }
 
@@ -45,56 +50,5 @@ struct EngineOnDemand: InferenceEngine {
             await loaded.release(place, keepAlive: nil)
             throw error
         }
-    }
-}
-
-/// One answer of a model that stays loaded until its end, whichever way it ends.
-private actor BorrowedAnswer {
-    private let request: GenerationRequest
-    private let place: ModelShelf.Place
-    private let loaded: LoadedModels
-    private var events: GenerationStream.AsyncIterator?
-    private var isHeld = false
-    private var isOver = false
-
-    init(_ request: GenerationRequest, _ place: ModelShelf.Place, _ loaded: LoadedModels) {
-        self.request = request
-        self.place = place
-        self.loaded = loaded
-    }
-
-    func next() async throws -> GenerationEvent? {
-        guard !isOver else { return nil }
-        do {
-            var iterator: GenerationStream.AsyncIterator
-            if let events {
-                iterator = events
-            } else {
-                let engine = try await loaded.acquire(place)
-                isHeld = true
-                iterator = engine.generate(request).makeAsyncIterator()
-            }
-            let event = try await iterator.next(isolation: self)
-            events = iterator
-            if event == nil { await end() }
-            return event
-        } catch {
-            await end()
-            throw error
-        }
-    }
-
-    private func end() async {
-        isOver = true
-        events = nil
-        guard isHeld else { return }
-        isHeld = false
-        await loaded.release(place, keepAlive: request.keepAlive)
-    }
-
-    deinit {
-        // Its reader let go of it in the middle.
-        guard isHeld else { return }
-        Task { [loaded, place, keepAlive = request.keepAlive] in await loaded.release(place, keepAlive: keepAlive) }
     }
 }
