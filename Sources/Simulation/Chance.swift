@@ -19,14 +19,19 @@ struct Chance {
     mutating func hits(_ numerator: Int, of denominator: Int) -> Bool { below(denominator) < numerator }
 
     mutating func between(_ low: Duration, _ high: Duration) -> Duration {
-        let span = (high - low) / .microseconds(1)
-        return low + .microseconds(below(max(1, Int(span))))
+        low + .microseconds(below(max(1, Self.microseconds(high - low))))
+    }
+
+    /// Whole ones; `Duration`'s own division takes a hundred times as long.
+    private static func microseconds(_ duration: Duration) -> Int {
+        let (seconds, attoseconds) = duration.components
+        return Int(seconds) * 1_000_000 + Int(attoseconds / 1_000_000_000_000)
     }
 
     /// Mostly near `typical`, at times many times as long: what networks and disks do.
     mutating func tailed(_ typical: Duration) -> Duration {
-        let half = typical / 2
-        var value = half + between(.zero, typical)
+        let microseconds = Self.microseconds(typical)
+        var value = Duration.microseconds(microseconds / 2 + below(max(1, microseconds)))
         // A tenth of the draws doubles, a tenth of these again, …
         for _ in 0..<6 where hits(1, of: 10) { value += value }
         return value

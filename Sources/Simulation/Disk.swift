@@ -63,6 +63,11 @@ struct Disk {
             return stream[Int(dot.sequence) - 1]
         }
 
+        /// Streams with a delete among their operations.
+        var deleted: [StreamID] {
+            streams.filter { $0.value.contains { self[$0]?.kind == .delete } }.keys.sorted()
+        }
+
         func operations(of stream: StreamID) -> [Operation] { (streams[stream] ?? []).sorted().compactMap { self[$0] } }
 
         func operations(of origin: Origin, after sequence: UInt64, limit: Int) -> [Operation] {

@@ -34,7 +34,7 @@ final class HostProcess {
     /// When replication was ticked last. It is every 20 ms; of these the ticks that would do nothing are left out.
     var ticked: Duration = .zero
     /// Writes on their way to the disk; without a write of the log, one that puts rows right.
-    var writes: [UInt64: (write: Replication.Write?, commit: Commit)] = [:]
+    var writes: [UInt64: (write: Replication.Write?, commit: Commit, due: Duration)] = [:]
     var ledger = ConversationLedger()
     /// Rows are being put right, or will be tried to be once more.
     var isMending = false

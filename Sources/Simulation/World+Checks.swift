@@ -5,6 +5,8 @@ import Swarm
 extension World {
     /// From the healing until all logs are equal, at the most (I12).
     private static let recoveryBound = Duration.seconds(5)
+    /// Every ten seconds, give or take one.
+    private static let announcement = Duration.seconds(11)
 
     /// Where disks tell the truth and nobody is copied, no dot ever has two contents.
     private var mayContest: Bool { !faults.isDisjoint(with: [.rollbacks, .clones]) }
@@ -17,7 +19,10 @@ extension World {
         // Every second, also where the rest is looked at more often.
         if healed.map({ (now - $0) / .seconds(1) }).map({ $0 == $0.rounded() }) != false { checkFootprints() }
         guard healed != nil else { return }
-        if isRecovered { checker.recovered(at: now) } else { checker.unrecovered(at: now) }
+        if isRecovered { return checker.recovered(at: now) }
+        // Who never met another is found with the next announcement.
+        if let healed, now - healed < Self.announcement, members.contains(where: { !hosts[$0].hasJoined }) { return }
+        checker.unrecovered(at: now)
     }
 
     /// All members hold the same, and no write is on its way.
@@ -203,10 +208,9 @@ extension World {
         guard faults.contains(.deletions) || bug != nil else { return }
         for host in members {
             let image = hosts[host].disk.image
-            for stream in image.streams.keys.sorted() {
+            for stream in image.deleted {
                 let operations = image.operations(of: stream)
                 let deletions = operations.filter { $0.kind == .delete }
-                guard !deletions.isEmpty else { continue }
                 let shown = Set(readView(stream, at: host).dots)
                 // Of a contested origin another stream's operation may stand here under the dot.
                 let present = Set(operations.map(\.dot))

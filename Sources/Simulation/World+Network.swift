@@ -45,6 +45,14 @@ extension World {
         if !lane.isVoid { network.void(id, lane: 1 - side) }
     }
 
+    /// Nobody reads at `side` any more: its system says so to the sender, also of a connection that it has given up.
+    mutating func reset(_ id: Int, from side: Int) {
+        guard let ends = network.connections[id]?.ends, !network.isBlocked(ends[side].host, ends[1 - side].host) else {
+            return
+        }
+        queue.add(.arrive(.end, connection: id, side: 1 - side), at: now + network.latency)
+    }
+
     mutating func unblock(_ pair: Network.Pair) {
         for (id, side) in network.unblock(pair.from, pair.to) { release(id, side) }
     }

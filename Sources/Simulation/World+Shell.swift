@@ -33,11 +33,7 @@ extension World {
         case .arrive(.message(let bytes), let connection, let side):
             network.arrived(bytes.count, over: connection, to: side)
             guard network.connections[connection]?.isOpen[side] == true else {
-                // Nobody reads there any more: the system says so to the sender, also of a connection that it has given up.
-                guard let ends = network.connections[connection]?.ends,
-                    !network.isBlocked(host, ends[1 - side].host)
-                else { return }
-                return queue.add(.arrive(.end, connection: connection, side: 1 - side), at: now + network.latency)
+                return reset(connection, from: side)
             }
             received(bytes, over: connection, at: host)
             if bug == .repeatedMessage, bytes.first == LinkChannel.replication.rawValue, disks.hits(1, of: 20) {

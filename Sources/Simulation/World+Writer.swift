@@ -211,15 +211,24 @@ extension World {
     /// A disk takes commits in their order.
     private mutating func submit(_ write: Replication.Write?, _ commit: Commit, as number: UInt64, at host: Int) {
         guard let process = hosts[host].process else { return }
-        process.writes[number] = (write, commit)
         // Without a sync it is the write-ahead log in memory that takes it.
         let typical = write?.isOwn == true ? hosts[host].diskDelay : min(hosts[host].diskDelay / 8, .milliseconds(20))
         process.diskFree = max(now, process.diskFree) + disks.tailed(typical)
+        process.writes[number] = (write, commit, process.diskFree)
         queue.add(.committed(host: host, run: hosts[host].run, number: number), at: process.diskFree)
     }
 
+    /// What a slow disk was still at, it has done once it is mended.
+    mutating func hasten(_ host: Int) {
+        guard let process = hosts[host].process else { return }
+        for (number, _) in process.writes.sorted(by: { $0.value.due < $1.value.due }) {
+            queue.add(.committed(host: host, run: hosts[host].run, number: number), at: now)
+        }
+        process.diskFree = now
+    }
+
     mutating func committed(_ number: UInt64, at host: Int) {
-        guard let process = hosts[host].process, let (write, commit) = process.writes.removeValue(forKey: number)
+        guard let process = hosts[host].process, let (write, commit, _) = process.writes.removeValue(forKey: number)
         else { return }
         defer { beginMending(host) }
         let isFull = hosts[host].isDiskFull
@@ -306,7 +315,7 @@ extension World {
     mutating func abandonWrites(at host: Int) {
         guard let process = hosts[host].process else { return }
         for number in process.writes.keys.sorted() {
-            guard let (_, commit) = process.writes[number], disks.hits(1, of: 2) else { return }
+            guard let (_, commit, _) = process.writes[number], disks.hits(1, of: 2) else { return }
             _ = put(commit, at: host)
         }
     }

@@ -181,6 +181,10 @@ package struct World {
         case .lapsed(let connection, let side, let since): lapse(connection, side, since)
         case .arrive(_, let connection, let side):
             guard let end = network.connections[connection]?.ends[side] else { return }
+            guard hosts[end.host].run == end.run, hosts[end.host].isUp else {
+                if hosts[end.host].power != .off { reset(connection, from: side) }
+                return
+            }
             deliver(event, to: end.host, run: end.run)
         case .redial(let host, let run, _, _), .dialed(let host, let run, _), .dialFailed(let host, let run, _, _),
             .tick(let host, let run),
@@ -310,6 +314,7 @@ package struct World {
             hosts[host].diskDelay = .milliseconds(4)
             hosts[host].isDiskFull = false
             hosts[host].isStarved = false
+            hasten(host)
             if hosts[host].isMember || hosts[host].isForeign || hosts[host].isEvicted {
                 thaw(host)
                 if hosts[host].power == .running { catchUp(host) }

@@ -56,6 +56,7 @@ extension Membership {
 
     /// Linked members from which no keepalive came when one was due.
     mutating func probeSilent(_ time: Duration) {
+        let silence = silence
         for node in linked.sorted() {
             guard let record = records[node], record.state == .alive, time - record.sign >= silence else { continue }
             probe(node, time)

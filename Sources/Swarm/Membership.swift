@@ -182,9 +182,10 @@ package struct Membership: Sendable {
         if !news.isEmpty, !linked.isEmpty { next = min(next, nextGossip) }
         for probe in probes.values { next = min(next, probe.deadline) }
         for errand in errands { next = min(next, errand.deadline) }
-        for node in linked {
-            guard let record = records[node], record.isThere else { continue }
-            if record.state == .alive, probes[node] == nil { next = min(next, record.sign + silence) }
+        let silence = silence
+        for node in linked where probes[node] == nil {
+            guard let record = records[node], record.state == .alive else { continue }
+            next = min(next, record.sign + silence)
         }
         for node in suspects {
             if let suspicion = records[node]?.suspicion { next = min(next, deadline(of: suspicion)) }

@@ -241,7 +241,7 @@ extension Mesh {
         entry.isMember = true
         entry.isCold = state == .dead || state == .left
         entry.died = state == .dead ? entry.died ?? now : nil
-        if state == .dead { nextResurrection = min(nextResurrection ?? now, now + Self.freshResurrectionInterval) }
+        if state == .dead { nextResurrection = min(nextResurrection ?? now, now + Self.firstResurrection) }
         if !entry.host.channels.contains(.peer), entry.host.channels.isEmpty { entry.host.channels = [.peer] }
         if entry.isCold { nextDials[id] = nil }
         entries[id] = entry

@@ -13,6 +13,8 @@ extension Mesh {
     /// While a clone of the other is about: should the one that is linked fall silent, the clone is the host itself.
     static let contestedPingInterval = Duration.seconds(1)
     static let resurrectionInterval = Duration.seconds(10)
+    /// After a death: it may be another run of the same host that is gone (a clone), and this one was never heard of.
+    static let firstResurrection = Duration.milliseconds(500)
     /// While somebody died not long ago: a swarm that was parted finds itself again within seconds.
     static let freshResurrectionInterval = Duration.seconds(2)
     static let freshness = Duration.seconds(600)

@@ -215,7 +215,7 @@ package struct OperationLog: Sendable {
     private func finish(_ gathered: Taking) -> [Action] {
         var taking = gathered
         guard !taking.advance.operations.isEmpty else { return taking.actions }
-        taking.advance.heads = Set(taking.advance.operations.map(\.dot.origin)).sorted().map(head(of:))
+        taking.advance.heads = Set(taking.advance.operations.map(\.dot.origin)).sorted().map { head(of: $0) }
         return taking.actions + [.apply(taking.advance)]
     }
 
@@ -449,7 +449,7 @@ package struct OperationLog: Sendable {
         }
         var count = 0
         for operation in fresh {
-            guard operation.dependencies.allSatisfy(isMet) else { break }
+            guard operation.dependencies.allSatisfy({ isMet($0) }) else { break }
             if count == 0 { avoid(origin) }
             if !clock.observe(operation.timestamp, milliseconds: taking.milliseconds) {
                 taking.actions.append(.clockAhead(origin.node, milliseconds: operation.timestamp.milliseconds))

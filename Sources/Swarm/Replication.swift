@@ -147,6 +147,7 @@ package struct Replication: Sendable {
     package enum Timing {
         package static let tick = Duration.milliseconds(20)
         package static let keepalive = Duration.seconds(1)
+        static let keepaliveLeast = keepalive * 4 / 5
         /// So long a missing operation may still be on its way by itself.
         static let patience = Duration.milliseconds(20)
         static let answer = Duration.milliseconds(400)

@@ -157,7 +157,7 @@ extension Replication {
 
     /// 1 s ± 20 %.
     private mutating func keepaliveDelay() -> Duration {
-        Timing.keepalive * 4 / 5 + .milliseconds(Int.random(in: 0...400, using: &random))
+        Timing.keepaliveLeast + .milliseconds(Int.random(in: 0...400, using: &random))
     }
 
     /// Above this a link is busy: what comes is gathered.

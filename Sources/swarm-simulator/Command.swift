@@ -7,9 +7,12 @@ struct Command: Sendable {
     static let usage = """
         usage: swarm-simulator [--seeds N] [--start SEED] [--seconds S] [--hosts N] [--faults NAMES] [--mesh-limit N]
                                [--bug NAME] [--stall MS] [--plain-swim] [--compare-swim] [--trace]
+               swarm-simulator --serving [--seeds N] [--start SEED] [--bug NAME]
                swarm-simulator --broadcasts HOSTS,HOSTS,…
           --faults  names with commas between them, "all" or "none"; each seed draws its own otherwise
           --bug     plants one of: \(Bug.allCases.map(\.rawValue).joined(separator: " "))
+          --serving     the router, queues, links for work and continuation instead of the log
+                      --bug is one of: \(ServingBug.allCases.map(\.rawValue).joined(separator: " "))
           --broadcasts  what a broadcast takes in swarms of these sizes, with the shipped overlay alone
           --stall   how long a starved host stands still at a time, about
           --plain-swim    membership without Lifeguard
@@ -25,6 +28,8 @@ struct Command: Sendable {
     /// Not empty: nothing else is done.
     private(set) var broadcasts: [Int] = []
     private(set) var comparesSWIM = false
+    private(set) var isServing = false
+    private var servingBug: ServingBug?
     private var stalls: [Duration] = []
 
     /// Nil for anything that is not understood.
@@ -34,6 +39,9 @@ struct Command: Sendable {
             switch flag {
             case "--trace":
                 isTraced = true
+                continue
+            case "--serving":
+                isServing = true
                 continue
             case "--plain-swim":
                 template.isPlainSWIM = true
@@ -70,8 +78,9 @@ struct Command: Sendable {
                 broadcasts = value.split(separator: ",").compactMap { Int($0) }
                 guard !broadcasts.isEmpty, broadcasts.allSatisfy((2...10_000).contains) else { return nil }
             case "--bug":
-                guard let bug = Bug(rawValue: value) else { return nil }
-                template.bug = bug
+                template.bug = Bug(rawValue: value)
+                servingBug = ServingBug(rawValue: value)
+                guard isServing ? servingBug != nil : template.bug != nil else { return nil }
             default: return nil
             }
         }
@@ -97,19 +106,25 @@ struct Command: Sendable {
     /// All seeds, ascending.
     func run() async -> [RunReport] {
         let lines: (@Sendable (String) -> Void)? = isTraced ? { @Sendable (line: String) in print(line) } : nil
+        return await each { seed in World.run(options(seed), print: lines) }.sorted { $0.seed < $1.seed }
+    }
+
+    /// All seeds of the world in which hosts answer, ascending.
+    func serve() async -> [ServingReport] {
+        await each { [servingBug] in ServingWorld.run(seed: $0, bug: servingBug) }.sorted { $0.seed < $1.seed }
+    }
+
+    private func each<Report: Sendable>(_ run: @Sendable @escaping (UInt64) -> Report) async -> [Report] {
         let workers = isTraced ? 1 : max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
-        let command = self
-        return await withTaskGroup(of: [RunReport].self) { group in
+        return await withTaskGroup(of: [Report].self) { group in
             for worker in 0..<workers {
-                group.addTask {
-                    stride(from: worker, to: command.seeds, by: workers).map { index in
-                        World.run(command.options(command.start &+ UInt64(index)), print: lines)
-                    }
+                group.addTask { [seeds, start] in
+                    stride(from: worker, to: seeds, by: workers).map { run(start &+ UInt64($0)) }
                 }
             }
-            var reports: [RunReport] = []
+            var reports: [Report] = []
             for await some in group { reports += some }
-            return reports.sorted { $0.seed < $1.seed }
+            return reports
         }
     }
 }

@@ -18,6 +18,7 @@ enum SwarmSimulator {
             }
             return
         }
+        if command.isServing { exit(await Self.serve(command) ? 0 : 1) }
         if command.comparesSWIM { exit(await Self.compare(command) ? 0 : 1) }
         let start = ContinuousClock.now
         let reports = await command.run()
@@ -45,6 +46,27 @@ enum SwarmSimulator {
                 + "host that does so counted: plain SWIM \(without.others) (and the starved one \(without.starved)), "
                 + "Lifeguard \(with.others) (\(with.starved))")
         return with.others * 50 <= without.others && without.others > 0
+    }
+
+    /// False where a seed broke an invariant.
+    private static func serve(_ command: Command) async -> Bool {
+        let start = ContinuousClock.now
+        let reports = await command.serve()
+        let tenths = Int((ContinuousClock.now - start) / .milliseconds(100))
+        let broken = reports.filter { !$0.violations.isEmpty }
+        for report in broken {
+            print("seed \(report.seed): \(report.hosts) hosts")
+            for violation in report.violations { print("  \(violation)") }
+            print("  replay: \(CommandLine.arguments[0]) --serving --seeds 1 --start \(report.seed)")
+        }
+        func sum(_ count: (ServingReport) -> Int) -> Int { reports.reduce(0) { $0 + count($1) } }
+        let ends = ServingWorld.End.allCases.map { end in "\(sum { $0.ends[end] ?? 0 }) \(end.rawValue)" }
+        print(
+            "\(reports.count) seeds, \(broken.count) with violations, \(sum(\.asks)) requests: "
+                + "\(ends.joined(separator: ", ")); \(sum(\.moves)) moved (\(sum(\.steals)) stolen), "
+                + "\(sum(\.failovers)) went on elsewhere, \(sum(\.takenUp)) taken up; \(sum(\.events)) events, "
+                + "\(tenths / 10).\(tenths % 10) s")
+        return broken.isEmpty
     }
 
     private static func summary(_ reports: [RunReport], seconds: Double) -> String {

@@ -26,7 +26,7 @@ import Testing
     static let exhibits: [Exhibit] = [
         Exhibit(bug: .offByOne, faults: .partitions, invariants: ["I12"]),
         Exhibit(
-            bug: .storedBeforeDisk, faults: [.kills, .partitions, .slowDisks], invariants: ["I12", "I14"], seeds: 3...3),
+            bug: .storedBeforeDisk, faults: [.kills, .partitions, .slowDisks], invariants: ["I12", "I14"], seeds: 5...5),
         Exhibit(
             bug: .acknowledgedOnPush, faults: [.kills, .partitions, .slowDisks], invariants: ["I14"], seeds: 25...25),
         Exhibit(bug: .unsyncedTurns, faults: [.powerCuts, .partitions], invariants: ["I14"], seeds: 16...18),
@@ -41,7 +41,7 @@ import Testing
         Exhibit(bug: .trustedRelay, faults: [.forgery, .partitions], invariants: ["I9"], seeds: 10...10),
         Exhibit(bug: .deafToSuspicion, faults: [.partitions, .pauses], invariants: ["I18"]),
         Exhibit(bug: .staleLink, faults: .resets, invariants: ["links"]),
-        Exhibit(bug: .wallClockAsTime, faults: [.clocks, .deafness], invariants: ["I12"], seeds: 3...3),
+        Exhibit(bug: .wallClockAsTime, faults: [.clocks, .deafness], invariants: ["I12"], seeds: 341...341),
         Exhibit(bug: .repeatedMessage, faults: [], invariants: ["wire"]),
     ]
 

@@ -91,6 +91,22 @@ package struct Dispatcher: Sendable {
         return await places(for: model, like: place.model).first { $0.model.isReady && !without.contains($0.node) }
     }
 
+    /// Who goes on with an answer that was begun at `place`: the router's choice among those that could. Nil where there
+    /// is none.
+    func successor(
+        of place: Place, _ request: GenerationRequest, of model: String, prefix: PromptPrefix, without: Set<NodeID>
+    ) async -> Place? {
+        let able = await candidates(model).filter {
+            !without.contains($0.node) && (links != nil || $0.isSelf) && $0.model.isReady
+                && $0.model.canGoOn(after: place.model)
+        }
+        guard !able.isEmpty else { return nil }
+        let question = RouteQuestion(
+            model: model, prefix: prefix, maximumTokens: request.maximumTokens, affinity: request.affinity,
+            digest: place.model.file?.digest, without: without)
+        return chosen(question, among: able)
+    }
+
     /// The model at that host; nil where it is not to be had there.
     func place(of model: String, on node: NodeID, like hosted: HostedModel) async -> Place? {
         await places(for: model, like: hosted).first { $0.node == node }
@@ -223,6 +239,12 @@ struct DispatchMetrics: Sendable {
 }
 
 extension HostedModel {
+    /// Takes what was made to fit that one.
+    fileprivate func canGoOn(after other: HostedModel) -> Bool {
+        (contextLength ?? 0) >= (other.contextLength ?? 0) && Set(capabilities).isSuperset(of: other.capabilities)
+            && engine == other.engine
+    }
+
     /// Takes what was made to fit `engine`.
     fileprivate func isAtLeast(_ engine: EngineDescription, kind: String) -> Bool {
         let needed = engine.capabilities.map(\.rawValue)

@@ -230,6 +230,40 @@ struct QueueBench {
         bench.perform(bench.queue.compared(with: [Self.helper(1, free: 2, isCold: false)], isHot: true, at: .zero))
         #expect(bench.others == [.move(movable, to: Self.helper(1, free: 2).node, .steal)])
     }
+
+    @Test(
+        "Each class waits no longer than its bound, however much of the others comes",
+        arguments: 1...20 as ClosedRange<UInt64>)
+    func bounded(seed: UInt64) {
+        var random = Seeded(seed)
+        let callers = 1 + random.below(8)
+        var bench = QueueBench()
+        var entered: [UInt64: (at: Duration, caller: UInt64, priority: Ticket.Priority)] = [:]
+        var longest: [Ticket.Priority: Duration] = [:]
+        // Each caller has always one waiting in each class.
+        for caller in 0..<UInt64(callers) {
+            for priority in Ticket.Priority.allCases {
+                entered[bench.enter(caller, priority)] = (bench.now, caller, priority)
+            }
+        }
+        var seen = 0
+        for _ in 0..<2_000 {
+            bench.serve(after: .milliseconds(1 + random.below(1_000)), used: random.below(1_000))
+            while seen < bench.started.count {
+                let id = bench.started[seen]
+                seen += 1
+                guard let (at, caller, priority) = entered.removeValue(forKey: id) else { continue }
+                longest[priority] = max(longest[priority] ?? .zero, bench.now - at)
+                entered[bench.enter(caller, priority)] = (bench.now, caller, priority)
+            }
+        }
+        // One turn takes a second at most.
+        for (priority, wait) in longest {
+            let turns = ModelQueue.relief * (callers * Ticket.Priority.allCases.count + 1)
+            #expect(wait <= ModelQueue.aging(of: priority) + .seconds(turns), "seed \(seed): \(priority) \(wait)")
+        }
+        #expect(Set(longest.keys) == Set(Ticket.Priority.allCases))
+    }
 }
 
 extension ModelQueue.Action {

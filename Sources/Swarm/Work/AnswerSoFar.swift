@@ -1,4 +1,4 @@
-import Core
+package import Core
 
 /// What of one answer was given out, and how another engine takes it up. A pure machine.
 ///
@@ -6,11 +6,11 @@ import Core
 /// nothing is written twice. Else the answer is written once more from its beginning, and what was given out already is
 /// compared and left out. Engines that choose greedily, or by a seed, write the same again; where one does not, the
 /// answer ends with an error rather than with a seam.
-struct AnswerSoFar: Sendable {
+package struct AnswerSoFar: Sendable {
     /// All that was given out.
-    private(set) var message = Message(.assistant, "")
+    package private(set) var message = Message(.assistant, "")
     private var hasLogprobs = false
-    private(set) var isFinished = false
+    package private(set) var isFinished = false
     /// What of `message` the present engine has written again; nil where it need not.
     private var again: Again?
 
@@ -21,10 +21,12 @@ struct AnswerSoFar: Sendable {
         var calls: [Int] = []
     }
 
-    var isEmpty: Bool { message.isEmpty && message.reasoning == nil }
+    package init() {}
+
+    package var isEmpty: Bool { message.isEmpty && message.reasoning == nil }
 
     /// How an engine with those capabilities goes on.
-    func way(for capabilities: Set<EngineCapability>, _ request: GenerationRequest) -> Failover.Way {
+    package func way(for capabilities: Set<EngineCapability>, _ request: GenerationRequest) -> Failover.Way {
         if isEmpty { return .begun }
         let isPlain =
             message.toolCalls.isEmpty && message.reasoning == nil && !hasLogprobs && request.shape.format == .text
@@ -33,7 +35,7 @@ struct AnswerSoFar: Sendable {
     }
 
     /// The request that the next engine is given.
-    mutating func takeUp(_ request: GenerationRequest, _ way: Failover.Way) -> GenerationRequest {
+    package mutating func takeUp(_ request: GenerationRequest, _ way: Failover.Way) -> GenerationRequest {
         var request = request
         request.partial = way == .continued ? message.text : nil
         again = way == .repeated ? Again() : nil
@@ -41,12 +43,12 @@ struct AnswerSoFar: Sendable {
     }
 
     /// All of it comes once more, from whoever wrote it or has taken it up.
-    mutating func beginAgain() { again = Again() }
+    package mutating func beginAgain() { again = Again() }
 
     /// What of an engine's event is to be given out.
     ///
     /// - Throws: ``RuntimeError`` where the engine writes something else than what was given out.
-    mutating func take(_ event: GenerationEvent) throws(RuntimeError) -> GenerationEvent? {
+    package mutating func take(_ event: GenerationEvent) throws(RuntimeError) -> GenerationEvent? {
         let fresh = try new(in: event)
         switch fresh {
         case .text(let text): message.text += text

@@ -1,7 +1,7 @@
 import Core
 import Testing
 
-@testable import Node
+@testable import Swarm
 
 @Suite("An answer that is taken up") struct AnswerSoFarTests {
     private static let plain = GenerationRequest(messages: [Message(.user, "hi")], maximumTokens: 50)
