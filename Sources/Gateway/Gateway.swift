@@ -36,6 +36,7 @@ package struct Gateway: Service {
         self.log = log
         self.onListening = onListening
         let metrics = GatewayMetrics()
+        let node = ModelGate(node: node)
         let link = SwarmLink(door: door)
         let flow = AnswerFlow(
             node: node, metrics: metrics, limits: configuration.limits,
@@ -46,6 +47,7 @@ package struct Gateway: Service {
                 rule: AccessRule(
                     keys: ClientKeys(configuration.keys), network: configuration.networkAccess,
                     allowed: configuration.addressAllowlist), tokens: tokens,
+                rates: RateGate(perAddress: configuration.requestsPerAddress),
                 machine: MachineNamesCache(), link: link),
             openAI: OpenAIResponder(flow: flow, swarm: swarm), anthropic: AnthropicResponder(flow: flow),
             ollama: OllamaResponder(flow: flow, startedAt: lifecycle.startedAt),
@@ -58,7 +60,8 @@ package struct Gateway: Service {
                     lifecycle: lifecycle,
                     limits: configuration.limits)
             }, models: ModelPages(models: models, draining: lifecycle.draining),
-            requests: RequestPages(requests: requests, draining: lifecycle.draining, limits: configuration.limits),
+            requests: RequestPages(
+                requests: requests, gate: node, draining: lifecycle.draining, limits: configuration.limits),
             tokens: TokenPages(tokens: tokens), link: link, metrics: metrics, lifecycle: lifecycle, nodeID: node.id,
             log: log)
         channel = GatewayChannel(

@@ -9,7 +9,7 @@ import time
 import httpx
 import pytest
 
-from daemon import PATIENCE, eventually, recall
+from daemon import PATIENCE, Daemon, eventually, recall
 from test_auth import own_address
 from test_swarm_cli import run
 from websocket import WebSocket
@@ -208,3 +208,97 @@ def test_a_revocation_ends_an_open_websocket(swarm):
         with pytest.raises(ConnectionError):
             while True:
                 watched.receive()
+
+
+# Limits
+
+
+def test_the_hundred_and_first_request_of_a_minute_is_told_when_to_come_back(lan):
+    token, other = make(lan, "script", "--rate", "100/min"), make(lan, "ann")
+    address = own_address()
+    with httpx.Client(trust_env=False, timeout=PATIENCE, headers={"x-api-key": token}) as client:
+        answers = [client.get(f"http://{address}:{lan.port}/v1/models") for _ in range(102)]
+    # Bucket: what fills while they are asked may let one more in.
+    assert [answer.status_code for answer in answers[:100]] == [200] * 100
+    refused = answers[-1]
+    assert refused.status_code == 429
+    assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    # On this machine it is the same token; others have a bucket of their own.
+    assert get("127.0.0.1", lan.port, "/v1/models", token).status_code == 429
+    assert status(lan, other) == 200
+    assert lan.metrics()['igris_access_refused_total{reason="rate"}'] >= 2
+
+
+def test_an_address_is_limited_with_or_without_a_key_and_this_machine_is_not(daemon):
+    address = own_address()
+    one = daemon(config={"auth": {"rate_limit": 20, "lan": "open"}}, args=LAN)
+    with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
+        statuses = [client.get(f"http://{address}:{one.port}/livez").status_code for _ in range(30)]
+    assert statuses[:20] == [200] * 20 and statuses[-1] == 429
+    assert status(one, "igr_" + "0" * 43) == 429
+    assert {one.get("/livez").status_code for _ in range(40)} == {200}
+
+
+# Models
+
+
+MODEL_REQUESTS = [
+    ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hello"}]}),
+    ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hello"}], "stream": True}),
+    ("/v1/completions", {"prompt": "Hello"}),
+    ("/v1/embeddings", {"input": "Hello"}),
+    ("/v1/responses", {"input": "Hello"}),
+    ("/v1/responses", {"input": "Hello", "background": True}),
+    ("/v1/responses/input_tokens", {"input": "Hello"}),
+    ("/v1/messages", {"max_tokens": 8, "messages": [{"role": "user", "content": "Hello"}]}),
+    ("/v1/messages/count_tokens", {"messages": [{"role": "user", "content": "Hello"}]}),
+    ("/v1/requests", {"messages": [{"role": "user", "content": "Hello"}]}),
+    ("/api/chat", {"messages": [{"role": "user", "content": "Hello"}]}),
+    ("/api/chat", {"messages": []}),
+    ("/api/generate", {"prompt": "Hello"}),
+    ("/api/generate", {"prompt": "Hello", "stream": False}),
+    ("/api/generate", {}),
+    ("/api/embed", {"input": "Hello"}),
+    ("/api/embeddings", {"prompt": "Hello"}),
+]
+
+
+@pytest.fixture(scope="module")
+def chosen(binary, tmp_path_factory):
+    """A host of two models, and a token for one of them."""
+    models = [recall(), recall(name="secret-model", aliases=["hidden"])]
+    one = Daemon(binary, tmp_path_factory.mktemp("models"), {"models": models}, [], {}).start()
+    yield one, {"x-api-key": make(one, "phone", "--models", "phi3")}
+    one.close()
+
+
+@pytest.mark.parametrize("path,body", MODEL_REQUESTS)
+def test_a_token_for_some_models_asks_no_other_and_learns_nothing_of_it(chosen, path, body):
+    one, headers = chosen
+    said = set()
+    for model in ("secret-model", "hidden", "secret-model:latest", "no-such-model"):
+        answer = httpx.post(one.url + path, json={"model": model, **body}, headers=headers, timeout=PATIENCE)
+        # Ollama's way to load a model says 404, and the name that it was asked for.
+        assert answer.status_code in (403, 404), answer.text
+        text = answer.text.replace(answer.headers["x-request-id"], "").replace(model.removesuffix(":latest"), "")
+        said.add((answer.status_code, text))
+        assert "secret" not in text and "hidden" not in text
+    assert len(said) == 1
+    # By each of its names the other one answers: what is wrong with these requests is something else.
+    for model in ("phi3", "igris-recall"):
+        answer = httpx.post(one.url + path, json={"model": model, **body}, headers=headers, timeout=PATIENCE)
+        assert answer.status_code not in (401, 403), answer.text
+
+
+def test_models_that_a_token_may_not_ask_are_not_listed(chosen):
+    one, headers = chosen
+    for path in ("/v1/models", "/api/tags", "/api/ps"):
+        listed = one.get(path, headers=headers)
+        assert listed.status_code == 200 and "igris-recall" in listed.text
+        assert "secret-model" not in listed.text and "hidden" not in listed.text
+    for model in ("secret-model", "hidden", "no-such-model"):
+        answer = one.get(f"/v1/models/{model}", headers=headers)
+        assert answer.status_code == 404 and "secret-model" not in answer.text
+        shown = httpx.post(f"{one.url}/api/show", json={"model": model}, headers=headers, timeout=PATIENCE)
+        assert shown.status_code == 404 and "secret-model" not in shown.text.replace(f"'{model}'", "")

@@ -74,6 +74,7 @@ import Testing
     func adminsAreLocal(_ access: Access) throws {
         let admission = Admission(
             hosts: HostRule(), rule: AccessRule(keys: ClientKeys([]), network: .open), tokens: nil,
+            rates: RateGate(perAddress: nil),
             machine: MachineNamesCache(),
             link: SwarmLink(door: nil))
         for (address, isLocal) in [("127.0.0.1", true), ("::1", true), ("192.168.1.5", false)] {

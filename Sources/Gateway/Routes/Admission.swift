@@ -15,6 +15,7 @@ struct Admission: Sendable {
     let rule: AccessRule
     /// Nil where this host keeps no tokens.
     let tokens: AccessTokens?
+    let rates: RateGate
     let machine: MachineNamesCache
     let link: SwarmLink
 
@@ -30,15 +31,18 @@ struct Admission: Sendable {
     }
 
     /// As whom a request may use a route. Throws ``RuntimeError`` `.unauthenticated` or `.forbidden`, or an
-    /// ``APIError`` where a certificate is missing.
+    /// ``APIError`` where a certificate is missing or too much was asked.
     func admit(_ exchange: Exchange, to access: Access) throws -> Identity {
+        try rates.admit(exchange.client)
         if access == .peer {
             return Identity(owner: Owner(name: "peer:\(try link.peer(of: exchange).node)"), scopes: [])
         }
         let headers = exchange.head.headerFields
         let caller = AccessRule.Caller(
             address: exchange.client.peer, authorization: headers[.authorization], apiKey: headers[.apiKey])
-        return try rule.admit(caller, to: access) { [tokens] in tokens?.standing(of: $0) ?? .unknown }
+        let identity = try rule.admit(caller, to: access) { [tokens] in tokens?.standing(of: $0) ?? .unknown }
+        try rates.admit(identity.token)
+        return identity
     }
 }
 

@@ -58,7 +58,13 @@ struct Information: Sendable {
     }
 
     private func modelList() async -> ModelList {
-        ModelList(models: await node.models(), hosts: await swarm?.hosts() ?? [], created: lifecycle.startedAt)
+        let hosts = await swarm?.hosts() ?? []
+        let shown = hosts.map { host in
+            var host = host
+            host.models.removeAll { !ModelScope.allows([$0.name] + $0.aliases) }
+            return host
+        }
+        return ModelList(models: await node.models(), hosts: shown, created: lifecycle.startedAt)
     }
 
     // MARK: Health

@@ -90,18 +90,18 @@ struct Responder: Sendable {
             let identity = try admission.admit(exchange, to: access)
             let lease = try TokenLease(identity, admission.tokens, client)
             defer { lease?.end() }
-            let owner = identity.owner
             let route = try supported(route, exchange)
             if route.infers(head.method), lifecycle.draining.isOpen { throw APIError.draining }
             let decoder = try BodyDecoder(exchange.hasBody ? head.headerFields[.contentEncoding] : nil)
             let packed = try await collect(&body, exchange, limit: route.bodyLimit, outbound)
             isBodyRead = true
             if route.infers(head.method), packed.count <= Self.smallBody {
-                try await answer(route, exchange, owner, try decoder.decode(packed, limit: route.bodyLimit), writer)
+                try await answer(route, exchange, identity, try decoder.decode(packed, limit: route.bodyLimit), writer)
             } else {
                 // What takes long must not hold up the other connections of this loop.
                 try await withTaskExecutorPreference(globalConcurrentExecutor) {
-                    try await answer(route, exchange, owner, try decoder.decode(packed, limit: route.bodyLimit), writer)
+                    try await answer(
+                        route, exchange, identity, try decoder.decode(packed, limit: route.bodyLimit), writer)
                 }
             }
         } catch let error where writer.begun == nil && !(error is CancellationError) && !client.isGone {
@@ -115,6 +115,16 @@ struct Responder: Sendable {
                 }
             }
             try await writer.send(reply)
+        }
+    }
+
+    private func answer(
+        _ route: Route, _ exchange: Exchange, _ identity: Identity, _ body: [UInt8], _ writer: ReplyWriter
+    ) async throws {
+        let models = identity.token?.models ?? []
+        guard !models.isEmpty else { return try await answer(route, exchange, identity.owner, body, writer) }
+        try await ModelScope.$models.withValue(Set(models)) {
+            try await answer(route, exchange, identity.owner, body, writer)
         }
     }
 
@@ -205,6 +215,7 @@ struct Responder: Sendable {
 
     private func failure(_ error: any Error, _ exchange: Exchange) -> APIError {
         let failure = APIError(error)
+        metrics.refused(failure)
         let metadata: Logger.Metadata = [
             "error": "\(error)", "http.status": "\(failure.status)",
             "client.address": "\(exchange.client.peer.map(\.description) ?? "unknown")",

@@ -45,7 +45,7 @@ package final class AccessTokens: Sendable {
     private let wallClock: @Sendable () -> UInt64
     private let log: Logger
     private let state = Mutex(State())
-    private let ended = Counter(label: "igris_tokens_ended_streams_total")
+    private let ended = Counter(label: "igris_access_cut_off_total")
 
     /// - Parameters:
     ///   - members: everyone in the swarm, this host too.
@@ -155,6 +155,8 @@ package final class AccessTokens: Sendable {
             let others = await members().count { !$0.isSelf && $0.state == .alive }
             let holders = await writer.holders(of: last).count
             guard holders < others, .now < end, !Task.isCancelled else {
+                // What they have they look at within this.
+                if holders > 0 { try? await Task.sleep(for: Limits.tokenWatch) }
                 return Spread(hosts: 1 + holders, of: 1 + max(others, holders))
             }
             // A client that has gone waits for nothing; what it asked for stands all the same.
