@@ -32,6 +32,18 @@ package enum Limits {
     package static let itemReferences = 256
     package static let embeddingInputs = 2_048
 
+    // Tokens of clients
+    /// Kept in memory, and of those that were revoked at most ``revokedTokens``: beyond, no new one is believed.
+    package static let tokens = 10_000
+    package static let revokedTokens = 65_536
+    package static let tokenNameBytes = 64
+    package static let tokenModels = 64
+    package static let modelNameBytes = 512
+    /// How often a host looks for tokens that others made, revoked or let expire.
+    package static let tokenWatch = Duration.milliseconds(100)
+    /// Callers whose requests are counted, by token and by address each.
+    package static let rateBuckets = 16_384
+
     // Streams
     package static let streamBufferBytes = 256 * 1024
     package static let streamStall = Duration.seconds(30)

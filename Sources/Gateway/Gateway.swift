@@ -19,6 +19,7 @@ package struct Gateway: Service {
     ///   - swarm: nil where this host shares nothing.
     ///   - models: nil where this host keeps no model files.
     ///   - requests, capacity: nil where this host shares nothing.
+    ///   - tokens: nil where this host keeps no tokens of clients.
     ///   - door: TLS and links with the hosts of the swarm. Without one the port speaks plain HTTP only.
     ///   - metricsPage: the text of `GET /metrics`.
     ///   - logged: what `GET /v1/logs` shows.
@@ -26,7 +27,7 @@ package struct Gateway: Service {
     package init(
         configuration: GatewayConfiguration, node: any NodeServices, swarm: (any SwarmServices)? = nil,
         models: (any ModelServices)? = nil, requests: (any RequestServices)? = nil,
-        capacity: Capacity? = nil,
+        capacity: Capacity? = nil, tokens: AccessTokens? = nil,
         door: PeerDoor? = nil,
         metricsPage: @escaping @Sendable () async -> String = { "" }, logged: GatewayLog = .none, log: Logger,
         onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void = { _, _ in }
@@ -35,6 +36,7 @@ package struct Gateway: Service {
         self.log = log
         self.onListening = onListening
         let metrics = GatewayMetrics()
+        let node = ModelGate(node: node)
         let link = SwarmLink(door: door)
         let flow = AnswerFlow(
             node: node, metrics: metrics, limits: configuration.limits,
@@ -42,9 +44,10 @@ package struct Gateway: Service {
         let responder = Responder(
             admission: Admission(
                 hosts: HostRule(allowedHosts: configuration.allowedHosts),
-                access: AccessRule(
+                rule: AccessRule(
                     keys: ClientKeys(configuration.keys), network: configuration.networkAccess,
-                    allowed: configuration.addressAllowlist),
+                    allowed: configuration.addressAllowlist), tokens: tokens,
+                rates: RateGate(perAddress: configuration.requestsPerAddress),
                 machine: MachineNamesCache(), link: link),
             openAI: OpenAIResponder(flow: flow, swarm: swarm), anthropic: AnthropicResponder(flow: flow),
             ollama: OllamaResponder(flow: flow, startedAt: lifecycle.startedAt),
@@ -57,8 +60,10 @@ package struct Gateway: Service {
                     lifecycle: lifecycle,
                     limits: configuration.limits)
             }, models: ModelPages(models: models, draining: lifecycle.draining),
-            requests: RequestPages(requests: requests, draining: lifecycle.draining, limits: configuration.limits),
-            link: link, metrics: metrics, lifecycle: lifecycle, nodeID: node.id, log: log)
+            requests: RequestPages(
+                requests: requests, gate: node, draining: lifecycle.draining, limits: configuration.limits),
+            tokens: TokenPages(tokens: tokens), link: link, metrics: metrics, lifecycle: lifecycle, nodeID: node.id,
+            log: log)
         channel = GatewayChannel(
             responder: responder, ledger: ConnectionLedger(limits: configuration.limits), limits: configuration.limits,
             door: door)

@@ -13,12 +13,15 @@ package struct GatewayConfiguration: Sendable {
     package var networkAccess: AccessRule.NetworkAccess
     /// Empty allows every address.
     package var addressAllowlist: [AddressRange]
+    /// Requests a minute of one address; nil: as many as come.
+    package var requestsPerAddress: Int?
     package var limits: GatewayLimits
 
     package init(
         host: String = "0.0.0.0", port: Int = 8080, allowedHosts: [String] = [],
         keys: [(name: String, key: Secret<String>)] = [], networkAccess: AccessRule.NetworkAccess = .key,
-        addressAllowlist: [AddressRange] = [], limits: GatewayLimits = GatewayLimits()
+        addressAllowlist: [AddressRange] = [], requestsPerAddress: Int? = nil,
+        limits: GatewayLimits = GatewayLimits()
     ) {
         self.host = host
         self.port = port
@@ -26,6 +29,7 @@ package struct GatewayConfiguration: Sendable {
         self.keys = keys
         self.networkAccess = networkAccess
         self.addressAllowlist = addressAllowlist
+        self.requestsPerAddress = requestsPerAddress
         self.limits = limits
     }
 }

@@ -7,6 +7,26 @@ import Synchronization
 struct GatewayMetrics: Sendable {
     private let inFlight = Gauge(label: "igris_requests_in_flight")
     private let made = Made()
+    private let refused = Refused()
+
+    private struct Refused: Sendable {
+        static func counter(_ reason: String) -> Counter {
+            Counter(label: "igris_access_refused_total", dimensions: [("reason", reason)])
+        }
+        let unknown = counter("unauthenticated")
+        let forbidden = counter("forbidden")
+        let rate = counter("rate")
+    }
+
+    /// A request is refused for who asks it; other statuses are not counted.
+    func refused(_ failure: APIError) {
+        switch failure.status {
+        case 401: refused.unknown.increment()
+        case 403: refused.forbidden.increment()
+        case 429 where failure.code == APIError.rateCode: refused.rate.increment()
+        default: break
+        }
+    }
 
     /// Those that were used before: finding them by all of their labels takes longer.
     private final class Made: Sendable {

@@ -225,6 +225,9 @@ extension Settings.Auth {
         ipAllowlist = reader.value(
             "ip_allowlist", .list(of: .addressRange, count: 0...1_000), default: [],
             "Addresses and CIDR blocks that may connect, beside this machine itself; empty lets all.")
+        rateLimit = reader.optional(
+            "rate_limit", .integer(1...1_000_000),
+            "Requests a minute that one address may send, beside this machine itself; without it as many as come.")
     }
 }
 

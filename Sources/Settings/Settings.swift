@@ -253,6 +253,8 @@ package struct Settings: Sendable {
         package var lan: LAN
         /// Empty: every address.
         package var ipAllowlist: [AddressRange]
+        /// Requests a minute of one address; nil: as many as come.
+        package var rateLimit: Int?
     }
 
     package struct Log: Hashable, Sendable {

@@ -16,9 +16,9 @@ import Testing
     @Test("every route of the swarm is found by its path, and declares who may use it")
     func routes() throws {
         let table: [(String, SwarmRoute, Access)] = [
-            ("/v1/mcp/peers", .peers, .client), ("/v1/mcp/diagnostics", .diagnostics, .client),
-            ("/v1/swarm/status", .status, .client), ("/v1/swarm/nodes/", .nodes, .client),
-            ("/v1/swarm/topology", .topology, .client), ("/v1/swarm/events", .events, .client),
+            ("/v1/mcp/peers", .peers, .read), ("/v1/mcp/diagnostics", .diagnostics, .read),
+            ("/v1/swarm/status", .status, .read), ("/v1/swarm/nodes/", .nodes, .read),
+            ("/v1/swarm/topology", .topology, .read), ("/v1/swarm/events", .events, .read),
             ("/v1/swarm/join", .join, .admin), ("/v1/swarm/rotate", .rotate, .admin),
             ("/v1/swarm/evict", .evict, .admin), ("/v1/swarm/ws", .link(.swarm), .peer),
             ("/v1/swarm/work", .link(.work), .peer), ("/v1/sync/vector", .vector, .peer),
@@ -29,7 +29,7 @@ import Testing
             #expect(route.access == access)
             #expect(Route.swarm(route).pattern.hasPrefix("/v1/"))
         }
-        #expect(Route(path: "/v1/chat/completions")?.access == .client)
+        #expect(Route(path: "/v1/chat/completions")?.access == .chat)
     }
 
     @Test("what is for peers is shut to everyone else, key or not", arguments: peerPaths)
@@ -70,17 +70,19 @@ import Testing
         #expect(try await ask(get("/v1/swarm/ws"), asPeer: true).status == 426)
     }
 
-    @Test("what changes the swarm is taken from this machine only", arguments: [Access.client, .admin])
+    @Test("what changes the swarm is taken from this machine only", arguments: [Access.read, .admin])
     func adminsAreLocal(_ access: Access) throws {
         let admission = Admission(
-            hosts: HostRule(), access: AccessRule(keys: ClientKeys([]), network: .open), machine: MachineNamesCache(),
+            hosts: HostRule(), rule: AccessRule(keys: ClientKeys([]), network: .open), tokens: nil,
+            rates: RateGate(perAddress: nil),
+            machine: MachineNamesCache(),
             link: SwarmLink(door: nil))
         for (address, isLocal) in [("127.0.0.1", true), ("::1", true), ("192.168.1.5", false)] {
             let exchange = Exchange(
                 head: .init(method: .post, scheme: "http", authority: "localhost", path: "/v1/swarm/rotate"),
                 client: ClientConnection(peer: IPAddress(address), local: nil), log: .init(label: "test"))
             let isAdmitted = (try? admission.admit(exchange, to: access)) != nil
-            #expect(isAdmitted == (isLocal || access == .client))
+            #expect(isAdmitted == (isLocal || access == .read))
         }
     }
 

@@ -21,7 +21,9 @@ import Testing
     }
 
     private static func outcome(_ rule: AccessRule, _ caller: AccessRule.Caller) -> String {
-        do throws(RuntimeError) { return try rule.owner(of: caller).name } catch { return error.code.rawValue }
+        do throws(RuntimeError) { return try rule.admit(caller, to: .known).owner.name } catch {
+            return error.code.rawValue
+        }
     }
 
     @Test(
@@ -71,7 +73,9 @@ import Testing
     @Test("a refusal names the header to send and the setting to change")
     func nextStep() throws {
         let rule = AccessRule(keys: ClientKeys([]), network: .key)
-        let error = #expect(throws: RuntimeError.self) { try rule.owner(of: .init(address: IPAddress("10.0.0.2"))) }
+        let error = #expect(throws: RuntimeError.self) {
+            try rule.admit(.init(address: IPAddress("10.0.0.2")), to: .known)
+        }
         let message = try #require(error?.message)
         #expect(message.contains("auth.keys") && message.contains("auth.lan"))
     }
@@ -80,5 +84,86 @@ import Testing
     func keysStaySecret() {
         let text = String(reflecting: ClientKeys([(name: "a", key: Secret("sk-very-secret"))]))
         #expect(!text.contains("sk-very-secret"))
+    }
+
+    // MARK: Tokens
+
+    private static let token = "igr_0123"
+
+    private static func admits(
+        _ access: Access, _ standing: TokenTable.Standing, address: String = "10.0.0.2",
+        keys: ClientKeys = ClientKeys([]),
+        authorization: String? = nil, apiKey: String? = nil
+    ) -> String {
+        let rule = AccessRule(keys: keys, network: .key)
+        let caller = AccessRule.Caller(address: IPAddress(address), authorization: authorization, apiKey: apiKey)
+        do throws(RuntimeError) {
+            let known = TokenDigest(of: token)
+            return try rule.admit(caller, to: access) { $0 == known ? standing : .unknown }.owner.name
+        } catch {
+            return error.code.rawValue
+        }
+    }
+
+    private static func valid(_ scopes: Scopes) -> TokenTable.Standing {
+        .valid(AccessToken(name: "ann", digest: TokenDigest(of: token), scopes: scopes))
+    }
+
+    @Test(
+        "a token opens what its scopes say, from this machine as from others",
+        arguments: ["10.0.0.2", "127.0.0.1"])
+    func scopes(_ address: String) {
+        let table: [(Scopes, [Access])] = [
+            (.chat, [.known, .chat]), (.read, [.known, .read]), (.admin, [.known, .chat, .read, .admin]),
+            ([.chat, .read], [.known, .chat, .read]), ([], []), (Scopes(rawValue: 0x80), []),
+        ]
+        for (scopes, opened) in table {
+            for access in [Access.known, .chat, .read, .admin] {
+                let expected = opened.contains(access) ? "key:ann" : "forbidden"
+                for (authorization, apiKey) in [("Bearer \(Self.token)", nil), (nil, Self.token)]
+                    as [(String?, String?)]
+                {
+                    #expect(
+                        Self.admits(
+                            access, Self.valid(scopes), address: address, authorization: authorization, apiKey: apiKey)
+                            == expected)
+                }
+            }
+            #expect(Self.admits(.peer, Self.valid(scopes), apiKey: Self.token) == "unauthenticated")
+        }
+    }
+
+    @Test("a token that is unknown, revoked or expired opens nothing, not even on this machine")
+    func overTokens() {
+        let expired = AccessToken(name: "ann", digest: TokenDigest(of: Self.token), scopes: .all)
+        for standing in [TokenTable.Standing.unknown, .revoked, .expired(expired)] {
+            for address in ["127.0.0.1", "10.0.0.2"] {
+                #expect(Self.admits(.known, standing, address: address, apiKey: Self.token) == "unauthenticated")
+                // Beside a right one too.
+                #expect(
+                    Self.admits(
+                        .known, standing, address: address, keys: Self.keys, authorization: "Bearer sk-1",
+                        apiKey: Self.token) == "unauthenticated")
+            }
+        }
+    }
+
+    @Test("keys that client libraries fill in are ignored on this machine, tokens or not")
+    func fillIns() {
+        #expect(Self.admits(.chat, Self.valid(.chat), address: "127.0.0.1", apiKey: "dummy") == "local")
+        #expect(Self.admits(.chat, Self.valid(.chat), apiKey: "dummy") == "unauthenticated")
+        #expect(
+            Self.admits(
+                .chat, Self.valid(.chat), address: "127.0.0.1", authorization: "Bearer dummy", apiKey: Self.token)
+                == "unauthenticated")
+    }
+
+    @Test("keys of the configuration administer on the machine itself only")
+    func keysAndAdmin() {
+        #expect(Self.admits(.admin, .unknown, address: "127.0.0.1", keys: Self.keys, apiKey: "sk-1") == "key:laptop")
+        #expect(Self.admits(.admin, .unknown, keys: Self.keys, apiKey: "sk-1") == "forbidden")
+        for access in [Access.chat, .read] {
+            #expect(Self.admits(access, .unknown, keys: Self.keys, apiKey: "sk-1") == "key:laptop")
+        }
     }
 }

@@ -21,6 +21,8 @@ package struct Operation: Hashable, Sendable {
         package static let equivocation = Kind(rawValue: 7)
         /// What happens to a request that is answered in the background; the body is a `RequestNote` of Swarm.
         package static let request = Kind(rawValue: 8)
+        /// A client's token was made, or opens nothing any more; the body is a `TokenNote` of Guardian.
+        package static let token = Kind(rawValue: 9)
 
         /// Takes content of earlier operations away.
         package var removes: Bool { self == .delete || self == .erase }

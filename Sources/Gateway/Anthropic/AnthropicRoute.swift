@@ -1,3 +1,4 @@
+import Guardian
 import HTTPTypes
 
 /// What a request in Anthropic's dialect asks.
@@ -6,5 +7,10 @@ enum AnthropicRoute: String, CaseIterable {
     case countTokens = "/v1/messages/count_tokens"
 
     var pattern: String { rawValue }
+    var access: Access {
+        switch self {
+        case .messages, .countTokens: .chat
+        }
+    }
     var methods: [HTTPRequest.Method] { [.post] }
 }

@@ -36,6 +36,12 @@ final class ClientConnection: Sendable {
 
     var isGone: Bool { departure.isOpen }
 
+    /// Ends the connection, whatever is under way on it.
+    func cutOff() {
+        markGone()
+        channel?.close(promise: nil)
+    }
+
     /// Sleeps. A timer of the connection's own event loop wakes no thread where it is given up, as most are.
     func pause(_ duration: Duration) async throws {
         guard let loop = channel?.eventLoop else { return try await Task.sleep(for: duration) }

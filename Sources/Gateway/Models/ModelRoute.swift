@@ -1,3 +1,4 @@
+import Guardian
 import HTTPTypes
 
 /// What an operator asks of this host's models.
@@ -16,6 +17,12 @@ enum ModelRoute: Hashable {
             self = .model(name)
         } else {
             return nil
+        }
+    }
+
+    var access: Access {
+        switch self {
+        case .models, .model, .copies: .admin
         }
     }
 

@@ -1,3 +1,4 @@
+import Guardian
 import HTTPTypes
 
 /// What a request in Ollama's dialect asks.
@@ -28,6 +29,14 @@ enum OllamaRoute: String, CaseIterable {
     }
 
     var pattern: String { rawValue }
+
+    var access: Access {
+        switch self {
+        case .version, .tags, .show, .running: .known
+        // Those that change models are refused to everyone, with what to do instead.
+        case .chat, .generate, .embed, .embeddings, .create, .pull, .push, .copy, .delete, .blobs: .chat
+        }
+    }
 
     var methods: [HTTPRequest.Method] {
         switch self {

@@ -1,4 +1,5 @@
 import Core
+import Guardian
 import HTTPTypes
 
 /// What a request asks of OpenAI's dialect, beside chat completions.
@@ -43,6 +44,14 @@ enum OpenAIRoute: Hashable {
         case ("chat", 3) where id == "completions": self = .storedCompletion(parts[2])
         case ("chat", 4) where id == "completions" && parts[3] == "messages": self = .storedMessages(parts[2])
         default: return nil
+        }
+    }
+
+    var access: Access {
+        switch self {
+        case .completions, .embeddings, .responses, .inputTokens, .compact, .response, .cancelResponse, .inputItems,
+            .conversations, .conversation, .items, .item, .storedCompletion, .storedMessages, .stream:
+            .chat
         }
     }
 

@@ -7,6 +7,7 @@ import Swarm
 struct RequestPages: Sendable {
     /// Nil where this host keeps no conversations.
     let requests: (any RequestServices)?
+    let gate: ModelGate
     let draining: Latch
     let limits: GatewayLimits
 
@@ -53,6 +54,7 @@ struct RequestPages: Sendable {
     ) async throws -> Reply {
         let wall = UInt64(clamping: Timestamp.now().milliseconds)
         let request = try RequestBody(JSON.parse(body), wall: wall)
+        try await gate.require(request.order.model)
         let key = try RequestFields.idempotencyKey(exchange.head.headerFields)
         do {
             let report = try await requests.open(request.order, messages: request.messages, key: key, caller: caller)

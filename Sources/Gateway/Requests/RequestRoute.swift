@@ -1,4 +1,5 @@
 import Core
+import Guardian
 import HTTPTypes
 
 /// Requests that are answered in the background.
@@ -19,7 +20,11 @@ enum RequestRoute: Hashable {
         }
     }
 
-    var access: Access { .client }
+    var access: Access {
+        switch self {
+        case .all, .one, .cancel: .chat
+        }
+    }
 
     var methods: [HTTPRequest.Method] {
         switch self {

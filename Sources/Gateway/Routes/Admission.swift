@@ -2,6 +2,7 @@ import Core
 import Guardian
 import HTTPTypes
 import NIOCore
+import Node
 import Synchronization
 
 #if canImport(Glibc)
@@ -11,7 +12,10 @@ import Synchronization
 /// Decides for every request, whatever its route, whether it may pass, and as whom.
 struct Admission: Sendable {
     let hosts: HostRule
-    let access: AccessRule
+    let rule: AccessRule
+    /// Nil where this host keeps no tokens.
+    let tokens: AccessTokens?
+    let rates: RateGate
     let machine: MachineNamesCache
     let link: SwarmLink
 
@@ -27,29 +31,18 @@ struct Admission: Sendable {
     }
 
     /// As whom a request may use a route. Throws ``RuntimeError`` `.unauthenticated` or `.forbidden`, or an
-    /// ``APIError`` where a certificate is missing.
-    func admit(_ exchange: Exchange, to access: Access) throws -> Owner {
-        switch access {
-        case .client: return try owner(of: exchange)
-        case .admin:
-            let owner = try owner(of: exchange)
-            guard exchange.client.peer?.isLoopback == true else {
-                throw RuntimeError(
-                    .forbidden,
-                    "this changes the swarm or this host's models, and is only done from the machine itself; run it there"
-                )
-            }
-            return owner
-        case .peer: return Owner(name: "peer:\(try link.peer(of: exchange).node)")
+    /// ``APIError`` where a certificate is missing or too much was asked.
+    func admit(_ exchange: Exchange, to access: Access) throws -> Identity {
+        try rates.admit(exchange.client)
+        if access == .peer {
+            return Identity(owner: Owner(name: "peer:\(try link.peer(of: exchange).node)"), scopes: [])
         }
-    }
-
-    /// Throws ``RuntimeError`` `.unauthenticated` or `.forbidden`.
-    private func owner(of exchange: Exchange) throws(RuntimeError) -> Owner {
         let headers = exchange.head.headerFields
-        return try access.owner(
-            of: AccessRule.Caller(
-                address: exchange.client.peer, authorization: headers[.authorization], apiKey: headers[.apiKey]))
+        let caller = AccessRule.Caller(
+            address: exchange.client.peer, authorization: headers[.authorization], apiKey: headers[.apiKey])
+        let identity = try rule.admit(caller, to: access) { [tokens] in tokens?.standing(of: $0) ?? .unknown }
+        try rates.admit(identity.token)
+        return identity
     }
 }
 

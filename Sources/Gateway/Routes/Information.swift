@@ -28,7 +28,7 @@ struct Information: Sendable {
         case .metrics: Reply(type: "text/plain; version=0.0.4; charset=utf-8", body: Array(await metricsPage().utf8))
         case .logs: try logs.page(exchange)
         case .explain: try await explanation(exchange)
-        case .chatCompletions, .openAI, .anthropic, .ollama, .swarm, .admin, .drain, .request:
+        case .chatCompletions, .openAI, .anthropic, .ollama, .swarm, .admin, .tokens, .drain, .request:
             throw RuntimeError(.internal, "this route has a handler of its own")
         }
     }
@@ -58,7 +58,13 @@ struct Information: Sendable {
     }
 
     private func modelList() async -> ModelList {
-        ModelList(models: await node.models(), hosts: await swarm?.hosts() ?? [], created: lifecycle.startedAt)
+        let hosts = await swarm?.hosts() ?? []
+        let shown = hosts.map { host in
+            var host = host
+            host.models.removeAll { !ModelScope.allows([$0.name] + $0.aliases) }
+            return host
+        }
+        return ModelList(models: await node.models(), hosts: shown, created: lifecycle.startedAt)
     }
 
     // MARK: Health

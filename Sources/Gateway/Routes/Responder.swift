@@ -19,6 +19,7 @@ struct Responder: Sendable {
     let swarm: SwarmResponder?
     let models: ModelPages
     let requests: RequestPages
+    let tokens: TokenPages
     let link: SwarmLink
     let metrics: GatewayMetrics
     let lifecycle: GatewayLifecycle
@@ -28,8 +29,9 @@ struct Responder: Sendable {
 
     init(
         admission: Admission, openAI: OpenAIResponder, anthropic: AnthropicResponder, ollama: OllamaResponder,
-        information: Information, swarm: SwarmResponder?, models: ModelPages, requests: RequestPages, link: SwarmLink,
-        metrics: GatewayMetrics, lifecycle: GatewayLifecycle, nodeID: NodeID, log: Logger
+        information: Information, swarm: SwarmResponder?, models: ModelPages, requests: RequestPages,
+        tokens: TokenPages, link: SwarmLink, metrics: GatewayMetrics, lifecycle: GatewayLifecycle, nodeID: NodeID,
+        log: Logger
     ) {
         self.admission = admission
         self.openAI = openAI
@@ -39,6 +41,7 @@ struct Responder: Sendable {
         self.swarm = swarm
         self.models = models
         self.requests = requests
+        self.tokens = tokens
         self.link = link
         self.metrics = metrics
         self.lifecycle = lifecycle
@@ -83,18 +86,22 @@ struct Responder: Sendable {
                 isBodyRead = true
                 return try await writer.send(CrossOrigin.preflight(head, methods: route.methods))
             }
-            let owner = try admission.admit(exchange, to: route?.access ?? Access(ofUnknown: exchange.path))
+            let access = route?.access ?? Access(ofUnknown: exchange.path)
+            let identity = try admission.admit(exchange, to: access)
+            let lease = try TokenLease(identity, admission.tokens, client)
+            defer { lease?.end() }
             let route = try supported(route, exchange)
             if route.infers(head.method), lifecycle.draining.isOpen { throw APIError.draining }
             let decoder = try BodyDecoder(exchange.hasBody ? head.headerFields[.contentEncoding] : nil)
             let packed = try await collect(&body, exchange, limit: route.bodyLimit, outbound)
             isBodyRead = true
             if route.infers(head.method), packed.count <= Self.smallBody {
-                try await answer(route, exchange, owner, try decoder.decode(packed, limit: route.bodyLimit), writer)
+                try await answer(route, exchange, identity, try decoder.decode(packed, limit: route.bodyLimit), writer)
             } else {
                 // What takes long must not hold up the other connections of this loop.
                 try await withTaskExecutorPreference(globalConcurrentExecutor) {
-                    try await answer(route, exchange, owner, try decoder.decode(packed, limit: route.bodyLimit), writer)
+                    try await answer(
+                        route, exchange, identity, try decoder.decode(packed, limit: route.bodyLimit), writer)
                 }
             }
         } catch let error where writer.begun == nil && !(error is CancellationError) && !client.isGone {
@@ -112,6 +119,16 @@ struct Responder: Sendable {
     }
 
     private func answer(
+        _ route: Route, _ exchange: Exchange, _ identity: Identity, _ body: [UInt8], _ writer: ReplyWriter
+    ) async throws {
+        let models = identity.token?.models ?? []
+        guard !models.isEmpty else { return try await answer(route, exchange, identity.owner, body, writer) }
+        try await ModelScope.$models.withValue(Set(models)) {
+            try await answer(route, exchange, identity.owner, body, writer)
+        }
+    }
+
+    private func answer(
         _ route: Route, _ exchange: Exchange, _ owner: Owner, _ body: [UInt8], _ writer: ReplyWriter
     ) async throws {
         switch route {
@@ -123,6 +140,7 @@ struct Responder: Sendable {
         case .drain: try await writer.send(try await information.drain(exchange, body))
         case .request(let route):
             try await requests.respond(to: route, exchange, caller: owner, body: body, writer)
+        case .tokens(let route): try await writer.send(try await tokens.reply(to: route, exchange, body: body))
         case .admin(let route): try await models.respond(to: route, exchange, body: body, writer)
         case .swarm(.link(let purpose)): try await link.open(purpose, exchange, writer)
         case .swarm(let route):
@@ -197,6 +215,7 @@ struct Responder: Sendable {
 
     private func failure(_ error: any Error, _ exchange: Exchange) -> APIError {
         let failure = APIError(error)
+        metrics.refused(failure)
         let metadata: Logger.Metadata = [
             "error": "\(error)", "http.status": "\(failure.status)",
             "client.address": "\(exchange.client.peer.map(\.description) ?? "unknown")",

@@ -1,4 +1,5 @@
 import Core
+import Guardian
 import HTTPTypes
 
 /// What a request is for.
@@ -23,6 +24,7 @@ enum Route: Hashable {
     case swarm(SwarmRoute)
     case request(RequestRoute)
     case admin(ModelRoute)
+    case tokens(TokenRoute)
     case drain
 
     /// The route of a path, whatever the method. Nil for a path that leads nowhere.
@@ -64,19 +66,28 @@ enum Route: Hashable {
                 self = .request(route)
             } else if let route = ModelRoute(path: path) {
                 self = .admin(route)
+            } else if let route = TokenRoute(path: path) {
+                self = .tokens(route)
             } else {
                 return nil
             }
         }
     }
 
-    /// Who may use it.
+    /// Who may use it. Every route says so itself: one that does not, does not compile.
     var access: Access {
         switch self {
+        case .banner, .document, .health, .live, .ready, .models, .model: .known
+        case .chatCompletions, .contexts, .context: .chat
+        case .status, .metrics, .logs, .explain: .read
+        case .anthropic(let route): route.access
+        case .ollama(let route): route.access
+        case .openAI(let route): route.access
         case .swarm(let route): route.access
         case .request(let route): route.access
-        case .admin, .drain: .admin
-        default: .client
+        case .admin(let route): route.access
+        case .tokens(let route): route.access
+        case .drain: .admin
         }
     }
 
@@ -90,6 +101,7 @@ enum Route: Hashable {
         case .swarm(let route): route.methods
         case .request(let route): route.methods
         case .admin(let route): route.methods
+        case .tokens(let route): route.methods
         case .drain: [.get, .head, .post]
         default: [.get, .head]
         }
@@ -139,6 +151,7 @@ enum Route: Hashable {
         case .swarm(let route): route.pattern
         case .request(let route): route.pattern
         case .admin(let route): route.pattern
+        case .tokens(let route): route.pattern
         case .drain: "/v1/admin/drain"
         }
     }

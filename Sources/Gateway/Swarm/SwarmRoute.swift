@@ -1,4 +1,5 @@
 import Core
+import Guardian
 import HTTPTypes
 
 /// What a request asks of the swarm.
@@ -57,7 +58,7 @@ enum SwarmRoute: Hashable {
 
     var access: Access {
         switch self {
-        case .peers, .diagnostics, .status, .nodes, .topology, .events, .owners, .capacity: .client
+        case .peers, .diagnostics, .status, .nodes, .topology, .events, .owners, .capacity: .read
         case .join, .rotate, .evict, .verify: .admin
         case .link, .vector, .snapshots, .snapshot, .streams, .modelFile: .peer
         }

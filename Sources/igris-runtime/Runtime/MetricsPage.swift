@@ -21,6 +21,9 @@ struct MetricsPage {
             "igris_time_to_first_token_seconds", "Time from a chat request to the first piece of its answer.",
             buckets: Buckets.fineSeconds),
         MetricDescription("igris_tokens_total", "Tokens of prompts and of answers."),
+        MetricDescription("igris_access_refused_total", "Requests that were refused, by the reason."),
+        MetricDescription(
+            "igris_access_cut_off_total", "Requests that were cut off because their token was revoked or expired."),
         MetricDescription("igris_requests_in_flight", "Requests being answered."),
         MetricDescription("igris_engine_requests_waiting", "Requests that wait for the model's engine."),
         MetricDescription("igris_engine_requests_running", "Requests that the model's engine is answering."),

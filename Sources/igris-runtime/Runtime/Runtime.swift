@@ -100,6 +100,14 @@ struct Runtime {
                 wallClock: Self.wallClock, log: log)
         }
 
+        // Without a store that outlives this run they would not be kept.
+        let tokens =
+            settings.mcp.enabled
+            ? AccessTokens(
+                writer: writer, store: storage.store, members: { await swarm?.node.hosts() ?? [] },
+                wallClock: Self.wallClock, log: log) : nil
+        await tokens?.readAll()
+
         let capacity = swarm.map { swarm in
             Capacity(
                 node: storage.identity.node, window: settings.scaling.window,
@@ -109,7 +117,7 @@ struct Runtime {
 
         let gateway = Gateway(
             configuration: GatewayConfiguration(settings), node: node, swarm: swarm?.node, models: library,
-            requests: requests, capacity: capacity, door: swarm?.door,
+            requests: requests, capacity: capacity, tokens: tokens, door: swarm?.door,
             metricsPage: { await MetricsPage(registry: registry, node: node, swarm: swarm?.node).text() },
             logged: GatewayLog { after, limit in
                 let page = ring.page(after: after, limit: limit)
@@ -124,6 +132,7 @@ struct Runtime {
         // Engines start while the gateway already answers health checks.
         var members: [ServiceGroupConfiguration.ServiceConfiguration] = [.init(service: EngineService(models: models))]
         members.append(.init(service: files))
+        if let tokens { members.append(.init(service: TokenService(tokens: tokens))) }
         if let swarm {
             members.append(.init(service: swarm))
             if let capacity { members.append(.init(service: CapacityService(capacity: capacity))) }

@@ -1,0 +1,92 @@
+"""access.py: what looking at a credential costs a request.
+
+One daemon, one kept connection, the cheapest page there is (`/livez`), asked in blocks with different credentials in
+turns. The figure is the processor time of the daemon for one request (/proc/PID/stat, ten thousands of requests a
+block), less that of a request without a credential; the bound is 20 us (docs/access.md). `--tokens N` makes so many
+others first.
+"""
+
+import argparse
+import os
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "Tests/EndToEnd"))
+from daemon import Daemon, recall  # noqa: E402
+
+BOUND = 20.0
+
+
+def processor_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def ask(connection: socket.socket, request: bytes, count: int) -> list[float]:
+    """Seconds of each of `count` requests, one after the other."""
+    times = []
+    for _ in range(count):
+        begin = time.perf_counter()
+        connection.sendall(request)
+        reply = b""
+        while b"\r\n\r\n" not in reply or not reply.endswith(b"}"):
+            reply += connection.recv(65536)
+        times.append(time.perf_counter() - begin)
+        assert reply.startswith(b"HTTP/1.1 200"), reply
+    return times
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", default=ROOT / ".build/release/igris-runtime", type=Path)
+    parser.add_argument("--requests", default=20_000, type=int, help="in one block")
+    parser.add_argument("--rounds", default=5, type=int)
+    parser.add_argument("--tokens", default=0, type=int, help="made before")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        config = {"models": [recall()], "auth": {"keys": [{"name": "ann", "key": "key-of-the-configuration"}]}}
+        one = Daemon(options.binary.resolve(), Path(folder), config, [], {}).start()
+        try:
+            url = f"{one.url}/v1/admin/tokens"
+            for index in range(options.tokens):
+                httpx.post(url, json={"name": f"other-{index}"}).raise_for_status()
+            token = httpx.post(url, json={"name": "bob", "rate_per_minute": 1_000_000}).json()["token"]
+            credentials = {
+                "nothing": "", "a key of auth.keys": "x-api-key: key-of-the-configuration\r\n",
+                "a token": f"Authorization: Bearer {token}\r\n",
+            }
+            processor = {name: [] for name in credentials}
+            latency = {name: [] for name in credentials}
+            with socket.create_connection(("127.0.0.1", one.port)) as connection:
+                for number in range(options.rounds + 1):
+                    for name, line in credentials.items():
+                        request = f"GET /livez HTTP/1.1\r\nHost: localhost\r\n{line}\r\n".encode()
+                        before = processor_seconds(one.pid)
+                        times = ask(connection, request, options.requests)
+                        # The first round warms up.
+                        if number:
+                            processor[name].append((processor_seconds(one.pid) - before) / options.requests * 1e6)
+                            latency[name].append(statistics.median(times) * 1e6)
+            base = statistics.median(processor["nothing"])
+            base_latency = statistics.median(latency["nothing"])
+            print(f"{'credential':20} {'cpu us':>8} {'added':>8} {'median us':>10} {'added':>8}")
+            worst = 0.0
+            for name in credentials:
+                used, took = statistics.median(processor[name]), statistics.median(latency[name])
+                worst = max(worst, used - base)
+                print(f"{name:20} {used:8.2f} {used - base:8.2f} {took:10.2f} {took - base_latency:8.2f}")
+            print(f"{'within' if worst <= BOUND else 'OVER'} {BOUND} us")
+            sys.exit(worst > BOUND)
+        finally:
+            one.close()
+
+
+if __name__ == "__main__":
+    main()
