@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test build release format lint bench bench-discovery soak sim bench-gateway clean setup setup-tests bench-overload bench-engines bench-swarm soak-swarm soak-failover
+.PHONY: help run test build release install install-files fuzz format lint bench bench-discovery soak sim bench-gateway clean setup setup-tests bench-overload bench-engines bench-swarm soak-swarm soak-failover
 
 # One form for every release build: switching the static library on or off compiles everything anew.
 RELEASE_FLAGS := -c release --static-swift-stdlib
@@ -23,6 +23,18 @@ build: setup ## Debug build.
 
 release: setup ## Release build: .build/release/igris-runtime.
 	@scripts/swift build $(RELEASE_FLAGS) --product igris-runtime
+
+install: release install-files ## As a service of systemd (docs/service.md): /usr/local, /etc; needs root. DESTDIR=… elsewhere.
+
+install-files:
+	@install -D -m 755 -s $(BINARY) $(DESTDIR)/usr/local/bin/igris-runtime
+	@install -D -m 644 packaging/igris-runtime.service $(DESTDIR)/etc/systemd/system/igris-runtime.service
+	@install -D -m 644 -t $(DESTDIR)/usr/local/share/doc/igris-runtime docs/*.md SECURITY.md README.md
+	@[ -e $(DESTDIR)/etc/igris-runtime/config.json5 ] || \
+	    install -D -m 644 packaging/config.json5 $(DESTDIR)/etc/igris-runtime/config.json5
+
+fuzz: ## libFuzzer on one input from outside (docs/fuzzing.md): TARGET=json MINUTES=30, TARGET=all.
+	@exec scripts/fuzz $(or $(TARGET),all) $(or $(MINUTES),1)
 
 format: ## Formats the Swift sources in place.
 	@swift format --in-place --parallel --recursive --configuration .swift-format Package.swift Sources Tests

@@ -1,15 +1,20 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+/// `make fuzz` (docs/fuzzing.md) builds our rooms once more, in a folder of their own, so that libFuzzer sees their ways.
+let fuzzes = Context.environment["IGRIS_FUZZ"] != nil
+let instrumented = ["-sanitize=fuzzer,address"]
+
 /// Language mode 6 with the features of the next one; a warning in our code is an error.
-let strict: [SwiftSetting] = [
-    .swiftLanguageMode(.v6),
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
-    .treatAllWarnings(as: .error),
-]
+let strict: [SwiftSetting] =
+    [
+        .swiftLanguageMode(.v6),
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+        .treatAllWarnings(as: .error),
+    ] + (fuzzes ? [.unsafeFlags(["-O"] + instrumented)] : [])
 
 let log = Target.Dependency.product(name: "Logging", package: "swift-log")
 let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
@@ -177,3 +182,24 @@ let package = Package(
             ] + nio("NIOCore", "NIOPosix")),
     ]
 )
+
+/// The twelve inputs from outside that our code reads. As tests they replay what is kept in Tests/Fixtures/fuzz.
+let fuzzed: [Target.Dependency] =
+    [
+        "Core", "Cryptography", "Engine", "GGUF", "Gateway", "Guardian", "Peering", "Settings", "Store", "Swarm",
+        .product(name: "HTTPTypes", package: "swift-http-types"),
+        .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+        log,
+    ] + nio("NIOCore", "NIOEmbedded", "NIOWebSocket")
+if fuzzes {
+    package.targets.removeAll { $0.type == .test }
+    package.targets.append(
+        .executableTarget(
+            name: "fuzz", dependencies: fuzzed, path: "Tests/FuzzTests", exclude: ["ReplayTests.swift"],
+            swiftSettings: strict + [.unsafeFlags(["-parse-as-library", "-enable-testing"])],
+            linkerSettings: [.unsafeFlags(instrumented + ["-use-ld=lld"])]))
+} else {
+    package.targets.append(
+        .testTarget(
+            name: "FuzzTests", dependencies: fuzzed, exclude: ["LibFuzzer.swift"], swiftSettings: strict))
+}

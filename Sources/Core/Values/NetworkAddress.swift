@@ -18,17 +18,23 @@ package struct NetworkAddress: Hashable, Comparable, Sendable, CustomStringConve
             host = String(text[text.index(after: text.startIndex)..<end])
             let rest = text[text.index(after: end)...]
             if !rest.isEmpty {
-                guard rest.hasPrefix(":"), let number = Int(rest.dropFirst()) else { return nil }
+                guard rest.hasPrefix(":"), let number = Self.port(rest.dropFirst()) else { return nil }
                 port = number
             }
         } else if text.filter({ $0 == ":" }).count == 1, let colon = text.firstIndex(of: ":") {
-            guard let number = Int(text[text.index(after: colon)...]) else { return nil }
+            guard let number = Self.port(text[text.index(after: colon)...]) else { return nil }
             host = String(text[..<colon])
             port = number
         }
-        guard !host.isEmpty, (1...65_535).contains(port), !host.contains(where: { $0.isWhitespace || $0 == "/" })
+        guard !host.isEmpty, (1...65_535).contains(port),
+            !host.contains(where: { $0.isWhitespace || $0 == "/" || $0 == "[" || $0 == "]" })
         else { return nil }
         self.init(host: host, port: port)
+    }
+
+    /// Digits only: `Int` would take a sign.
+    private static func port(_ text: Substring) -> Int? {
+        text.utf8.allSatisfy { (0x30...0x39).contains($0) } ? Int(text) : nil
     }
 
     package var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }

@@ -1,7 +1,8 @@
 import Core
 
 /// Follows a connection's bytes just far enough to bound what the parser takes in silence: the extensions of chunks,
-/// and the trailers behind the last (hardening.md §3). What the bytes mean is the parser's business.
+/// and the trailers behind the last (hardening.md §3); first lines with more spaces than two, or of another protocol
+/// (llhttp takes `GET / RTSP/1.0` for HTTP). What the bytes mean is the parser's business.
 struct ChunkBounds {
     enum Framing: Hashable {
         case none
@@ -15,11 +16,12 @@ struct ChunkBounds {
         /// So many bytes may pass; then the head is complete, and ``headEnded(_:)`` must say what follows.
         case headEnds(Int)
         case tooLong
+        case strangeLine
     }
 
     private enum Place {
         /// In a head, so many bytes into the empty line that ends it.
-        case head(matched: Int)
+        case head(matched: Int, line: FirstLine)
         /// In a body of known length, or in a chunk's data with the line end behind it.
         case data(left: Int, isChunk: Bool)
         /// In the line that gives a chunk's size.
@@ -27,15 +29,27 @@ struct ChunkBounds {
         case trailers(length: Int, ofLine: Int)
     }
 
+    /// How far the first line of a head has come: `METHOD target HTTP/…`.
+    private enum FirstLine {
+        case none
+        case method
+        case target(isEmpty: Bool)
+        /// So many bytes of the protocol's name are right.
+        case version(Int)
+        case done
+    }
+
     /// 16 digits, the extensions, the line's end.
     private static let sizeLineBytes = 16 + Limits.chunkExtensionBytes + 2
     private static let headEnd = Array("\r\n\r\n".utf8)
+    private static let protocolName = Array("HTTP/".utf8)
+    private static let newHead = Place.head(matched: 0, line: .none)
 
-    private var place = Place.head(matched: 0)
+    private var place = Self.newHead
 
     mutating func headEnded(_ framing: Framing) {
         switch framing {
-        case .none, .counted(0): place = .head(matched: 0)
+        case .none, .counted(0): place = Self.newHead
         case .counted(let count): place = .data(left: count, isChunk: false)
         case .chunked: place = .size(0, isComplete: false, length: 0)
         }
@@ -49,15 +63,16 @@ struct ChunkBounds {
                 rest = rest.dropFirst(count)
                 place = .data(left: left - count, isChunk: isChunk)
                 guard count == left else { return .pass }
-                place = isChunk ? .size(0, isComplete: false, length: 0) : .head(matched: 0)
+                place = isChunk ? .size(0, isComplete: false, length: 0) : Self.newHead
                 continue
             }
             rest = rest.dropFirst()
             switch place {
             case .data: break
-            case .head(let matched):
+            case .head(let matched, let line):
+                guard let line = Self.next(line, byte) else { return .strangeLine }
                 let next = byte == Self.headEnd[matched % 4] ? matched + 1 : byte == Self.headEnd[0] ? 1 : 0
-                place = .head(matched: next % 4)
+                place = .head(matched: next % 4, line: line)
                 if next == 4 { return .headEnds(bytes.count - rest.count) }
             case .size(let size, let isComplete, let length):
                 guard length < Self.sizeLineBytes, size <= Int.max >> 5 else { return .tooLong }
@@ -71,7 +86,7 @@ struct ChunkBounds {
             case .trailers(let length, let line):
                 guard length < Limits.headerBytes else { return .tooLong }
                 switch byte {
-                case UInt8(ascii: "\n") where line == 0: place = .head(matched: 0)
+                case UInt8(ascii: "\n") where line == 0: place = Self.newHead
                 case UInt8(ascii: "\n"): place = .trailers(length: length + 1, ofLine: 0)
                 case UInt8(ascii: "\r"): place = .trailers(length: length + 1, ofLine: line)
                 default: place = .trailers(length: length + 1, ofLine: line + 1)
@@ -79,6 +94,24 @@ struct ChunkBounds {
             }
         }
         return .pass
+    }
+
+    /// Nil where no first line goes on so. A line that ends early is the parser's to refuse.
+    private static func next(_ line: FirstLine, _ byte: UInt8) -> FirstLine? {
+        let isEnd = byte == UInt8(ascii: "\r") || byte == UInt8(ascii: "\n")
+        let isSpace = byte == UInt8(ascii: " ")
+        switch line {
+        case .none: return isEnd ? FirstLine.none : .method
+        case .method: return isEnd ? .done : isSpace ? .target(isEmpty: true) : .method
+        case .target(let isEmpty):
+            if isEnd { return .done }
+            guard isSpace else { return .target(isEmpty: false) }
+            return isEmpty ? nil : .version(0)
+        case .version(let count):
+            guard byte == protocolName[count % 5] else { return nil }
+            return count == 4 ? .done : .version(count + 1)
+        case .done: return .done
+        }
     }
 
     private static func digit(_ byte: UInt8) -> Int? {

@@ -131,6 +131,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         case .headerOverflow: refuse(context, .headersTooLarge)
         case .invalidVersion: refuse(context, .versionNotSupported)
         case .some: refuse(context, .malformed)
+        // More came behind what the parser gave up at. Answers that are still due before that are not to be lost.
+        case nil where error is ByteToMessageDecoderError: refuse(context, .malformed)
         case nil:
             // The socket broke; nothing can be said on it any more.
             client.markGone()
@@ -172,8 +174,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
             isOld = head.version == .http1_0
             if head.headers.contains(name: "transfer-encoding") {
                 framing = .chunked
-            } else if let length = head.headers.first(name: "content-length") {
-                framing = .counted(Int(length) ?? 0)
+            } else if let length = head.bodyLength {
+                framing = .counted(length)
             }
             if isOld || !head.isKeepAlive || head.headers.contains(name: "upgrade") { closesWhenDone = true }
         case .body: break
@@ -186,10 +188,10 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     /// How the body of the request whose head came last is framed.
     private(set) var framing = ChunkBounds.Framing.none
 
-    func refuseChunk(in pipeline: ChannelPipeline.SynchronousOperations) {
+    func refuse(_ problem: APIError, in pipeline: ChannelPipeline.SynchronousOperations) {
         // Without a context the connection speaks HTTP no more.
         guard let context = try? pipeline.context(handler: self) else { return }
-        refuse(context, .chunkTooLong)
+        refuse(context, problem)
         isDeaf = true
     }
 
@@ -412,9 +414,8 @@ final class ArrivalWatch: ChannelInboundHandler, RemovableChannelHandler {
                 // The parser reads it now, and the guard sees it.
                 context.fireChannelRead(Self.wrapInboundOut(head))
                 bounds.headEnded(connection.framing)
-            case .tooLong:
-                connection.refuseChunk(in: context.pipeline.syncOperations)
-                return
+            case .tooLong: return connection.refuse(.chunkTooLong, in: context.pipeline.syncOperations)
+            case .strangeLine: return connection.refuse(.malformed, in: context.pipeline.syncOperations)
             }
         }
     }

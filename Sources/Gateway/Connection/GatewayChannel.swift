@@ -48,27 +48,34 @@ struct GatewayChannel: ServerChildChannel {
             try options?.setOption(
                 .writeBufferWaterMark, value: .init(low: Limits.streamBufferBytes / 4, high: Limits.streamBufferBytes))
 
-            var decoder = NIOHTTPDecoderLimitConfiguration()
-            decoder.maxHeaderFieldSize = Limits.headerFieldBytes
-            decoder.maxHeaderListSize = Limits.headerBytes
-            decoder.maxHeaderFieldCount = Limits.headerFields
             let connection = ConnectionGuard(
                 client: client, limits: limits, isSurplus: !isWelcome, nodeID: responder.nodeID)
             let pipeline = channel.pipeline.syncOperations
             if let door {
                 try pipeline.addHandler(FirstByte(door: door, client: client, connection: connection))
             }
-            let watch = ArrivalWatch(connection)
-            let encoder = HTTPResponseEncoder()
-            let parser = ByteToMessageHandler(
-                HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes, limitConfiguration: decoder))
-            let types = HTTP1ToHTTPServerCodec(secure: false)
-            try pipeline.addHandlers(watch, encoder, parser, connection, types)
-            connection.codec = [types, encoder, watch, parser]
+            try Self.addCodec(around: connection, to: pipeline)
             let parts = try NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>(
                 wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
             return Value(parts: parts, client: client)
         }
+    }
+
+    /// What makes requests of a connection's bytes and bytes of replies, with `connection` in its midst.
+    static func addCodec(
+        around connection: ConnectionGuard, to pipeline: ChannelPipeline.SynchronousOperations
+    ) throws {
+        var decoder = NIOHTTPDecoderLimitConfiguration()
+        decoder.maxHeaderFieldSize = Limits.headerFieldBytes
+        decoder.maxHeaderListSize = Limits.headerBytes
+        decoder.maxHeaderFieldCount = Limits.headerFields
+        let watch = ArrivalWatch(connection)
+        let encoder = HTTPResponseEncoder()
+        let parser = ByteToMessageHandler(
+            HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes, limitConfiguration: decoder))
+        let types = HTTP1ToHTTPServerCodec(secure: false)
+        try pipeline.addHandlers(watch, encoder, parser, connection, types)
+        connection.codec = [types, encoder, watch, parser]
     }
 
     func handle(value: Value, logger: Logger) async {

@@ -15,7 +15,10 @@ extension APIError {
                 400, code: "bad_request",
                 "the request has both Transfer-Encoding and Content-Length, so that its end is unclear")
         }
-        let codings = head.headers[canonicalForm: "transfer-encoding"]
+        // The parser counts further than anything here does.
+        if head.headers.contains(name: "content-length"), head.bodyLength == nil { return .lengthTooLarge }
+        // As it was sent: of a list with empty members another server may make something else.
+        let codings = head.headers["transfer-encoding"]
         if !codings.isEmpty {
             // HTTP/1.0 has none; whoever passed such a request on may have read its end elsewhere (RFC 9112 §6.1).
             guard head.version == .http1_1 else {
@@ -34,6 +37,9 @@ extension APIError {
     static var versionNotSupported: APIError {
         APIError(
             505, type: "server_error", code: "version_not_supported", "this host speaks HTTP/1.1 and HTTP/1.0 only")
+    }
+    static var lengthTooLarge: APIError {
+        APIError(413, code: "request_too_large", "the request's body is longer than any can be")
     }
     static var unknownCoding: APIError {
         APIError(
@@ -60,5 +66,14 @@ extension APIError {
         APIError(
             503, type: "server_error", code: "overloaded",
             "this host has too many connections open; try again in a moment", headers: retryHeaders(.seconds(1)))
+    }
+}
+
+extension HTTPRequestHead {
+    /// What `Content-Length` says; the parser has seen to it that there is one number in it, with space around it
+    /// perhaps. Nil without one, or for one that is past all bounds.
+    var bodyLength: Int? {
+        guard let text = headers.first(name: "content-length") else { return nil }
+        return Int(String(decoding: text.utf8.filter { $0 != 0x20 && $0 != 0x09 }, as: UTF8.self))
     }
 }

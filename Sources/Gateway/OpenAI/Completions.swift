@@ -19,7 +19,7 @@ struct Completions: Sendable {
         ) { CompletionEncoder(model: request.model, answer: $0, includesUsage: includesUsage) }
     }
 
-    private static func request(_ fields: RequestFields, _ headers: HTTPFields) throws(RuntimeError) -> ChatRequest {
+    static func request(_ fields: RequestFields, _ headers: HTTPFields) throws(RuntimeError) -> ChatRequest {
         var request = ChatRequest(model: try fields.model(), messages: [], continuation: .off)
         request.rawPrompt = try prompt(fields)
         if try fields.flag("echo") == true {

@@ -5,7 +5,7 @@ import Synchronization
 /// Messages of a link that came and wait for their one reader. When too much waits the socket is read no further, so
 /// that a slow reader slows the other side and not memory.
 final class LinkInbox: Sendable {
-    private struct State {
+    struct State {
         var messages = CircularBuffer<[UInt8]>()
         var bytes = 0
         /// The socket is read no further until the reader has caught up.
@@ -15,7 +15,7 @@ final class LinkInbox: Sendable {
         var end: Result<[UInt8]?, any Error>?
     }
 
-    private let state = Mutex(State())
+    let state = Mutex(State())
 
     /// False: read no more from the socket until ``next`` has called for it.
     func push(_ message: [UInt8]) -> Bool {

@@ -30,6 +30,7 @@ struct Runtime {
         signal(SIGUSR1, SIG_IGN)
         signal(SIGUSR2, SIG_IGN)
         Self.raiseDescriptorLimit()
+        let manager = ServiceManager(environment: environment)
         let registry = PrometheusRegistry.start(version: IgrisRuntime.version, descriptions: MetricsPage.descriptions)
         let ring = LogRing()
         let log = Self.startLog(settings.log, ring)
@@ -128,6 +129,7 @@ struct Runtime {
                     "listening",
                     metadata: ["server.host": "\(host)", "server.port": "\(port)", "node.id": "\(node.id)"])
                 swarm?.listening.yield(port)
+                manager?.tellReady("listening on \(host) port \(port)")
             })
         // Engines start while the gateway already answers health checks.
         var members: [ServiceGroupConfiguration.ServiceConfiguration] = [.init(service: EngineService(models: models))]
@@ -145,9 +147,11 @@ struct Runtime {
         try await Self.run(
             services,
             goodbye: {
+                manager?.tellStopping()
                 models.drain.turn(on: true)
                 await swarm?.node.sayGoodbye()
-            }, log: log)
+            },
+            watch: { try await manager?.keepWatch { _ = await node.readiness() } }, log: log)
         await Self.settle(node)
         await storage.store.close()
         log.notice("stopped")
@@ -183,7 +187,8 @@ struct Runtime {
 
     /// The first signal ends the daemon in good order, the second at once: what is acknowledged is on disk anyway.
     private static func run(
-        _ services: ServiceGroup, goodbye: @escaping @Sendable () async -> Void, log: Logger
+        _ services: ServiceGroup, goodbye: @escaping @Sendable () async -> Void,
+        watch: @escaping @Sendable () async throws -> Void, log: Logger
     ) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
@@ -196,8 +201,13 @@ struct Runtime {
                     await services.triggerGracefulShutdown()
                 }
             }
+            group.addTask {
+                // Also while it stops. Nothing of it may end the daemon.
+                try? await watch()
+                try? await Task.sleep(for: .seconds(Int64(Int32.max)))
+            }
             group.addTask { try await services.run() }
-            // The signals never end by themselves: whatever comes first is the services' end.
+            // The others never end by themselves: whatever comes first is the services' end.
             try await group.next()
             group.cancelAll()
         }
