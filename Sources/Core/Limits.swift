@@ -12,7 +12,9 @@ package enum Limits {
     package static let bodyBytes = 4 * 1024 * 1024
     package static let jsonDepth = 64
     package static let jsonItems = 10_000
-    package static let connections = 4_096
+    /// Fewer where the system grants fewer descriptors: ``reservedDescriptors`` of them are not for clients.
+    package static let connections = 16_384
+    package static let reservedDescriptors = 256
     package static let connectionsPerAddress = 256
     package static let conversationIDBytes = 200
     package static let idempotencyKeyBytes = 255

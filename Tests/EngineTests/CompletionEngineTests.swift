@@ -155,7 +155,7 @@ struct CompletionEngineTests {
         bounds.stall = .seconds(1)
         bounds.outputBytes = 1 << 20
         let silent = await FaultEngine.completion("hang", bounds: bounds)
-        #expect(await thrownError { _ = try await silent.answer() }?.code == .timedOut)
+        #expect(await thrownError { _ = try await silent.answer() }?.code == .engineFailed)
         await silent.stop()
         let endless = await FaultEngine.completion("endless", bounds: bounds)
         #expect(await thrownError { _ = try await endless.answer() }?.code == .engineFailed)

@@ -235,7 +235,7 @@ struct JSONLinesEngineTests {
         var bounds = FaultEngine.quick
         bounds.stall = .seconds(1)
         let engine = await FaultEngine.lines("good", bounds: bounds)
-        #expect(await thrownError { _ = try await engine.answer("hang") }?.code == .timedOut)
+        #expect(await thrownError { _ = try await engine.answer("hang") }?.code == .engineFailed)
         #expect(try await engine.answer("next").text == "You said: next")
         await engine.stop()
     }

@@ -113,14 +113,14 @@ struct LlamaServerEngineTests {
         bounds.stall = .milliseconds(300)
         let state = StateFile()
         let engine = await FaultEngine.server("hang", bounds: bounds, state: state)
-        #expect(await thrownError { _ = try await engine.answer() }?.code == .timedOut)
+        #expect(await thrownError { _ = try await engine.answer() }?.code == .engineFailed)
         try await reach { state.starts >= 2 }
         await engine.stop()
     }
 
     @Test(
         "faults on the wire fail the request, not the engine",
-        arguments: [("garbage", RuntimeError.Code.engineFailed), ("loading", .unavailable), ("stuck", .timedOut)])
+        arguments: [("garbage", RuntimeError.Code.engineFailed), ("loading", .unavailable), ("stuck", .engineFailed)])
     func wire(mode: String, code: RuntimeError.Code) async throws {
         var bounds = FaultEngine.quick
         bounds.stall = .milliseconds(300)

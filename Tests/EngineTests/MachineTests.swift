@@ -178,7 +178,7 @@ struct RunClockTests {
         let bounds = EngineBounds()
         var clock = RunClock(bounds: bounds, at: start)
         #expect(clock.verdict(at: start + bounds.stall) == nil)
-        #expect(code(clock.verdict(at: start + bounds.stall + .seconds(1))) == .timedOut)
+        #expect(code(clock.verdict(at: start + bounds.stall + .seconds(1))) == .engineFailed)
         clock.heard(at: start + .seconds(200))
         #expect(clock.verdict(at: start + .seconds(450)) == nil)
         clock.blocked(at: start + .seconds(450))

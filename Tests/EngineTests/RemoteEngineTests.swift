@@ -253,7 +253,7 @@ struct RemoteEngineTests {
                 request.has("GET /v1/models") ? [.json("200 OK", "{}"), .close] : steps
             }
             let engine = await Self.engine(server, bounds: bounds)
-            #expect(await thrownError { _ = try await engine.answer() }?.code == .timedOut)
+            #expect(await thrownError { _ = try await engine.answer() }?.code == .engineFailed)
             try await reach { server.open == 0 }
             try await reach { engine.load().running == 0 }
             engine.stop()

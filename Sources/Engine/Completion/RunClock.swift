@@ -45,6 +45,6 @@ struct RunClock: Sendable {
             return .failed(RuntimeError(.timedOut, "the reader took nothing for \(bounds.unreadStall.wholeSeconds) s"))
         }
         guard now - lastHeard > bounds.stall else { return nil }
-        return .failed(RuntimeError(.timedOut, "the engine wrote nothing for \(bounds.stall.wholeSeconds) s"))
+        return .failed(RuntimeError(.engineFailed, "the engine wrote nothing for \(bounds.stall.wholeSeconds) s"))
     }
 }

@@ -168,7 +168,8 @@ struct RequestTable: Sendable {
                 entries[id]?.unreadSince = nil
                 entries[id]?.lastHeard = now
             } else if now - lastHeard > bounds.stall {
-                let silence = RuntimeError(.timedOut, "the engine wrote nothing for \(bounds.stall.wholeSeconds) s")
+                let silence = RuntimeError(
+                    .engineFailed, "the engine wrote nothing for \(bounds.stall.wholeSeconds) s")
                 actions += end(id, at: now) + [.fail(id, silence)]
             } else if now - startedAt > bounds.answer {
                 let late = RuntimeError(.timedOut, "the answer took more than \(bounds.answer.wholeSeconds) s")

@@ -276,7 +276,7 @@ package actor LlamaServerEngine: InferenceEngine {
     private func meaning(of error: any Error, in generation: UInt64, mayRetry: Bool) async -> (any Error)? {
         if let error = error as? RuntimeError {
             // Silence may be the whole child's.
-            if error.code == .timedOut { await examine(generation) }
+            if error.code == .timedOut || error.code == .engineFailed { await examine(generation) }
             return error
         }
         guard error is HTTPInbox.ConnectionLost || error is HTTPUpstream.Unreachable else { return error }

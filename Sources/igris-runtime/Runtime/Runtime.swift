@@ -29,7 +29,7 @@ struct Runtime {
         // Other daemons do something at these; here a stray one must not be the end.
         signal(SIGUSR1, SIG_IGN)
         signal(SIGUSR2, SIG_IGN)
-        Self.raiseDescriptorLimit()
+        let descriptors = Self.raiseDescriptorLimit()
         let manager = ServiceManager(environment: environment)
         let registry = PrometheusRegistry.start(version: IgrisRuntime.version, descriptions: MetricsPage.descriptions)
         let ring = LogRing()
@@ -116,8 +116,11 @@ struct Runtime {
             )
         }
 
+        var configuration = GatewayConfiguration(settings)
+        // The store, the peers and the engines need some too.
+        configuration.limits.connections = min(Limits.connections, max(64, descriptors - Limits.reservedDescriptors))
         let gateway = Gateway(
-            configuration: GatewayConfiguration(settings), node: node, swarm: swarm?.node, models: library,
+            configuration: configuration, node: node, swarm: swarm?.node, models: library,
             requests: requests, capacity: capacity, tokens: tokens, door: swarm?.door,
             metricsPage: { await MetricsPage(registry: registry, node: node, swarm: swarm?.node).text() },
             logged: GatewayLog { after, limit in
@@ -177,12 +180,15 @@ struct Runtime {
         }
     }
 
-    /// Connections are descriptors: as many as the system grants, not the few that a shell gives by default.
-    private static func raiseDescriptorLimit() {
+    /// Connections are descriptors: as many as the system grants, not the few that a shell gives by default. Returns how
+    /// many those are.
+    private static func raiseDescriptorLimit() -> Int {
         var limit = rlimit()
-        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1_024 }
+        let granted = limit.rlim_cur
         limit.rlim_cur = limit.rlim_max
-        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        let isRaised = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0
+        return Int(clamping: isRaised ? limit.rlim_max : granted)
     }
 
     /// The first signal ends the daemon in good order, the second at once: what is acknowledged is on disk anyway.

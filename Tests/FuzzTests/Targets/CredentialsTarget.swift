@@ -54,7 +54,7 @@ enum CredentialsTarget {
         for caller in [
             AccessRule.Caller(address: far, authorization: first), AccessRule.Caller(address: far, apiKey: first),
             AccessRule.Caller(address: far, authorization: first, apiKey: second),
-        ] where (try? rule.owner(of: caller)) != nil {
+        ] where (try? rule.admit(caller, to: .chat)) != nil {
             try hold(
                 [first, second].contains { $0.utf8.contains(right.utf8) }, "a wrong key is let in: \(first), \(second)")
         }
