@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test build release install install-files fuzz format lint bench bench-discovery soak sim bench-gateway clean setup setup-tests bench-overload bench-engines bench-swarm soak-swarm soak-failover
+.PHONY: help run test build release install install-files fuzz format lint bench bench-discovery soak sim bench-gateway clean setup setup-tests bench-overload bench-connections bench-engines bench-swarm soak-swarm soak-failover
 
 # One form for every release build: switching the static library on or off compiles everything anew.
 RELEASE_FLAGS := -c release --static-swift-stdlib
@@ -57,6 +57,9 @@ bench-gateway: release setup-tests ## As a gateway beside nginx, smg, sglang-rou
 
 bench-overload: release setup-tests ## Four times as much asked as one host can answer: who is accepted, how late, who is refused.
 	@exec $(PYTHON) Benchmarks/overload.py --binary $(BINARY) $(ARGS)
+
+bench-connections: release setup-tests ## 10,000 idle connections and 2,000 streams: memory, and that none fails.
+	@$(PYTHON) Benchmarks/connections.py $(ARGS)
 
 bench-engines: release setup-tests ## Tokens a second against llama-server itself, affinity, RPC workers, the router (LLAMA_DIR).
 	@$(PYTHON) Benchmarks/direct.py
