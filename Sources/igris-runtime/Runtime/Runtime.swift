@@ -107,6 +107,11 @@ struct Runtime {
                 writer: writer, store: storage.store, members: { await swarm?.node.hosts() ?? [] },
                 wallClock: Self.wallClock, log: log) : nil
         await tokens?.readAll()
+        let audit =
+            settings.mcp.enabled
+            ? AuditLog(
+                node: storage.identity.node, writer: writer, store: storage.store, wallClock: Self.wallClock, log: log)
+            : nil
 
         let capacity = swarm.map { swarm in
             Capacity(
@@ -115,9 +120,11 @@ struct Runtime {
             )
         }
 
+        var configuration = GatewayConfiguration(settings)
+        configuration.adminSocket = AdminSocketPlace(folder: folder, port: settings.server.port)?.path
         let gateway = Gateway(
-            configuration: GatewayConfiguration(settings), node: node, swarm: swarm?.node, models: library,
-            requests: requests, capacity: capacity, tokens: tokens, door: swarm?.door,
+            configuration: configuration, node: node, swarm: swarm?.node, models: library,
+            requests: requests, capacity: capacity, tokens: tokens, audit: audit, door: swarm?.door,
             metricsPage: { await MetricsPage(registry: registry, node: node, swarm: swarm?.node).text() },
             logged: GatewayLog { after, limit in
                 let page = ring.page(after: after, limit: limit)
@@ -132,6 +139,7 @@ struct Runtime {
         // Engines start while the gateway already answers health checks.
         var members: [ServiceGroupConfiguration.ServiceConfiguration] = [.init(service: EngineService(models: models))]
         members.append(.init(service: files))
+        if let audit { members.append(.init(service: AuditService(audit: audit))) }
         if let tokens { members.append(.init(service: TokenService(tokens: tokens))) }
         if let swarm {
             members.append(.init(service: swarm))
