@@ -64,7 +64,8 @@ package struct Gateway: Service {
             }, models: ModelPages(models: models, draining: lifecycle.draining),
             requests: RequestPages(
                 requests: requests, gate: node, draining: lifecycle.draining, limits: configuration.limits),
-            tokens: TokenPages(tokens: tokens), audit: audit, link: link, metrics: metrics, lifecycle: lifecycle, nodeID: node.id,
+            tokens: TokenPages(tokens: tokens), audit: audit, link: link, metrics: metrics, lifecycle: lifecycle,
+            nodeID: node.id,
             log: log)
         channel = GatewayChannel(
             responder: responder, ledger: ConnectionLedger(limits: configuration.limits), limits: configuration.limits,

@@ -164,3 +164,18 @@ def test_another_user_is_nobody_on_the_socket(daemon):
     asked = subprocess.run(
         ["python3", "-c", script, str(path.parent), path.name], capture_output=True, text=True, timeout=60)
     assert asked.stdout.strip() == "401", asked.stdout + asked.stderr
+
+
+def test_the_chain_goes_on_beside_a_row_that_does_not_open(daemon):
+    one = daemon()
+    for name in ("ann", "bob"):
+        make(one, name)
+    entries(one)
+    one.stop()
+    with sqlite3.connect(one.database) as database:
+        database.execute("UPDATE operations SET sealed = zeroblob(80) WHERE id = (SELECT min(id) FROM operations "
+                         "WHERE kind = 10)")
+    one.start(until="/livez")
+    make(one, "cid")
+    assert [(entry["number"], entry["target"]) for entry in entries(one)] == [(2, "bob"), (3, "cid")]
+    assert "entry 1" in verified(one).stderr

@@ -37,7 +37,9 @@ struct Admission: Sendable {
         if access == .peer {
             return Identity(owner: Owner(name: "peer:\(try link.peer(of: exchange).node)"), scopes: [])
         }
-        let identity = try rule.admit(Self.caller(exchange), to: access) { [tokens] in tokens?.standing(of: $0) ?? .unknown }
+        let identity = try rule.admit(Self.caller(exchange), to: access) { [tokens] in
+            tokens?.standing(of: $0) ?? .unknown
+        }
         try rates.admit(identity.token)
         return identity
     }

@@ -31,7 +31,8 @@ struct Responder: Sendable {
     init(
         admission: Admission, openAI: OpenAIResponder, anthropic: AnthropicResponder, ollama: OllamaResponder,
         information: Information, swarm: SwarmResponder?, models: ModelPages, requests: RequestPages,
-        tokens: TokenPages, audit: AuditLog?, link: SwarmLink, metrics: GatewayMetrics, lifecycle: GatewayLifecycle, nodeID: NodeID,
+        tokens: TokenPages, audit: AuditLog?, link: SwarmLink, metrics: GatewayMetrics, lifecycle: GatewayLifecycle,
+        nodeID: NodeID,
         log: Logger
     ) {
         self.admission = admission

@@ -102,10 +102,13 @@ package actor AuditLog {
         var chain = try await end()
         let wall = wallClock()
         let entries = due.map { chain.append($0.event, count: $0.count, milliseconds: wall) }
-        let stream = Self.stream(of: node, day: wall / 86_400_000)
-        let drafts = entries.map { OperationLog.Draft(kind: .audit, stream: stream, body: $0.encoded) }
         do {
-            _ = try await writer.append(LogWriter.Entry(drafts: drafts))
+            do {
+                try await append(entries, day: wall / 86_400_000)
+            } catch let error as RuntimeError where error.code == .corrupt {
+                // A damaged row of today shuts its stream; tomorrow's is read with it.
+                try await append(entries, day: wall / 86_400_000 + 1)
+            }
         } catch {
             // Whether it stands is read again.
             self.chain = nil
@@ -115,21 +118,17 @@ package actor AuditLog {
         written.increment(by: entries.count)
     }
 
+    private func append(_ entries: [AuditEntry], day: UInt64) async throws {
+        let stream = Self.stream(of: node, day: day)
+        let drafts = entries.map { OperationLog.Draft(kind: .audit, stream: stream, body: $0.encoded) }
+        _ = try await writer.append(LogWriter.Entry(drafts: drafts))
+    }
+
     private func end() async throws -> AuditChain {
         if let chain { return chain }
-        let today = wallClock() / 86_400_000
-        // A clock that was ahead may have written tomorrow.
-        var day = today + 1
-        while day > 0, day + Self.days > today {
-            // After one that does not open the chain goes on all the same: what breaks it is shown where it is.
-            if let last = try await read(Self.stream(of: node, day: day)).compactMap(\.self).last {
-                let found = AuditChain(after: last)
-                chain = found
-                return found
-            }
-            day -= 1
-        }
-        let found = AuditChain()
+        let last = try await rows(of: node) { $0.contains { $0.entry != nil } }.last { $0.entry != nil }?.entry
+        // After one that does not open the chain goes on all the same: what breaks it is shown where it is.
+        let found = AuditChain(after: last)
         chain = found
         return found
     }
@@ -141,36 +140,46 @@ package actor AuditLog {
     package func page(of host: NodeID?, after number: UInt64?, limit: Int, verifies: Bool) async throws -> Page {
         let host = host ?? node
         if host == node { await flush() }
-        var entries: [AuditEntry?] = []
-        let today = wallClock() / 86_400_000
-        var day = today + 1
-        while day > 0, day + Self.days > today {
-            entries = try await read(Self.stream(of: host, day: day)) + entries
-            day -= 1
+        let entries = try await rows(of: host) { rows in
             // Whoever wants the latest only is not made to wait for a year's.
-            guard !verifies, let first = entries.first.flatMap(\.self)?.number else { continue }
-            if number.map({ first <= $0 &+ 1 }) ?? (entries.count >= limit) { break }
+            guard !verifies, let first = rows.first(where: { $0.entry != nil })?.entry?.number else { return false }
+            return number.map { first <= $0 &+ 1 } ?? (rows.count >= limit)
         }
+        .map(\.entry)
         let readable = entries.compactMap(\.self)
-        let shown = number.map { number in readable.drop { $0.number <= number }.prefix(limit) } ?? readable.suffix(limit)
+        let shown =
+            number.map { number in readable.drop { $0.number <= number }.prefix(limit) } ?? readable.suffix(limit)
         return Page(
             entries: Array(shown), broken: verifies ? AuditChain.firstBreak(in: entries) : nil, total: entries.count)
     }
 
-    private func read(_ stream: StreamID) async throws -> [AuditEntry?] {
+    /// Of a row that no longer opens its place is left, without an entry.
+    private typealias Row = (dot: Dot, entry: AuditEntry?)
+
+    /// A host's rows as they were written, from the latest days back until `isEnough`.
+    private func rows(of host: NodeID, until isEnough: ([Row]) -> Bool) async throws -> [Row] {
+        let today = wallClock() / 86_400_000
+        // What was written a day ahead, by a clock that was or beside a damaged row, stands among today's.
+        var rows = try await read(Self.stream(of: host, day: today + 1))
+        var day = today
+        while true {
+            rows += try await read(Self.stream(of: host, day: day))
+            rows.sort { $0.dot < $1.dot }
+            guard day > 0, day + Self.days > today, !isEnough(rows) else { return rows }
+            day -= 1
+        }
+    }
+
+    private func read(_ stream: StreamID) async throws -> [Row] {
         let operations: [Operation]
         do {
             operations = try await store.operations(of: stream)
         } catch let error as RuntimeError where error.code == .corrupt {
             operations = try await store.remains(of: stream)
         }
-        // Of a row that no longer opens its place is left, without a body.
-        return Self.sorted(operations).map { try? AuditEntry.decode($0.body) }
-    }
-
-    /// As they were written: by the epoch of the host, then in sequence.
-    private static func sorted(_ operations: [Operation]) -> [Operation] {
-        operations.filter { $0.kind == .audit || $0.body.isEmpty }.sorted { $0.dot < $1.dot }
+        return operations.filter { $0.kind == .audit || $0.body.isEmpty }.map {
+            ($0.dot, try? AuditEntry.decode($0.body))
+        }
     }
 
     /// One for each host and day, the same on every host.

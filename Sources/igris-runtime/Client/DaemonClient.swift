@@ -170,7 +170,8 @@ struct DaemonClient {
         }
         let bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connectTimeout(.seconds(5))
         // One that a killed daemon left behind leads nowhere.
-        if let socket, let channel = try? await bootstrap.connect(unixDomainSocketPath: socket, channelInitializer: setUp)
+        if let socket,
+            let channel = try? await bootstrap.connect(unixDomainSocketPath: socket, channelInitializer: setUp)
         {
             return channel
         }
