@@ -45,6 +45,10 @@ package enum Limits {
     package static let tokenWatch = Duration.milliseconds(100)
     /// Callers whose requests are counted, by token and by address each.
     package static let rateBuckets = 16_384
+    /// Kinds of refusals that are told apart in one minute of the audit log, and events that wait to be written there.
+    package static let auditKinds = 1_024
+    package static let auditQueue = 4_096
+    package static let auditPage = 1_000
 
     // Streams
     package static let streamBufferBytes = 256 * 1024

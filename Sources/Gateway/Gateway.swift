@@ -20,6 +20,7 @@ package struct Gateway: Service {
     ///   - models: nil where this host keeps no model files.
     ///   - requests, capacity: nil where this host shares nothing.
     ///   - tokens: nil where this host keeps no tokens of clients.
+    ///   - audit: nil where this host keeps no audit log.
     ///   - door: TLS and links with the hosts of the swarm. Without one the port speaks plain HTTP only.
     ///   - metricsPage: the text of `GET /metrics`.
     ///   - logged: what `GET /v1/logs` shows.
@@ -28,6 +29,7 @@ package struct Gateway: Service {
         configuration: GatewayConfiguration, node: any NodeServices, swarm: (any SwarmServices)? = nil,
         models: (any ModelServices)? = nil, requests: (any RequestServices)? = nil,
         capacity: Capacity? = nil, tokens: AccessTokens? = nil,
+        audit: AuditLog? = nil,
         door: PeerDoor? = nil,
         metricsPage: @escaping @Sendable () async -> String = { "" }, logged: GatewayLog = .none, log: Logger,
         onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void = { _, _ in }
@@ -62,7 +64,8 @@ package struct Gateway: Service {
             }, models: ModelPages(models: models, draining: lifecycle.draining),
             requests: RequestPages(
                 requests: requests, gate: node, draining: lifecycle.draining, limits: configuration.limits),
-            tokens: TokenPages(tokens: tokens), link: link, metrics: metrics, lifecycle: lifecycle, nodeID: node.id,
+            tokens: TokenPages(tokens: tokens), audit: audit, link: link, metrics: metrics, lifecycle: lifecycle,
+            nodeID: node.id,
             log: log)
         channel = GatewayChannel(
             responder: responder, ledger: ConnectionLedger(limits: configuration.limits), limits: configuration.limits,
@@ -90,6 +93,10 @@ package struct Gateway: Service {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await serve(server) }
             group.addTask { try await drain(server) }
+            if let path = configuration.adminSocket {
+                let socket = AdminSocket(path: path, channel: channel, log: quiet)
+                group.addTask { await socket.run() }
+            }
             defer { group.cancelAll() }
             try await group.next()
         }

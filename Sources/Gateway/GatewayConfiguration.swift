@@ -16,6 +16,8 @@ package struct GatewayConfiguration: Sendable {
     /// Requests a minute of one address; nil: as many as come.
     package var requestsPerAddress: Int?
     package var limits: GatewayLimits
+    /// Where the daemon's own user finds it besides; nil: nowhere.
+    package var adminSocket: String?
 
     package init(
         host: String = "0.0.0.0", port: Int = 8080, allowedHosts: [String] = [],

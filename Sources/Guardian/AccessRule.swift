@@ -12,13 +12,18 @@ package struct AccessRule: Sendable {
     package struct Caller: Sendable {
         /// Nil where the transport has no addresses; such a caller counts as another machine.
         package var address: IPAddress?
+        /// A process of this daemon's own user, on its socket.
+        package var isOwnUser: Bool
         /// The `Authorization` header.
         package var authorization: String?
         /// The `x-api-key` header.
         package var apiKey: String?
 
-        package init(address: IPAddress?, authorization: String? = nil, apiKey: String? = nil) {
+        package init(
+            address: IPAddress?, isOwnUser: Bool = false, authorization: String? = nil, apiKey: String? = nil
+        ) {
             self.address = address
+            self.isOwnUser = isOwnUser
             self.authorization = authorization
             self.apiKey = apiKey
         }
@@ -55,7 +60,7 @@ package struct AccessRule: Sendable {
     private func identity(
         of caller: Caller, _ tokens: (TokenDigest) -> TokenTable.Standing
     ) throws(RuntimeError) -> Identity {
-        let isLocal = caller.address?.isLoopback ?? false
+        let isLocal = caller.isOwnUser || caller.address?.isLoopback == true
         if !isLocal, !allowed.isEmpty {
             guard let address = caller.address, allowed.contains(where: { $0.contains(address) }) else {
                 throw RuntimeError(
@@ -110,6 +115,12 @@ package struct AccessRule: Sendable {
         case .revoked: throw RuntimeError(.unauthenticated, "this token was revoked; \(Self.newToken)")
         case .expired: throw RuntimeError(.unauthenticated, "this token has expired; \(Self.newToken)")
         }
+    }
+
+    /// The id of the token that a caller shows, whether it opens anything or not; empty for none.
+    package static func tokenID(of caller: Caller) -> String {
+        let shown = [caller.authorization.flatMap(bearerToken), caller.apiKey].compactMap(\.self)
+        return shown.first(where: looksLikeToken).map { TokenDigest(of: $0).id } ?? ""
     }
 
     private static func looksLikeToken(_ text: String) -> Bool { text.hasPrefix(TokenText.prefix) }

@@ -346,7 +346,7 @@ extension LogWriter {
         guard !listeners.isEmpty else { return }
         if !commit.conversations.isEmpty { tell(.updated(commit.conversations)) }
         // Streams of notes have no row that could go.
-        let notes = Set(commit.operations.lazy.filter { $0.kind == .request || $0.kind == .token }.map(\.stream))
+        let notes = Set(commit.operations.lazy.filter { $0.kind.isNote }.map(\.stream))
         let removals = commit.removals.filter { !notes.contains($0) }
         if !removals.isEmpty { tell(.removed(removals)) }
     }

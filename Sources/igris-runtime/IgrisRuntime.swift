@@ -20,7 +20,8 @@ struct IgrisRuntime: AsyncParsableCommand {
         subcommands: [
             Serve.self, Check.self, Chat.self, Status.self, Peers.self, Doctor.self, Verify.self, DrainHost.self,
             Logs.self,
-            SwarmVerbs.self, TokenVerbs.self, ConversationVerbs.self, ModelVerbs.self, Connect.self, Demo.self,
+            SwarmVerbs.self, TokenVerbs.self, Audit.self, ConversationVerbs.self, ModelVerbs.self, Connect.self,
+            Demo.self,
             RunEngine.self,
         ],
         defaultSubcommand: Serve.self)

@@ -23,6 +23,11 @@ package struct Operation: Hashable, Sendable {
         package static let request = Kind(rawValue: 8)
         /// A client's token was made, or opens nothing any more; the body is a `TokenNote` of Guardian.
         package static let token = Kind(rawValue: 9)
+        /// Somebody was refused, or used rights that not everyone has; the body is an `AuditEntry` of Guardian.
+        package static let audit = Kind(rawValue: 10)
+
+        /// Of streams that are no conversations.
+        package var isNote: Bool { self == .request || self == .token || self == .audit }
 
         /// Takes content of earlier operations away.
         package var removes: Bool { self == .delete || self == .erase }

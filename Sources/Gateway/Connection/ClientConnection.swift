@@ -8,6 +8,8 @@ final class ClientConnection: Sendable {
     let peer: IPAddress?
     /// The address of ours that the client reached.
     let local: IPAddress?
+    /// The process at the other end is this daemon's user's, by the word of the kernel (``AdminSocket``).
+    let isOwnUser: Bool
     /// The connection itself, for what takes it over (``WebSocketUpgrade``). Nil in tests without one.
     let channel: (any Channel)?
 
@@ -15,7 +17,8 @@ final class ClientConnection: Sendable {
     /// Set once the TLS handshake is done; then what it proved.
     private let handshake = Mutex<(isDone: Bool, certificate: PeerCertificate?)>((false, nil))
 
-    init(peer: IPAddress?, local: IPAddress?, channel: (any Channel)? = nil) {
+    init(peer: IPAddress?, local: IPAddress?, isOwnUser: Bool = false, channel: (any Channel)? = nil) {
+        self.isOwnUser = isOwnUser
         self.peer = peer
         self.local = local
         self.channel = channel

@@ -33,18 +33,26 @@ struct GatewayChannel: ServerChildChannel {
     }
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
+        guard case .unixDomainSocket? = channel.localAddress else { return setup(channel, isOwnUser: false) }
+        return AdminSocket.isOwnUser(at: channel).flatMap { setup(channel, isOwnUser: $0) }
+    }
+
+    private func setup(_ channel: any Channel, isOwnUser: Bool) -> EventLoopFuture<Value> {
         channel.eventLoop.makeCompletedFuture {
             let client = ClientConnection(
                 peer: channel.remoteAddress?.ipAddress.flatMap { IPAddress($0) },
-                local: channel.localAddress?.ipAddress.flatMap { IPAddress($0) }, channel: channel)
+                local: channel.localAddress?.ipAddress.flatMap { IPAddress($0) }, isOwnUser: isOwnUser,
+                channel: channel)
             let isWelcome = ledger.enter(client.peer)
             channel.closeFuture.whenComplete { [ledger] _ in ledger.leave(client.peer) }
             let options = channel.syncOptions
-            try options?.setOption(.tcpOption(.tcp_nodelay), value: 1)
-            // A client that vanished without a word is found when it has acknowledged nothing for this long.
-            try options?.setOption(
-                .tcpOption(NIOBSDSocket.Option(rawValue: CInt(TCP_USER_TIMEOUT))),
-                value: Int(clamping: limits.streamStall.components.seconds * 1_000))
+            if client.peer != nil {
+                try options?.setOption(.tcpOption(.tcp_nodelay), value: 1)
+                // A client that vanished without a word is found when it has acknowledged nothing for this long.
+                try options?.setOption(
+                    .tcpOption(NIOBSDSocket.Option(rawValue: CInt(TCP_USER_TIMEOUT))),
+                    value: Int(clamping: limits.streamStall.components.seconds * 1_000))
+            }
             try options?.setOption(
                 .writeBufferWaterMark, value: .init(low: Limits.streamBufferBytes / 4, high: Limits.streamBufferBytes))
 

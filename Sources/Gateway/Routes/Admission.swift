@@ -37,12 +37,19 @@ struct Admission: Sendable {
         if access == .peer {
             return Identity(owner: Owner(name: "peer:\(try link.peer(of: exchange).node)"), scopes: [])
         }
-        let headers = exchange.head.headerFields
-        let caller = AccessRule.Caller(
-            address: exchange.client.peer, authorization: headers[.authorization], apiKey: headers[.apiKey])
-        let identity = try rule.admit(caller, to: access) { [tokens] in tokens?.standing(of: $0) ?? .unknown }
+        let identity = try rule.admit(Self.caller(exchange), to: access) { [tokens] in
+            tokens?.standing(of: $0) ?? .unknown
+        }
         try rates.admit(identity.token)
         return identity
+    }
+
+    /// What a request shows of its sender.
+    static func caller(_ exchange: Exchange) -> AccessRule.Caller {
+        let headers = exchange.head.headerFields
+        return AccessRule.Caller(
+            address: exchange.client.peer, isOwnUser: exchange.client.isOwnUser,
+            authorization: headers[.authorization], apiKey: headers[.apiKey])
     }
 }
 

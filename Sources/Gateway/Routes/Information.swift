@@ -28,7 +28,7 @@ struct Information: Sendable {
         case .metrics: Reply(type: "text/plain; version=0.0.4; charset=utf-8", body: Array(await metricsPage().utf8))
         case .logs: try logs.page(exchange)
         case .explain: try await explanation(exchange)
-        case .chatCompletions, .openAI, .anthropic, .ollama, .swarm, .admin, .tokens, .drain, .request:
+        case .chatCompletions, .openAI, .anthropic, .ollama, .swarm, .admin, .tokens, .audit, .drain, .request:
             throw RuntimeError(.internal, "this route has a handler of its own")
         }
     }

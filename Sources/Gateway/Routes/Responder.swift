@@ -20,6 +20,7 @@ struct Responder: Sendable {
     let models: ModelPages
     let requests: RequestPages
     let tokens: TokenPages
+    let audit: AuditLog?
     let link: SwarmLink
     let metrics: GatewayMetrics
     let lifecycle: GatewayLifecycle
@@ -30,7 +31,8 @@ struct Responder: Sendable {
     init(
         admission: Admission, openAI: OpenAIResponder, anthropic: AnthropicResponder, ollama: OllamaResponder,
         information: Information, swarm: SwarmResponder?, models: ModelPages, requests: RequestPages,
-        tokens: TokenPages, link: SwarmLink, metrics: GatewayMetrics, lifecycle: GatewayLifecycle, nodeID: NodeID,
+        tokens: TokenPages, audit: AuditLog?, link: SwarmLink, metrics: GatewayMetrics, lifecycle: GatewayLifecycle,
+        nodeID: NodeID,
         log: Logger
     ) {
         self.admission = admission
@@ -42,6 +44,7 @@ struct Responder: Sendable {
         self.models = models
         self.requests = requests
         self.tokens = tokens
+        self.audit = audit
         self.link = link
         self.metrics = metrics
         self.lifecycle = lifecycle
@@ -74,11 +77,18 @@ struct Responder: Sendable {
         }
         var common = commonHeaders(exchange)
         var isBodyRead = false
+        var identity: Identity?
+        var denial: APIError?
+        var target = route?.target
         // A page that may not use this host may not read why, either.
         let refusal = checkHost(exchange)
         if refusal == nil { common = common + CrossOrigin.headers(origin: head.headerFields[.origin]) }
         let writer = ReplyWriter(outbound, common: common, isHead: head.method == .head)
-        defer { status = writer.begun?.code ?? status }
+        defer {
+            status = writer.begun?.code ?? status
+            AuditTrail(log: audit).ended(
+                exchange, route: route, identity: identity, refusal: denial, target: target, status: status)
+        }
         do {
             if let refusal { throw refusal }
             if head.method == .options, let route {
@@ -87,25 +97,29 @@ struct Responder: Sendable {
                 return try await writer.send(CrossOrigin.preflight(head, methods: route.methods))
             }
             let access = route?.access ?? Access(ofUnknown: exchange.path)
-            let identity = try admission.admit(exchange, to: access)
-            let lease = try TokenLease(identity, admission.tokens, client)
+            let admitted = try admission.admit(exchange, to: access)
+            identity = admitted
+            let lease = try TokenLease(admitted, admission.tokens, client)
             defer { lease?.end() }
             let route = try supported(route, exchange)
             if route.infers(head.method), lifecycle.draining.isOpen { throw APIError.draining }
             let decoder = try BodyDecoder(exchange.hasBody ? head.headerFields[.contentEncoding] : nil)
             let packed = try await collect(&body, exchange, limit: route.bodyLimit, outbound)
             isBodyRead = true
+            if access == .admin, audit != nil { target = target ?? AuditTrail.target(packed) }
             if route.infers(head.method), packed.count <= Self.smallBody {
-                try await answer(route, exchange, identity, try decoder.decode(packed, limit: route.bodyLimit), writer)
+                try await answer(route, exchange, admitted, try decoder.decode(packed, limit: route.bodyLimit), writer)
             } else {
                 // What takes long must not hold up the other connections of this loop.
                 try await withTaskExecutorPreference(globalConcurrentExecutor) {
                     try await answer(
-                        route, exchange, identity, try decoder.decode(packed, limit: route.bodyLimit), writer)
+                        route, exchange, admitted, try decoder.decode(packed, limit: route.bodyLimit), writer)
                 }
             }
         } catch let error where writer.begun == nil && !(error is CancellationError) && !client.isGone {
-            var reply = Dialect(path: exchange.path).reply(failure(error, exchange), requestID: exchange.id)
+            let failure = failure(error, exchange)
+            denial = failure
+            var reply = Dialect(path: exchange.path).reply(failure, requestID: exchange.id)
             if !isBodyRead {
                 // A body would have to be read to its end before the next request; a connection is cheaper.
                 if exchange.hasBody {
@@ -140,6 +154,7 @@ struct Responder: Sendable {
         case .drain: try await writer.send(try await information.drain(exchange, body))
         case .request(let route):
             try await requests.respond(to: route, exchange, caller: owner, body: body, writer)
+        case .audit: try await writer.send(try await AuditPages(log: audit).page(exchange))
         case .tokens(let route): try await writer.send(try await tokens.reply(to: route, exchange, body: body))
         case .admin(let route): try await models.respond(to: route, exchange, body: body, writer)
         case .swarm(.link(let purpose)): try await link.open(purpose, exchange, writer)

@@ -25,6 +25,7 @@ enum Route: Hashable {
     case request(RequestRoute)
     case admin(ModelRoute)
     case tokens(TokenRoute)
+    case audit
     case drain
 
     /// The route of a path, whatever the method. Nil for a path that leads nowhere.
@@ -46,6 +47,7 @@ enum Route: Hashable {
         case "/v1/logs": self = .logs
         case "/v1/route/explain": self = .explain
         case "/v1/admin/drain": self = .drain
+        case "/v1/admin/audit": self = .audit
         case let path where path.hasPrefix("/v1/models/"):
             // A model's name may hold slashes and colons, escaped or not.
             guard let name = Self.decoded(path.dropFirst("/v1/models/".count)) else { return nil }
@@ -87,7 +89,7 @@ enum Route: Hashable {
         case .request(let route): route.access
         case .admin(let route): route.access
         case .tokens(let route): route.access
-        case .drain: .admin
+        case .drain, .audit: .admin
         }
     }
 
@@ -153,6 +155,15 @@ enum Route: Hashable {
         case .admin(let route): route.pattern
         case .tokens(let route): route.pattern
         case .drain: "/v1/admin/drain"
+        case .audit: "/v1/admin/audit"
+        }
+    }
+
+    /// What an operator's request is about, by its path.
+    var target: String? {
+        switch self {
+        case .tokens(.one(let name)), .admin(.model(let name)): name
+        default: nil
         }
     }
 

@@ -12,6 +12,8 @@ package final class AccessTokens: Sendable {
     private struct State {
         var table = TokenTable()
         var newsNumber: UInt64 = 0
+        /// All that there is was read once.
+        var isRead = false
         /// What is open in the name of a token, and how it is ended.
         var open: [TokenDigest: [UInt64: @Sendable () -> Void]] = [:]
         var number: UInt64 = 0
@@ -39,6 +41,9 @@ package final class AccessTokens: Sendable {
     /// How long a client waits for other hosts to have its word.
     private static let replication = Duration.seconds(2)
 
+    /// What could not be read is tried again every so many looks: 5 s.
+    private static let retries = 50
+
     private let writer: LogWriter
     private let store: any ContextStore
     private let members: @Sendable () async -> [HostReport]
@@ -64,14 +69,14 @@ package final class AccessTokens: Sendable {
     // MARK: - Use
 
     package func standing(of digest: TokenDigest) -> TokenTable.Standing {
-        state.withLock { $0.table.standing(of: digest, at: wallClock()) }
+        state.withLock { $0.isRead ? $0.table.standing(of: digest, at: wallClock()) : .unknown }
     }
 
     /// Something is done in the name of a token. `end` is called, once, when the token opens nothing any more.
     /// Nil where that is so by now.
     package func begin(_ digest: TokenDigest, end: @escaping @Sendable () -> Void) -> UInt64? {
         state.withLock { state in
-            guard case .valid = state.table.standing(of: digest, at: wallClock()) else { return nil }
+            guard state.isRead, case .valid = state.table.standing(of: digest, at: wallClock()) else { return nil }
             state.number += 1
             state.open[digest, default: [:]][state.number] = end
             return state.number
@@ -171,19 +176,28 @@ package final class AccessTokens: Sendable {
         let next = await writer.news(since: state.withLock { $0.newsNumber }).next
         do {
             take(try await store.operations(of: TokenNote.stream))
-            state.withLock { $0.newsNumber = next }
+            state.withLock { state in
+                state.newsNumber = next
+                state.isRead = true
+            }
         } catch {
-            // They open nothing then.
+            // They open nothing then: what cannot be read may be that one was revoked.
+            state.withLock { $0.isRead = false }
             log.warning("the tokens of clients could not be read", metadata: ["error": "\(error)"])
         }
     }
 
     /// Follows the log until the task is cancelled.
     package func run() async {
+        var round = 0
         while !Task.isCancelled {
-            let number = state.withLock { $0.newsNumber }
+            round += 1
+            let (number, isRead) = state.withLock { ($0.newsNumber, $0.isRead) }
             let news = await writer.news(since: number)
-            if let operations = news.operations {
+            if !isRead {
+                // A damaged row may have come back from another host.
+                if round % Self.retries == 0 { await readAll() }
+            } else if let operations = news.operations {
                 take(operations)
                 state.withLock { $0.newsNumber = max($0.newsNumber, news.next) }
             } else {

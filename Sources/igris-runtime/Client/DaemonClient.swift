@@ -21,6 +21,14 @@ struct DaemonOptions: ParsableArguments {
         try SettingsOptions.load(config: config, port: port)
     }
 
+    /// The socket of the daemon on this machine; nil where another place, or a key, was named. Then who asks is proven
+    /// by the system, and no key is needed.
+    func socket(environment: [String: String]) throws -> String? {
+        for name in ["IGRIS_URL", "IGRIS_API_KEY"] where environment[name].map({ !$0.isEmpty }) == true { return nil }
+        guard url == nil, let folder = try? StateFolder(environment: environment) else { return nil }
+        return AdminSocketPlace(folder: folder, port: try settings().server.port)?.path
+    }
+
     /// `--url`, else what `--port` and `--config` say, else the environment, else the port that all have by default.
     func address(environment: [String: String]) throws -> String {
         if let url { return url }
@@ -51,6 +59,8 @@ struct DaemonClient {
     private let host: String
     private let port: Int
     private let key: String?
+    /// Tried first.
+    private let socket: String?
 
     /// Throws ``RuntimeError`` `.configuration` when the address is none.
     init(_ options: DaemonOptions, environment: [String: String]) throws {
@@ -61,6 +71,7 @@ struct DaemonClient {
         }
         self.host = host
         self.port = port
+        socket = try options.socket(environment: environment)
     }
 
     /// A daemon on this machine that needs no key.
@@ -68,6 +79,7 @@ struct DaemonClient {
         self.host = host
         self.port = port
         key = nil
+        socket = nil
     }
 
     var address: String { "http://\(host.contains(":") ? "[\(host)]" : host):\(port)" }
@@ -129,15 +141,7 @@ struct DaemonClient {
     ) async throws -> Int {
         let channel: NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>
         do {
-            channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-                .connectTimeout(.seconds(5))
-                .channelOption(.socketOption(.tcp_nodelay), value: 1)
-                .connect(host: host, port: port) { channel in
-                    channel.eventLoop.makeCompletedFuture {
-                        try channel.pipeline.syncOperations.addHTTPClientHandlers()
-                        return try NIOAsyncChannel(wrappingChannelSynchronously: channel)
-                    }
-                }
+            channel = try await connected()
         } catch {
             throw RuntimeError(
                 .unavailable,
@@ -154,6 +158,25 @@ struct DaemonClient {
                 "what answers at \(address) does not speak HTTP: another program may have that port; --port and --url "
                     + "name another one", cause: error)
         }
+    }
+
+    private func connected() async throws -> NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart> {
+        let setUp = { @Sendable (channel: any Channel) in
+            channel.eventLoop.makeCompletedFuture {
+                try channel.pipeline.syncOperations.addHTTPClientHandlers()
+                return try NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>(
+                    wrappingChannelSynchronously: channel)
+            }
+        }
+        let bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connectTimeout(.seconds(5))
+        // One that a killed daemon left behind leads nowhere.
+        if let socket,
+            let channel = try? await bootstrap.connect(unixDomainSocketPath: socket, channelInitializer: setUp)
+        {
+            return channel
+        }
+        return try await bootstrap.channelOption(.socketOption(.tcp_nodelay), value: 1)
+            .connect(host: host, port: port, channelInitializer: setUp)
     }
 
     private func exchange(

@@ -24,6 +24,8 @@ struct MetricsPage {
         MetricDescription("igris_access_refused_total", "Requests that were refused, by the reason."),
         MetricDescription(
             "igris_access_cut_off_total", "Requests that were cut off because their token was revoked or expired."),
+        MetricDescription("igris_audit_entries_total", "Entries written to the audit log."),
+        MetricDescription("igris_audit_lost_total", "Events that could not be written to the audit log."),
         MetricDescription("igris_requests_in_flight", "Requests being answered."),
         MetricDescription("igris_engine_requests_waiting", "Requests that wait for the model's engine."),
         MetricDescription("igris_engine_requests_running", "Requests that the model's engine is answering."),

@@ -108,6 +108,11 @@ struct Runtime {
                 writer: writer, store: storage.store, members: { await swarm?.node.hosts() ?? [] },
                 wallClock: Self.wallClock, log: log) : nil
         await tokens?.readAll()
+        let audit =
+            settings.mcp.enabled
+            ? AuditLog(
+                node: storage.identity.node, writer: writer, store: storage.store, wallClock: Self.wallClock, log: log)
+            : nil
 
         let capacity = swarm.map { swarm in
             Capacity(
@@ -119,9 +124,10 @@ struct Runtime {
         var configuration = GatewayConfiguration(settings)
         // The store, the peers and the engines need some too.
         configuration.limits.connections = min(Limits.connections, max(64, descriptors - Limits.reservedDescriptors))
+        configuration.adminSocket = AdminSocketPlace(folder: folder, port: settings.server.port)?.path
         let gateway = Gateway(
             configuration: configuration, node: node, swarm: swarm?.node, models: library,
-            requests: requests, capacity: capacity, tokens: tokens, door: swarm?.door,
+            requests: requests, capacity: capacity, tokens: tokens, audit: audit, door: swarm?.door,
             metricsPage: { await MetricsPage(registry: registry, node: node, swarm: swarm?.node).text() },
             logged: GatewayLog { after, limit in
                 let page = ring.page(after: after, limit: limit)
@@ -137,6 +143,7 @@ struct Runtime {
         // Engines start while the gateway already answers health checks.
         var members: [ServiceGroupConfiguration.ServiceConfiguration] = [.init(service: EngineService(models: models))]
         members.append(.init(service: files))
+        if let audit { members.append(.init(service: AuditService(audit: audit))) }
         if let tokens { members.append(.init(service: TokenService(tokens: tokens))) }
         if let swarm {
             members.append(.init(service: swarm))
