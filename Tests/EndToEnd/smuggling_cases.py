@@ -228,6 +228,11 @@ for name, line in {
 }.items():
     refused(f"line: {name}", get(line=line) + HIDDEN)
 
+last("line: another protocol behind a request", get() + b"GET /livez RTSP/1.0\r\nHost: localhost\r\n\r\n", 200)
+last("line: another protocol behind a body", post(
+    b"Content-Length: %d" % SIZE) + b"GET /livez RTSP/1.0\r\nHost: localhost\r\n\r\n", 200)
+last("line: another protocol behind chunks", post(
+    b"Transfer-Encoding: chunked", body=CHUNKED) + b"GET /livez RTSP/1.0\r\nHost: localhost\r\n\r\n", 200)
 refused("line: the preface of HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + HIDDEN)
 answered("line: a line end in the path, escaped", get(line=b"GET /livez%0d%0aX-Evil:%20yes HTTP/1.1"), 404)
 answered("line: a line end in the query, escaped", get(line=b"GET /livez?a=%0d%0aX-Evil:%20yes HTTP/1.1"), 200)

@@ -26,14 +26,17 @@ KINDS = {
 @pytest.fixture(scope="module")
 def killed(binary, tmp_path_factory):
     """What a killed host leaves: part of it only in the write-ahead log."""
-    one = Daemon(binary, tmp_path_factory.mktemp("flips") / "home", CONFIG, [], {}).start()
-    for text in SAID:
-        one.ask(text, conversation="c")
-    one.true = one.texts("c")
-    assert one.true[::2] == SAID
-    one.kill9()
-    yield one
-    one.close()
+    one = Daemon(binary, tmp_path_factory.mktemp("flips") / "home", CONFIG, [], {})
+    try:
+        one.start()
+        for text in SAID:
+            one.ask(text, conversation="c")
+        one.true = one.texts("c")
+        assert one.true[::2] == SAID
+        one.kill9()
+        yield one
+    finally:
+        one.close()
 
 
 def flip(path: Path, chance: random.Random) -> str:

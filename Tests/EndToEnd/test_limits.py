@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import re
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -115,6 +117,23 @@ def test_many_idle_connections_hinder_nobody(one):
     finally:
         for connection in idle:
             connection.socket.close()
+
+
+def test_connections_that_have_gone_leave_nothing_behind(one):
+    def resident() -> int:
+        """KB."""
+        return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{one.pid}/status").read_text())[1])
+
+    def come_and_go(count: int) -> None:
+        for _ in range(count):
+            assert exchange(one.port, get("Connection: close", line="GET /livez HTTP/1.1")).closed
+
+    # Until all that is kept on purpose is there.
+    come_and_go(1_500)
+    before = resident()
+    come_and_go(3_000)
+    # Once each connection left 6 KB behind, so that anyone could fill the memory without a key.
+    assert resident() - before < 8_000
 
 
 # Ambiguous or no HTTP

@@ -16,7 +16,8 @@ struct ChunkBounds {
         /// So many bytes may pass; then the head is complete, and ``headEnded(_:)`` must say what follows.
         case headEnds(Int)
         case tooLong
-        case strangeLine
+        /// So many bytes belong to requests before it and may pass; the line behind them begins no request.
+        case strangeLine(Int)
     }
 
     private enum Place {
@@ -57,6 +58,8 @@ struct ChunkBounds {
 
     mutating func follow(_ bytes: some Collection<UInt8>) -> Finding {
         var rest = bytes[...]
+        // Where in these bytes the head begins that is being followed.
+        var headStart = 0
         while let byte = rest.first {
             if case .data(let left, let isChunk) = place {
                 let count = min(left, rest.count)
@@ -64,13 +67,14 @@ struct ChunkBounds {
                 place = .data(left: left - count, isChunk: isChunk)
                 guard count == left else { return .pass }
                 place = isChunk ? .size(0, isComplete: false, length: 0) : Self.newHead
+                headStart = bytes.count - rest.count
                 continue
             }
             rest = rest.dropFirst()
             switch place {
             case .data: break
             case .head(let matched, let line):
-                guard let line = Self.next(line, byte) else { return .strangeLine }
+                guard let line = Self.next(line, byte) else { return .strangeLine(headStart) }
                 let next = byte == Self.headEnd[matched % 4] ? matched + 1 : byte == Self.headEnd[0] ? 1 : 0
                 place = .head(matched: next % 4, line: line)
                 if next == 4 { return .headEnds(bytes.count - rest.count) }
@@ -86,7 +90,9 @@ struct ChunkBounds {
             case .trailers(let length, let line):
                 guard length < Limits.headerBytes else { return .tooLong }
                 switch byte {
-                case UInt8(ascii: "\n") where line == 0: place = Self.newHead
+                case UInt8(ascii: "\n") where line == 0:
+                    place = Self.newHead
+                    headStart = bytes.count - rest.count
                 case UInt8(ascii: "\n"): place = .trailers(length: length + 1, ofLine: 0)
                 case UInt8(ascii: "\r"): place = .trailers(length: length + 1, ofLine: line)
                 default: place = .trailers(length: length + 1, ofLine: line + 1)

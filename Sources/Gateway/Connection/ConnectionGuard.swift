@@ -91,6 +91,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     /// The connection speaks another protocol from now on, and is watched by that one's handlers.
     func handlerRemoved(context: ChannelHandlerContext) {
         self.context = nil
+        // One of them knows this guard: each would keep the other, and with them the connection, for ever.
+        codec = []
         timer?.task.cancel()
         timer = nil
     }
@@ -324,13 +326,13 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
             throw ChannelError.inputClosed
         }
         let context = try pipeline.context(handler: self)
+        let codec = codec
         let head = HTTPResponseHead(version: .http1_1, status: .switchingProtocols, headers: headers)
         context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
         context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: nil)
         try pipeline.addHandlers(handlers, position: .before(self))
         pipeline.removeHandler(self, promise: nil)
         for handler in codec { pipeline.removeHandler(handler, promise: nil) }
-        codec = []
     }
 
     // MARK: Deadlines
@@ -388,35 +390,5 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
             }
         }
         watch(context)
-    }
-}
-
-/// Sits before the parser, tells the guard that bytes have come, and bounds what the parser itself does not.
-final class ArrivalWatch: ChannelInboundHandler, RemovableChannelHandler {
-    typealias InboundIn = ByteBuffer
-    typealias InboundOut = ByteBuffer
-
-    private let connection: ConnectionGuard
-    private var bounds = ChunkBounds()
-
-    init(_ connection: ConnectionGuard) { self.connection = connection }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        var buffer = Self.unwrapInboundIn(data)
-        connection.bytesArrived(buffer.readableBytesView)
-        while buffer.readableBytes > 0 {
-            switch buffer.withUnsafeReadableBytes({ bounds.follow($0) }) {
-            case .pass:
-                context.fireChannelRead(Self.wrapInboundOut(buffer))
-                return
-            case .headEnds(let count):
-                guard let head = buffer.readSlice(length: count) else { return }
-                // The parser reads it now, and the guard sees it.
-                context.fireChannelRead(Self.wrapInboundOut(head))
-                bounds.headEnded(connection.framing)
-            case .tooLong: return connection.refuse(.chunkTooLong, in: context.pipeline.syncOperations)
-            case .strangeLine: return connection.refuse(.malformed, in: context.pipeline.syncOperations)
-            }
-        }
     }
 }
