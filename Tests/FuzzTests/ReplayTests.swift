@@ -3,7 +3,7 @@ import Glibc
 import Testing
 
 /// The kept corpora and found cases, run once more without libFuzzer: each input that ever broke something stays mended.
-@Suite struct ReplayTests {
+@Suite(.serialized) struct ReplayTests {
     @Test(arguments: FuzzTarget.allCases) func `What is kept breaks nothing`(target: FuzzTarget) throws {
         let cases = try Self.cases(of: target)
         #expect(cases.count >= 3, "no corpus of \(target.rawValue)")

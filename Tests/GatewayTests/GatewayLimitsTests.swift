@@ -215,7 +215,7 @@ import Testing
 
     @Test("an idle connection is closed, also one that never spoke", arguments: ["", get("/livez")])
     func idle(_ request: String) async throws {
-        let reply = try await Self.all(request) { $0.keepAliveIdle = .seconds(1) }
+        let reply = try await Self.all(request) { $0.keepAliveIdle = .seconds(3) }
         #expect(request.isEmpty ? reply.isEmpty : reply.hasPrefix("HTTP/1.1 200 "))
     }
 

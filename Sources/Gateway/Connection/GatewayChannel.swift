@@ -13,9 +13,8 @@ import NIOPosix
 /// One accepted connection: how its bytes become requests, and the loop that answers them one after the other.
 struct GatewayChannel: ServerChildChannel {
     struct Value: ServerChildChannelValue {
-        let parts: NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>
         let client: ClientConnection
-        var channel: any Channel { parts.channel }
+        let channel: any Channel
     }
 
     let responder: Responder
@@ -63,10 +62,23 @@ struct GatewayChannel: ServerChildChannel {
                 try pipeline.addHandler(FirstByte(door: door, client: client, connection: connection))
             }
             try Self.addCodec(around: connection, to: pipeline)
+            // Nothing is read before somebody serves it: ``parts(of:)``.
+            try options?.setOption(.autoRead, value: false)
+            return Value(client: client, channel: channel)
+        }
+    }
+
+    /// Not before the connection is served: a server that ends lets go of those that it has accepted and not served, and
+    /// one of these values must not be let go of.
+    private static func parts(
+        of channel: any Channel
+    ) async throws -> NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart> {
+        try await channel.eventLoop.submit {
             let parts = try NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>(
                 wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
-            return Value(parts: parts, client: client)
-        }
+            try channel.syncOptions?.setOption(.autoRead, value: true)
+            return parts
+        }.get()
     }
 
     /// What makes requests of a connection's bytes and bytes of replies, with `connection` in its midst.
@@ -95,7 +107,7 @@ struct GatewayChannel: ServerChildChannel {
         let channel = value.channel
         do {
             try await withTaskCancellationHandler {
-                try await value.parts.executeThenClose { inbound, outbound in
+                try await Self.parts(of: channel).executeThenClose { inbound, outbound in
                     var parts = inbound.makeAsyncIterator()
                     while case .head(let head)? = try await parts.next() {
                         try await responder.respond(to: head, from: value.client, body: &parts, outbound)
