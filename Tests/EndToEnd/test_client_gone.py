@@ -118,3 +118,35 @@ def test_other_clients_go_on_when_one_leaves(daemon):
     leaving.close()
     staying.join(30)
     assert texts == ["I will remember that your name is Alice"]
+
+
+def flood(port: int, until: threading.Event, made: list[int]) -> None:
+    """Connections that are reset as soon as they are there, some of them in the middle of a request."""
+    while not until.is_set():
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1) as one:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+                if len(made) % 3:
+                    one.sendall(b"GET /livez HTTP/1.1\r\n" if len(made) % 3 == 1 else b"\x16")
+            made.append(1)
+        except OSError:
+            # The port is closed, or about to be.
+            time.sleep(0.001)
+
+
+def test_clients_that_reset_their_connections_end_nobody(daemon):
+    one = daemon()
+    over = threading.Event()
+    made: list[int] = []
+    clients = [threading.Thread(target=flood, args=(one.port, over, made)) for _ in range(4)]
+    for client in clients:
+        client.start()
+    try:
+        eventually("many have come and gone", lambda: len(made) > 3_000)
+        assert one.get("/livez").status_code == 200
+        # Also in the moment in which the port is closed.
+        assert one.stop() == 0, one.logs()[-2_000:]
+    finally:
+        over.set()
+        for client in clients:
+            client.join()

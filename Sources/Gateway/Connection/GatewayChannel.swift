@@ -69,14 +69,16 @@ struct GatewayChannel: ServerChildChannel {
     }
 
     /// Not before the connection is served: a server that ends lets go of those that it has accepted and not served, and
-    /// one of these values must not be let go of.
+    /// one of these values traps where it is let go of. So it does where it cannot be made: the client may have gone.
     private static func parts(
         of channel: any Channel
     ) async throws -> NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart> {
         try await channel.eventLoop.submit {
+            guard channel.isActive else { throw ChannelError.ioOnClosedChannel }
             let parts = try NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>(
                 wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
-            try channel.syncOptions?.setOption(.autoRead, value: true)
+            // Whatever comes of it, the value is used.
+            try? channel.syncOptions?.setOption(.autoRead, value: true)
             return parts
         }.get()
     }
