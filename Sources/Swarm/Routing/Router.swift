@@ -71,7 +71,8 @@ package struct Router: Sendable {
         _ model: String, on node: NodeID, _ outcome: Outcome, prefix: PromptPrefix, at now: Duration
     ) {
         let place = Place(node: node, model: model)
-        guard var record = records[place] else { return }
+        // Out of the table: what is changed there is not copied.
+        guard var record = records.removeValue(forKey: place) else { return }
         record.running = max(0, record.running - 1)
         switch outcome {
         case .answered:
@@ -112,13 +113,16 @@ package struct Router: Sendable {
     private mutating func decide(
         _ question: RouteQuestion, _ candidates: [RouteCandidate], at now: Duration, explores: Bool
     ) -> RouteDecision {
-        let isOrdered = zip(candidates, candidates.dropFirst()).allSatisfy { $0.node <= $1.node }
+        // By their places: a candidate is large, and copied where it is passed by itself.
+        let isOrdered = candidates.indices.dropFirst().allSatisfy { candidates[$0 - 1].node <= candidates[$0].node }
         let candidates = isOrdered ? candidates : candidates.sorted { $0.node < $1.node }
-        let records = candidates.map { self.records[Place(node: $0.node, model: $0.model.name)] ?? Record() }
-        var judgements = zip(candidates, records).map { candidate, record in
+        let records = candidates.indices.map { index in
+            self.records[Place(node: candidates[index].node, model: candidates[index].model.name)] ?? Record()
+        }
+        var judgements = candidates.indices.map { index in
             RouteDecision.Judgement(
-                node: candidate.node, name: candidate.name, score: nil, parts: [],
-                whyNot: whyNot(candidate, record, question, at: now))
+                node: candidates[index].node, name: candidates[index].name, score: nil, parts: [],
+                whyNot: whyNot(candidates[index], records[index], question, at: now))
         }
         let eligible = candidates.indices.filter { judgements[$0].whyNot == nil }
         guard !eligible.isEmpty else {
