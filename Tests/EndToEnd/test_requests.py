@@ -330,3 +330,15 @@ def test_each_key_has_the_same_owners_whoever_is_asked(swarm):
     # Only what was the lost host's has a new owner: its first successor.
     for number, before in enumerate(lists):
         assert owners(one.hosts[0], f"k{number}") == [node for node in before if node != gone]
+
+
+def test_the_better_class_begins_first_where_the_model_is_busy(swarm):
+    one = started(swarm(1, start=False, models=[recall(pace=20, slots=1)]), 1)
+    [a] = one.hosts
+    first = submit(a)
+    wait_for(lambda: f"it runs: {look(a, first['id'])}", lambda: look(a, first["id"])["status"] == "running", 10)
+    low = [submit(a, priority="low") for _ in range(2)]
+    high = submit(a, priority="high")
+    assert over(a, high["id"])["status"] == "completed"
+    assert [look(a, request["id"])["status"] for request in low].count("completed") == 0
+    assert {over(a, request["id"])["status"] for request in low} == {"completed"}

@@ -32,7 +32,7 @@ struct RequestBody {
         order.needs = try Self.names("required_capabilities", fields, atMost: Self.capabilities)
         order.hosts = try Self.names("hosts", fields, atMost: Self.hosts)
         if let word = try fields.text("priority") {
-            guard let priority = RequestOrder.Priority(rawValue: word) else {
+            guard let priority = Ticket.Priority(rawValue: word) else {
                 throw fields.refusal("priority", "must be low, normal or high")
             }
             order.priority = priority

@@ -4,25 +4,13 @@ package import Swarm
 /// What a client wants of a request that is answered in the background, beside its messages. It is kept with the
 /// question, so that another host can run it.
 package struct RequestOrder: Hashable, Sendable {
-    package enum Priority: String, Hashable, Sendable, CaseIterable {
-        case low, normal, high
-
-        var rank: Int {
-            switch self {
-            case .high: 0
-            case .normal: 1
-            case .low: 2
-            }
-        }
-    }
-
     package var model: String
     package var maximumTokens: Int?
     package var stop: [String] = []
     package var sampling = Sampling()
     /// What the host must be able to do: ``CapabilityMatch``.
     package var needs: [String] = []
-    package var priority = Priority.normal
+    package var priority = Ticket.Priority.normal
     /// Nil: one host answers, and another goes on should it fail.
     package var mode: Gathering.Mode?
     /// How many hosts are to answer.
@@ -58,7 +46,7 @@ package struct RequestOrder: Hashable, Sendable {
         stop = kept["stop"]?.array?.compactMap(\.string) ?? []
         sampling = Sampling(kept: kept["sampling"])
         needs = kept["required_capabilities"]?.array?.compactMap(\.string) ?? []
-        priority = kept["priority"]?.string.flatMap(Priority.init(rawValue:)) ?? .normal
+        priority = kept["priority"]?.string.flatMap(Ticket.Priority.init(rawValue:)) ?? .normal
         mode = kept["mode"]?.string.flatMap(Gathering.Mode.init(rawValue:))
         count = max(1, Int(clamping: kept["n"]?.integer ?? 1))
         hosts = kept["hosts"]?.array?.compactMap(\.string) ?? []

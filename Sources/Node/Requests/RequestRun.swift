@@ -9,6 +9,7 @@ actor RequestRun {
 
     private let order: RequestOrder
     private let messages: [Message]
+    private let owner: Owner
     /// Whose answers go on elsewhere, and whose do not: of several hosts each speaks for itself.
     private let dispatcher: Dispatcher
     private let alone: Dispatcher
@@ -31,11 +32,12 @@ actor RequestRun {
     }
 
     init(
-        _ order: RequestOrder, _ messages: [Message], dispatcher: Dispatcher, alone: Dispatcher,
+        _ order: RequestOrder, _ messages: [Message], of owner: Owner, dispatcher: Dispatcher, alone: Dispatcher,
         progress: RequestProgress, wallClock: @escaping @Sendable () -> UInt64
     ) {
         self.order = order
         self.messages = messages
+        self.owner = owner
         self.dispatcher = dispatcher
         self.alone = alone
         self.progress = progress
@@ -102,9 +104,11 @@ actor RequestRun {
             let window = try PromptWindow(
                 instructions: plan.instructions, history: plan.history, new: plan.new,
                 maximumTokens: order.maximumTokens, contextLength: engine.contextLength, cost: engine.tokenCost)
-            let generation = GenerationRequest(
+            var generation = GenerationRequest(
                 messages: EngineFit(engine).readable(window.messages), maximumTokens: window.maximumTokens,
                 stop: order.stop, sampling: order.sampling)
+            // Its deadline is the run's own business: it leaves the queue then.
+            generation.ticket = Ticket(caller: HashRing.key(of: owner.name), priority: order.priority)
             let serving = Serving(place)
             let writer = order.count > 1 ? alone : dispatcher
             let prefix = PromptPrefix(generation.messages, cost: engine.tokenCost)

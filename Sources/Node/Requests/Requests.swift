@@ -17,7 +17,7 @@ package actor Requests {
     private struct Waiting {
         var request: Dot
         var attempt: Int
-        var rank: Int
+        var priority: Ticket.Priority
         var number: Int
     }
 
@@ -187,14 +187,14 @@ package actor Requests {
     private func admit(_ request: Dot, _ attempt: Int) async {
         let priority = (try? await conversations.keptRequest(request, of: nil))?.order.priority ?? .normal
         numbers += 1
-        waiting.append(Waiting(request: request, attempt: attempt, rank: priority.rank, number: numbers))
+        waiting.append(Waiting(request: request, attempt: attempt, priority: priority, number: numbers))
         beginWaiting()
     }
 
     private func beginWaiting() {
         while running.count < Self.runs, !isStopping,
             let index = waiting.indices.min(by: {
-                (waiting[$0].rank, waiting[$0].number) < (waiting[$1].rank, waiting[$1].number)
+                (waiting[$0].priority, waiting[$0].number) < (waiting[$1].priority, waiting[$1].number)
             })
         {
             let next = waiting.remove(at: index)
@@ -227,7 +227,7 @@ package actor Requests {
             let kept = try await conversations.keptRequest(request, of: nil)
             await note(.began, of: request, attempt: attempt)
             let run = RequestRun(
-                kept.order, kept.messages, dispatcher: dispatcher, alone: alone, progress: progress(of: request),
+                kept.order, kept.messages, of: kept.owner, dispatcher: dispatcher, alone: alone, progress: progress(of: request),
                 wallClock: wallClock)
             running[request]?.run = run
             if let why = stops[request] { await run.stop(why) }
