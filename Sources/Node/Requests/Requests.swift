@@ -227,7 +227,8 @@ package actor Requests {
             let kept = try await conversations.keptRequest(request, of: nil)
             await note(.began, of: request, attempt: attempt)
             let run = RequestRun(
-                kept.order, kept.messages, of: kept.owner, dispatcher: dispatcher, alone: alone, progress: progress(of: request),
+                kept.order, kept.messages, of: kept.owner, dispatcher: dispatcher, alone: alone,
+                progress: progress(of: request),
                 wallClock: wallClock)
             running[request]?.run = run
             if let why = stops[request] { await run.stop(why) }
