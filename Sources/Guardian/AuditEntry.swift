@@ -111,7 +111,8 @@ package struct AuditEntry: Hashable, Sendable {
     /// Cut between characters.
     private static func bounded(_ text: String) -> [UInt8] {
         guard text.utf8.count > textBytes else { return Array(text.utf8) }
-        var cut = text
+        // At least a byte each: what is behind so many characters has no room.
+        var cut = String(text.prefix(textBytes))
         while cut.utf8.count > textBytes { cut.removeLast() }
         return Array(cut.utf8)
     }

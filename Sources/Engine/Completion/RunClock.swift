@@ -45,6 +45,7 @@ struct RunClock: Sendable {
             return .failed(RuntimeError(.timedOut, "the reader took nothing for \(bounds.unreadStall.wholeSeconds) s"))
         }
         guard now - lastHeard > bounds.stall else { return nil }
+        // A failure of the engine's, other than the two above: another one may do better.
         return .failed(RuntimeError(.engineFailed, "the engine wrote nothing for \(bounds.stall.wholeSeconds) s"))
     }
 }

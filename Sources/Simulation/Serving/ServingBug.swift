@@ -6,10 +6,10 @@ package enum ServingBug: String, Hashable, Sendable, CaseIterable {
     case begunAgain = "begun-again"
     /// Nobody tells the answers of a link that it is over.
     case unheardEnd = "unheard-end"
-    /// A queue is not told how many its engine takes at once.
+    /// A queue is told that its engine takes one at a time.
     case unusedSlots = "unused-slots"
     /// Requests go to hosts whatever their breakers say.
     case deafBreaker = "deaf-breaker"
-    /// What comes of an answer is told without what was cut.
+    /// A quarter of what those who stand by are told of an answer never reaches them.
     case droppedNews = "dropped-news"
 }

@@ -101,7 +101,7 @@ struct Runtime {
                 wallClock: Self.wallClock, log: log)
         }
 
-        // Without a store that outlives this run they would not be kept.
+        // They are operations of the log: without one there are none.
         let tokens =
             settings.mcp.enabled
             ? AccessTokens(
