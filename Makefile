@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test build release install install-files fuzz format lint bench bench-discovery soak sim bench-gateway clean setup setup-tests bench-overload bench-connections bench-engines bench-swarm soak-swarm soak-failover
+.PHONY: help run test build release install install-files fuzz format lint bench bench-discovery crash failpoints soak soak-kills sim bench-gateway clean setup setup-tests bench-backup bench-overload bench-connections bench-engines bench-swarm soak-swarm soak-failover
 
 # One form for every release build: switching the static library on or off compiles everything anew.
 RELEASE_FLAGS := -c release --static-swift-stdlib
@@ -72,9 +72,27 @@ bench-discovery: ## How long hosts take to find each other; needs root.
 	@scripts/swift build $(RELEASE_FLAGS) --product discovery-benchmark
 	@exec python3 Benchmarks/discovery.py $(ARGS)
 
-soak: release setup-tests ## 600 kill -9 in a loop; no acknowledged turn may be lost.
-	@IGRIS_KILLS=$${IGRIS_KILLS:-600} $(PYTHON) -m pytest -c Tests/EndToEnd/pytest.ini -s --timeout 7200 \
-	    Tests/EndToEnd/test_restart.py -k kills
+bench-backup: release setup-tests ## A backup of 1 GiB: how long, and how long it makes others wait; a change of keys; a restore.
+	@exec env IGRIS_BINARY=$(BINARY) $(PYTHON) Benchmarks/backup.py $(ARGS)
+
+crash: setup ## The disk fails, or the power goes, at every step of 14 scenarios (docs/crash-safety.md): SEEDS=20.
+	@scripts/swift build --build-tests
+	@echo '| Scenario | Steps, failing once | failing for ever | power cut | Runs | Lost | Damaged |'
+	@echo '|---|---|---|---|---|---|---|'
+	@IGRIS_CRASH_SEEDS=$(or $(SEEDS),20) scripts/swift test --skip-build --disable-xctest --filter CrashConsistency \
+	    | grep -vE '◇|↳|✔ Test case'
+
+soak: release setup-tests ## A part of every reliability test within MINUTES=30, and the table (docs/reliability.md).
+	@scripts/swift build $(RELEASE_FLAGS) --product swarm-simulator
+	@scripts/get-fronts .tools/fronts || true
+	@exec env IGRIS_BINARY=$(BINARY) $(PYTHON) Benchmarks/soak.py --minutes $(or $(MINUTES),30) $(ARGS)
+
+soak-kills: release setup-tests ## KILLS=10000: several daemons killed at random moments; no acknowledged turn may be lost.
+	@exec $(PYTHON) Tests/EndToEnd/soak_kills.py --binary $(BINARY) --kills $(or $(KILLS),10000) $(ARGS)
+
+failpoints: build setup-tests ## A debug build dies at each of its named places, ROUNDS=100 times.
+	@IGRIS_FAILPOINT_ROUNDS=$(or $(ROUNDS),100) $(PYTHON) -m pytest -c Tests/EndToEnd/pytest.ini -s \
+	    Tests/EndToEnd/test_failpoints.py -k wherever
 
 soak-swarm: release setup-tests ## 10 minutes of turns on three hosts that are killed; none acknowledged may be lost.
 	@IGRIS_SOAK_SECONDS=$${IGRIS_SOAK_SECONDS:-600} $(PYTHON) -m pytest -c Tests/EndToEnd/pytest.ini -s \

@@ -63,6 +63,7 @@ let package = Package(
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CDNSSD", providers: [.apt(["libavahi-compat-libdnssd-dev"])]),
         .systemLibrary(name: "CCompression"),
+        .systemLibrary(name: "CLinux"),
         .target(name: "CRecallModel", cSettings: [.unsafeFlags(["-std=c23"])]),
         .target(name: "CDocuments", cSettings: [.unsafeFlags(["-std=c23"])]),
 
@@ -72,7 +73,7 @@ let package = Package(
         room("GGUF", ["Core"]),
 
         // Side rooms: disk, processes, files; blind to one another.
-        room("Store", ["Core", "Cryptography", "CSQLite"]),
+        room("Store", ["CLinux", "Core", "Cryptography", "CSQLite"]),
         room(
             "Engine",
             [
@@ -122,7 +123,8 @@ let package = Package(
         .executableTarget(
             name: "igris-runtime",
             dependencies: [
-                "Core", "Cryptography", "GGUF", "Store", "Engine", "BuiltinModel", "Settings", "Telemetry", "Swarm",
+                "CLinux", "Core", "Cryptography", "GGUF", "Store", "Engine", "BuiltinModel", "Settings", "Telemetry",
+                "Swarm",
                 "Guardian", "Node", "Gateway", "Peering",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
@@ -158,7 +160,9 @@ let package = Package(
         tests(of: "Core"),
         tests(of: "Cryptography"),
         tests(of: "GGUF", ["Core"]),
-        tests(of: "Store", ["Core", "Cryptography"]),
+        // A disk that fails, for the tests of the store alone.
+        .target(name: "CFaultyDisk", path: "Tests/CFaultyDisk", cSettings: [.unsafeFlags(["-std=c23"])]),
+        tests(of: "Store", ["CFaultyDisk", "Core", "Cryptography"]),
         tests(of: "Engine", ["Core", log] + nio("NIOCore", "NIOPosix")),
         tests(of: "BuiltinModel", ["Core"]),
         tests(

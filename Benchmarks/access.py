@@ -19,6 +19,7 @@ import httpx
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "Tests/EndToEnd"))
 from daemon import Daemon, recall  # noqa: E402
+from test_sessions import code  # noqa: E402
 
 BOUND = 20.0
 
@@ -56,9 +57,12 @@ def main() -> None:
             for index in range(options.tokens):
                 httpx.post(url, json={"name": f"other-{index}"}).raise_for_status()
             token = httpx.post(url, json={"name": "bob", "rate_per_minute": 1_000_000}).json()["token"]
+            made = httpx.post(f"{one.url}/v1/auth/challenge", json={"agent_id": "ann"}).json()
+            session = httpx.post(f"{one.url}/v1/auth/session", json={
+                "nonce": made["nonce"], "signature": code("key-of-the-configuration", made["message"])}).json()["token"]
             credentials = {
                 "nothing": "", "a key of auth.keys": "x-api-key: key-of-the-configuration\r\n",
-                "a token": f"Authorization: Bearer {token}\r\n",
+                "a token": f"Authorization: Bearer {token}\r\n", "a session": f"Authorization: Bearer {session}\r\n",
             }
             processor = {name: [] for name in credentials}
             latency = {name: [] for name in credentials}

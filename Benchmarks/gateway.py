@@ -9,6 +9,7 @@ dies (interruption.py)? `--write FILE` puts the table into that file.
 
 import argparse
 import datetime
+import multiprocessing
 import os
 import platform
 import subprocess
@@ -102,6 +103,13 @@ def page(rows: dict[str, dict], missing: dict[str, str], versions: dict[str, str
     ])
 
 
+def stay_awake(processor: int) -> None:
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    os.sched_setaffinity(0, {processor})
+    while True:
+        pass
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--binary", type=Path, default=ROOT / ".build/release/igris-runtime")
@@ -111,6 +119,8 @@ def main() -> None:
     options.add_argument("--kills", type=int, default=10, help="streams interrupted for each gateway; 0 for none")
     options.add_argument("--without", nargs="*", default=[], choices=PEERS)
     options.add_argument("--realtime", action="store_true", help="before all else that runs on this machine; as root")
+    options.add_argument(
+        "--awake", action="store_true", help="a loop of idle priority on each processor, so that none sleeps between two requests")
     options.add_argument("--write", type=Path, help="the page to write")
     options = options.parse_args()
     load = os.getloadavg()[0]
@@ -122,6 +132,12 @@ def main() -> None:
         # Whatever is started from here on inherits it.
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(5))
         notes.append("all of it with real-time priority")
+    if options.awake:
+        # A virtual processor that sleeps is woken by its host, and late: each gateway would pay that for each of its
+        # waits. The loops run only where nothing else wants to.
+        for processor in sorted(os.sched_getaffinity(0)):
+            multiprocessing.Process(target=stay_awake, args=(processor,), daemon=True).start()
+        notes.append("no processor slept: a loop of idle priority ran on each")
     print(*notes, sep="\n", flush=True)
     names = [OURS, *(name for name in PEERS if name not in options.without)]
     missing: dict[str, str] = {}

@@ -24,14 +24,15 @@ def count(path: Path) -> tuple[int, int, int]:
 
 
 def swift_testing(folder: Path) -> tuple[int, int, int]:
-    log = folder / "unit.log"
-    end = re.search(r"^\W*Test run with \d+ tests?.* (passed|failed)", log.read_text(errors="replace"), re.MULTILINE)
-    # SwiftPM adds to the name where it runs XCTest as well.
-    file = next(iter(sorted(folder.glob("unit*.xml"))), folder / "unit.xml")
-    passed, failed, skipped = count(file)
-    # An issue outside of any test fails the run without failing a test.
-    unfinished = end is None or (end[1] == "failed" and failed == 0)
-    return passed, failed + unfinished, skipped
+    passed = failed = skipped = 0
+    for name in ("computing", "others"):
+        log = folder / f"unit-{name}.log"
+        end = re.search(r"^\W*Test run with \d+ tests?.* (passed|failed)", log.read_text(errors="replace"), re.MULTILINE)
+        good, bad, left_out = count(folder / f"unit-{name}.xml")
+        # An issue outside of any test fails the run without failing a test.
+        bad += end is None or (end[1] == "failed" and bad == 0)
+        passed, failed, skipped = passed + good, failed + bad, skipped + left_out
+    return passed, failed, skipped
 
 
 def pytest(folder: Path) -> tuple[int, int, int]:

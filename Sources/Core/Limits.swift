@@ -10,12 +10,16 @@ package enum Limits {
     package static let keepAliveIdle = Duration.seconds(75)
     package static let inferenceBodyBytes = 32 * 1024 * 1024
     package static let bodyBytes = 4 * 1024 * 1024
+    /// Larger ones are refused while memory is short.
+    package static let smallBodyBytes = 256 * 1024
     package static let jsonDepth = 64
     package static let jsonItems = 10_000
     /// Fewer where the system grants fewer descriptors: ``reservedDescriptors`` of them are not for clients.
     package static let connections = 16_384
     package static let reservedDescriptors = 256
     package static let connectionsPerAddress = 256
+    /// Beyond the bounds, and open until they have been told so; further ones wait to be accepted.
+    package static let surplusConnections = 64
     package static let conversationIDBytes = 200
     package static let idempotencyKeyBytes = 255
     package static let stopStrings = 16
@@ -43,6 +47,13 @@ package enum Limits {
     package static let modelNameBytes = 512
     /// How often a host looks for tokens that others made, revoked or let expire.
     package static let tokenWatch = Duration.milliseconds(100)
+    // Sessions of clients that sign a nonce
+    package static let challenges = 4_096
+    package static let challengesPerOrigin = 64
+    package static let challengeLifetime = Duration.seconds(60)
+    package static let sessions = 10_000
+    package static let sessionsPerHolder = 64
+    package static let sessionLifetime = Duration.seconds(900)
     /// Callers whose requests are counted, by token and by address each.
     package static let rateBuckets = 16_384
     /// Kinds of refusals that are told apart in one minute of the audit log, and events that wait to be written there.

@@ -1,5 +1,6 @@
 /// The one kind of error that passes between rooms: what failed, on what, and what to do about it.
 /// The message may reach a client: it never holds a secret, a prompt, an answer or a path of this machine.
+@usableFromInline
 package struct RuntimeError: Error, Sendable, CustomStringConvertible {
     /// What kind of failure this is; each dialect maps it to its own status and body.
     package enum Code: String, Sendable, CaseIterable {
@@ -57,6 +58,7 @@ package struct RuntimeError: Error, Sendable, CustomStringConvertible {
         self.cause = cause
     }
 
+    @usableFromInline
     package var description: String {
         let reason = cause.map { " (\($0))" } ?? ""
         return "\(code.rawValue): \(message)\(reason)"

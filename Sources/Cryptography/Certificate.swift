@@ -66,7 +66,7 @@ enum Certificate {
         return String(validating: text.prefix(Int(count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    private static func setCommonName(of name: OpaquePointer?, to text: String) -> Bool {
+    static func setCommonName(of name: OpaquePointer?, to text: String) -> Bool {
         let bytes = Array(text.utf8)
         return X509_NAME_add_entry_by_NID(
             name, NID_commonName, V_ASN1_UTF8STRING, bytes, Int32(clamping: bytes.count), -1, 0) == 1
@@ -78,7 +78,7 @@ enum Certificate {
         return X509_add_ext(certificate, made, -1) == 1
     }
 
-    private static func encode(_ certificate: OpaquePointer) throws(CryptographyError) -> [UInt8] {
+    static func encode(_ certificate: OpaquePointer) throws(CryptographyError) -> [UInt8] {
         var output: UnsafeMutablePointer<UInt8>?
         let count = i2d_X509(certificate, &output)
         // What `OPENSSL_free` is, which the importer does not see through.

@@ -19,3 +19,8 @@ enum OpenSSL {
         return count
     }
 }
+
+/// The library as a report names it.
+package enum CryptographyLibrary {
+    package static var version: String { OpenSSL_version(OPENSSL_VERSION).map { String(cString: $0) } ?? "" }
+}

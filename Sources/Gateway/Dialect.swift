@@ -9,10 +9,11 @@ enum Dialect: Hashable {
 
     /// Of any path, also one that leads nowhere.
     init(path: some StringProtocol) {
-        if path == "/v1/messages" || path.hasPrefix("/v1/messages/") {
+        // Byte by byte: characters would be composed first.
+        if path.utf8.elementsEqual("/v1/messages".utf8) || path.utf8.starts(with: "/v1/messages/".utf8) {
             self = .anthropic
         } else {
-            self = path.hasPrefix("/api/") ? .ollama : .openAI
+            self = path.utf8.starts(with: "/api/".utf8) ? .ollama : .openAI
         }
     }
 

@@ -20,18 +20,22 @@ package struct Gateway: Service {
     ///   - models: nil where this host keeps no model files.
     ///   - requests, capacity: nil where this host shares nothing.
     ///   - tokens: nil where this host keeps no tokens of clients.
+    ///   - sessions: nil where there are none for signed nonces.
     ///   - audit: nil where this host keeps no audit log.
-    ///   - door: TLS and links with the hosts of the swarm. Without one the port speaks plain HTTP only.
+    ///   - door: TLS and links with the hosts of the swarm.
+    ///   - clientDoor: TLS with clients.
     ///   - metricsPage: the text of `GET /metrics`.
     ///   - logged: what `GET /v1/logs` shows.
+    ///   - store: what an operator may ask of the store.
     ///   - onListening: called once connections are taken, with the address and the port that the system gave.
     package init(
         configuration: GatewayConfiguration, node: any NodeServices, swarm: (any SwarmServices)? = nil,
         models: (any ModelServices)? = nil, requests: (any RequestServices)? = nil,
         capacity: Capacity? = nil, tokens: AccessTokens? = nil,
-        audit: AuditLog? = nil,
-        door: PeerDoor? = nil,
-        metricsPage: @escaping @Sendable () async -> String = { "" }, logged: GatewayLog = .none, log: Logger,
+        sessions: AuthSessions? = nil, audit: AuditLog? = nil,
+        door: PeerDoor? = nil, clientDoor: ClientDoor? = nil,
+        metricsPage: @escaping @Sendable () async -> String = { "" }, logged: GatewayLog = .none,
+        store: GatewayStore = .none, log: Logger,
         onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void = { _, _ in }
     ) {
         self.configuration = configuration
@@ -48,14 +52,16 @@ package struct Gateway: Service {
                 hosts: HostRule(allowedHosts: configuration.allowedHosts),
                 rule: AccessRule(
                     keys: ClientKeys(configuration.keys), network: configuration.networkAccess,
-                    allowed: configuration.addressAllowlist), tokens: tokens,
+                    allowed: configuration.addressAllowlist, certificates: configuration.certificates,
+                    requiresTLS: configuration.requiresTLS,
+                    required: configuration.required, zones: configuration.zones), tokens: tokens,
                 rates: RateGate(perAddress: configuration.requestsPerAddress),
-                machine: MachineNamesCache(), link: link),
+                machine: MachineNamesCache(), link: link, sessions: sessions),
             openAI: OpenAIResponder(flow: flow, swarm: swarm), anthropic: AnthropicResponder(flow: flow),
             ollama: OllamaResponder(flow: flow, startedAt: lifecycle.startedAt),
             information: Information(
-                node: node, lifecycle: lifecycle, metricsPage: metricsPage, logs: LogPages(source: logged), swarm: swarm
-            ),
+                node: node, lifecycle: lifecycle, metricsPage: metricsPage, logs: LogPages(source: logged),
+                swarm: swarm, tls: TLSPages(door: clientDoor, isRequired: configuration.requiresTLS)),
             swarm: swarm.map { [lifecycle] in
                 SwarmResponder(
                     swarm: $0, node: node, models: models, requests: requests, capacity: capacity,
@@ -64,12 +70,14 @@ package struct Gateway: Service {
             }, models: ModelPages(models: models, draining: lifecycle.draining),
             requests: RequestPages(
                 requests: requests, gate: node, draining: lifecycle.draining, limits: configuration.limits),
-            tokens: TokenPages(tokens: tokens), audit: audit, link: link, metrics: metrics, lifecycle: lifecycle,
+            tokens: TokenPages(tokens: tokens), auth: AuthPages(sessions: sessions), store: StorePages(store: store),
+            audit: audit, link: link,
+            metrics: metrics, lifecycle: lifecycle,
             nodeID: node.id,
             log: log)
         channel = GatewayChannel(
             responder: responder, ledger: ConnectionLedger(limits: configuration.limits), limits: configuration.limits,
-            door: door)
+            doors: Doors(peer: door, client: clientDoor))
     }
 
     /// Serves until the task is cancelled, or until graceful shutdown is done: from the signal on `/readyz` says 503
@@ -86,7 +94,8 @@ package struct Gateway: Service {
             childChannelSetup: channel,
             configuration: ServerConfiguration(
                 address: .hostname(configuration.host, port: configuration.port), backlog: 1_024),
-            onServerRunning: { [onListening, configuration] channel in
+            onServerRunning: { [onListening, configuration, ledger = self.channel.ledger] channel in
+                await AcceptPause.add(to: channel) { ledger.isFull }
                 onListening(configuration.host, channel.localAddress?.port ?? configuration.port)
             },
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: quiet)

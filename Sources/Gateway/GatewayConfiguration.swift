@@ -15,6 +15,12 @@ package struct GatewayConfiguration: Sendable {
     package var addressAllowlist: [AddressRange]
     /// Requests a minute of one address; nil: as many as come.
     package var requestsPerAddress: Int?
+    /// What clients may do by their certificates.
+    package var certificates = CertificateRule()
+    /// Plain requests of other machines are refused.
+    package var requiresTLS = false
+    package var required = AccessRule.Requirement.remote
+    package var zones = ZoneRule()
     package var limits: GatewayLimits
     /// Where the daemon's own user finds it besides; nil: nowhere.
     package var adminSocket: String?

@@ -1,5 +1,7 @@
 /// Who may use a route.
 package enum Access: Hashable, Sendable {
+    /// Whoever reaches this host: what makes somebody known.
+    case anyone
     /// Everyone who is let in at all.
     case known
     /// Who may talk with models, and with that have conversations.
@@ -36,6 +38,7 @@ package struct Scopes: OptionSet, Hashable, Sendable {
 
     package func allow(_ access: Access) -> Bool {
         switch access {
+        case .anyone: true
         case .known: !intersection(.all).isEmpty
         case .chat: !isDisjoint(with: [.chat, .admin])
         case .read: !isDisjoint(with: [.read, .admin])

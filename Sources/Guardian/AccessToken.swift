@@ -69,6 +69,8 @@ package struct AccessToken: Hashable, Sendable {
 /// A token as its client sends it: `igr_` and 43 letters and digits.
 package enum TokenText {
     package static let prefix = "igr_"
+    /// Of a session's bearer.
+    package static let sessionPrefix = "igs_"
     /// What a token is made of.
     package static let randomBytes = 32
 
@@ -77,7 +79,7 @@ package enum TokenText {
     private static let length = 43
 
     /// - Parameter random: ``randomBytes`` bytes.
-    package static func make(_ random: [UInt8]) -> Secret<String> {
+    package static func make(_ random: [UInt8], prefix: String = prefix) -> Secret<String> {
         var number = random
         var text: [UInt8] = []
         for _ in 0..<length {

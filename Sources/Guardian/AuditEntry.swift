@@ -7,11 +7,14 @@ package struct AuditEvent: Hashable, Sendable {
     package enum Kind: UInt8, Hashable, Sendable {
         case denied = 1
         case privileged = 2
+        /// Something was read from the zone of which that is all that may be done.
+        case external = 3
 
         package var word: String {
             switch self {
             case .denied: "denied"
             case .privileged: "privileged"
+            case .external: "external"
             }
         }
     }

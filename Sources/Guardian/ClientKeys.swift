@@ -19,6 +19,9 @@ package struct ClientKeys: Sendable {
 
     package var isEmpty: Bool { entries.isEmpty }
 
+    /// SHA-256 of the keys that are called so.
+    func digests(of name: String) -> [[UInt8]] { entries.filter { $0.name == name }.map(\.digest) }
+
     /// The name of the key that `presented` is, if it is one. Takes the same time whichever key matches.
     package func name(of presented: String) -> String? {
         let digest = SHA256.hash(Array(presented.utf8))

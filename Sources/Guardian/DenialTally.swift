@@ -21,7 +21,7 @@ package struct DenialTally: Sendable {
         // What nobody may ask is of interest by who asks it, not by which of many paths.
         event.target = ""
         if counts[event] == nil, counts.count >= Limits.auditKinds {
-            event = AuditEvent(.denied, action: "any", status: event.status, code: "many")
+            event = AuditEvent(event.kind, action: "any", status: event.status, code: "many")
         }
         guard counts[event] == nil else {
             counts[event]?.more += 1

@@ -153,12 +153,14 @@ actor AnswerSession {
     private func pull() async throws -> GenerationEvent? {
         var iterator = stream ?? begin(choice).makeAsyncIterator()
         let event = try await iterator.next(isolation: self)
+        if stream == nil { failpoint("answer.first") }
         stream = iterator
         return event
     }
 
     private func keep(_ reason: FinishReason, _ usage: TokenUsage) async throws {
         guard let destination, let question else { return }
+        failpoint("answer.end")
         replicas = try await conversations.recordAnswer(
             message, outcome: Turn.Outcome(finishReason: reason, usage: usage, model: model), to: question,
             of: destination)

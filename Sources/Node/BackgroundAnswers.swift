@@ -84,7 +84,7 @@ actor BackgroundAnswers {
     private static func shared(_ joined: JoinedAnswer) -> ChatAnswer {
         let reader = Reader(joined)
         var shared = joined.answer
-        shared.events = AsyncThrowingStream { try await reader.next() }
+        shared.events = EventStream { try await reader.next() }
         return shared
     }
 

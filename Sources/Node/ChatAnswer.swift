@@ -53,7 +53,7 @@ package struct ChatAnswer: Sendable {
     package var context: ContextReport
     /// Single pass. Ending the iteration early (the client has gone) stops the engine; what was written is kept as
     /// an aborted turn. Throws ``RuntimeError`` when the engine fails in mid-answer.
-    package var events: AsyncThrowingStream<ChatEvent, any Error>
+    package var events: EventStream<ChatEvent>
     /// How many stores have what was written last of this exchange; 0 where nothing is written. Asked before the first
     /// event it is the question that counts, after the last one the answer.
     package var replicas: @Sendable () async -> Int
@@ -61,7 +61,7 @@ package struct ChatAnswer: Sendable {
     package init(
         conversation: ConversationID?, question: Dot? = nil, created: Int64, model: String, fingerprint: String,
         servedBy: NodeID, routeReason: String? = nil,
-        context: ContextReport, events: AsyncThrowingStream<ChatEvent, any Error>,
+        context: ContextReport, events: EventStream<ChatEvent>,
         replicas: @escaping @Sendable () async -> Int = { 0 }
     ) {
         self.conversation = conversation

@@ -50,7 +50,7 @@ actor JoinedAnswers {
             try Task.checkCancellation()
             var answer = joined.answer
             let events = Events(joined, reader) { await self.ended(identity, number) }
-            answer.events = AsyncThrowingStream { try await events.next() }
+            answer.events = EventStream { try await events.next() }
             return answer
         } catch {
             reader.leave()
@@ -124,7 +124,7 @@ actor JoinedAnswers {
 /// An answer that several clients read. What was read is kept until it is over: an answer is bounded by its engine.
 actor JoinedAnswer {
     nonisolated let answer: ChatAnswer
-    private var source: AsyncThrowingStream<ChatEvent, any Error>.AsyncIterator
+    private var source: EventStream<ChatEvent>.AsyncIterator
     private var events: [ChatEvent] = []
     private var end: Result<Void, any Error>?
     private var isStopped = false

@@ -96,6 +96,8 @@ package struct LocalNode: NodeServices {
         if request.runsInBackground { try await background.admit() }
         let plan = try await plan(request, caller: caller)
         mayStand = plan.destination?.question != nil
+        // Before an engine works for what could not be kept.
+        if plan.destination != nil, !mayStand { try pressure?.requireDisk() }
         if let question = plan.destination?.question, plan.replay == nil, request.choices == 1,
             request.idempotencyKey != nil || request.isRetry, let answer = try await followed(question, of: caller)
         {
@@ -129,7 +131,7 @@ package struct LocalNode: NodeServices {
         let prefix = PromptPrefix(generation.messages, cost: engine.tokenCost)
         let chosen = await dispatcher.choose(
             generation, of: request.model, prefix: prefix, begun: place, engine)
-        let events: AsyncThrowingStream<ChatEvent, any Error>
+        let events: EventStream<ChatEvent>
         let serving = Serving(chosen)
         var replicas: @Sendable () async -> Int = { 0 }
         var question = plan.destination?.question
@@ -157,7 +159,7 @@ package struct LocalNode: NodeServices {
             if let asked = await session.asked { created = asked.seconds }
             answers.begin()
             let guardian = AnswerGuard(session, answers)
-            events = AsyncThrowingStream { try await guardian.next() }
+            events = EventStream { try await guardian.next() }
             replicas = { await session.replicas }
         }
         let answer = ChatAnswer(
@@ -204,7 +206,7 @@ package struct LocalNode: NodeServices {
             fingerprint: engine.fingerprint, servedBy: place.node, routeReason: place.reason,
             context: ContextReport(
                 promptTokens: tokens, contextLength: engine.contextLength, included: 0, omitted: 0),
-            events: AsyncThrowingStream { try await session.next() })
+            events: EventStream { try await session.next() })
     }
 
     /// Returns once every answer that had begun is kept, or given up: the store may be closed then. An answer whose
@@ -214,6 +216,8 @@ package struct LocalNode: NodeServices {
         await background.cancelAll()
         await answers.none()
     }
+
+    package var pressure: Pressure? { writer.pressure }
 
     package func models() async -> [ModelStatus] { await models.statuses() }
 
@@ -305,6 +309,10 @@ package struct LocalNode: NodeServices {
             isReady = false
             reasons.append("this host gives its work away; igris-runtime drain --off takes it back")
         }
+        if let pressure {
+            if pressure.isDiskLow || pressure.isMemoryLow { isReady = false }
+            reasons += pressure.reasons
+        }
         var serving = 0
         for model in await models.statuses() {
             switch model.state {
@@ -337,12 +345,9 @@ package struct LocalNode: NodeServices {
         }
     }
 
-    private static func replaying(_ answer: Transcript.Answer) -> AsyncThrowingStream<ChatEvent, any Error> {
+    private static func replaying(_ answer: Transcript.Answer) -> EventStream<ChatEvent> {
         let events =
             answer.message.events + [.finished(reason: answer.outcome.finishReason, usage: answer.outcome.usage)]
-        return AsyncThrowingStream { continuation in
-            for event in events { continuation.yield(event.event(of: 0)) }
-            continuation.finish()
-        }
+        return EventStream(events.map { $0.event(of: 0) })
     }
 }

@@ -29,6 +29,7 @@ extension LogWriter {
     ///
     /// - Returns: false for what cannot be understood: the link should be closed.
     package func received(_ message: [UInt8], from peer: NodeID) async -> Bool {
+        failpoint("batch.receive")
         metrics.bytesReceived.increment(by: message.count)
         let malformed = tally.malformed
         step(.received(message, from: peer))
@@ -78,6 +79,7 @@ extension LogWriter {
 
     /// Takes a piece of a snapshot; pieces come in their order. Returns once there is room for the next.
     package func receivedSnapshot(_ batches: [OperationBatch], from peer: NodeID) async {
+        failpoint("snapshot.apply")
         step(.snapshot(batches, from: peer))
         await waitForRoom()
     }
@@ -149,6 +151,7 @@ extension LogWriter {
             next += 1
             switch effect {
             case .send(let bytes, let peer):
+                failpoint("batch.send")
                 metrics.bytesSent.increment(by: bytes.count)
                 links[peer]?.send(bytes)
             case .broadcast(let batch): broadcastListener?.yield(batch)
@@ -254,7 +257,9 @@ extension LogWriter {
         do {
             let commit = try prepared.get()
             let start = ContinuousClock.now
+            if !write.isOwn { failpoint("batch.apply.before") }
             try await store.commit(commit)
+            if !write.isOwn { failpoint("batch.apply.after") }
             metrics.commitSeconds.record(duration: ContinuousClock.now - start)
             metrics.written.increment(by: write.operations.count)
             ledger.settled(write.number)

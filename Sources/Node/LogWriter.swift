@@ -35,6 +35,8 @@ package actor LogWriter {
 
     let store: any ContextStore
     let seals: SealScheme
+    /// Refuses what would be new while there is no room for it.
+    package nonisolated let pressure: Pressure?
     private let durability: Durability
     private let seed: UInt64
     let wallClock: @Sendable () -> UInt64
@@ -93,12 +95,13 @@ package actor LogWriter {
     ///   - wallClock: milliseconds since 1970.
     package init(
         store: any ContextStore, seals: SealScheme, durability: Durability = .first, seed: UInt64 = 0,
-        log: Logger = Logger(label: "igris.log"), wallClock: @escaping @Sendable () -> UInt64
+        pressure: Pressure? = nil, log: Logger = Logger(label: "igris.log"), wallClock: @escaping @Sendable () -> UInt64
     ) {
         self.store = store
         self.seals = seals
         self.durability = durability
         self.seed = seed
+        self.pressure = pressure
         self.log = log
         self.wallClock = wallClock
     }
@@ -154,6 +157,10 @@ package actor LogWriter {
     /// Gives the drafts their places and returns once they are safe, as ``Durability`` says.
     package func append(_ entry: Entry) async throws -> Appended {
         if let unavailable { throw unavailable }
+        // An answer to what stands, and what takes something away, is what the reserve is for.
+        if entry.drafts.contains(where: { $0.kind == .userTurn || $0.kind == .conversationMeta }) {
+            try pressure?.requireDisk()
+        }
         try await prepare(entry.drafts)
         guard machine != nil else { throw RuntimeError(.unavailable, "the store is not open") }
         return try await withCheckedThrowingContinuation { result in
@@ -167,6 +174,7 @@ package actor LogWriter {
 
     /// Numbers, signs and pushes; from here on the entry is under way.
     private func propose(_ entry: Entry, _ result: CheckedContinuation<Appended, any Error>) throws(RuntimeError) {
+        failpoint("log.propose.before")
         guard let drafts = machine.map({ Self.chained(entry.drafts, in: $0.log) }),
             let (operations, effects) = try machine?.propose(drafts, now: now, wallClock: wallClock(), queues: queues)
         else { throw RuntimeError(.unavailable, "the store is not open") }
@@ -177,6 +185,7 @@ package actor LogWriter {
         ticket += 1
         pending[ticket] = Pending(operations: operations, last: last.dot, result: result)
         perform(effects)
+        failpoint("log.propose.after")
         if durability == .quorum { expire(ticket) }
     }
 
@@ -239,6 +248,7 @@ package actor LogWriter {
 
     /// The disk has, or refused, a write of this host's.
     func settle(_ write: Replication.Write, _ result: Result<Void, RuntimeError>) {
+        failpoint("log.settle")
         writing = nil
         if case .failure(let error) = result {
             refusal = (error, ContinuousClock.now)
@@ -266,6 +276,7 @@ package actor LogWriter {
 
     /// A peer's store has this host's stream up to `sequence`.
     func acknowledged(_ origin: Origin, upTo sequence: UInt64, by peer: NodeID) {
+        failpoint("batch.acknowledge")
         for (ticket, entry) in pending.sorted(by: { $0.key < $1.key })
         where entry.last.origin == origin && entry.last.sequence <= sequence {
             pending[ticket]?.replicas.insert(peer)

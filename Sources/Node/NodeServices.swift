@@ -4,6 +4,8 @@ package import Core
 package protocol NodeServices: ConversationServices {
     var id: NodeID { get }
     var version: String { get }
+    /// Refuses new work while there is no room for it; nil where nothing is looked at.
+    var pressure: Pressure? { get }
 
     /// Begins an answer (design.md §3). Returns once the engine has sent its first event, so that every earlier
     /// failure is still a plain error of the dialect.
@@ -50,6 +52,7 @@ package protocol NodeServices: ConversationServices {
 }
 
 extension NodeServices {
+    package var pressure: Pressure? { nil }
     // A node whose engines all run has nothing to do for these.
     package func measureModels() async {}
     package func prepare(_ model: String, keepAlive: KeepAlive?, patience: Duration?) async throws {}

@@ -28,6 +28,10 @@ extension Settings {
         auth = reader.section("auth", "Who may ask. Requests from this machine itself need no key.") {
             Auth(reading: &$0)
         }
+        tls = reader.section(
+            "tls",
+            "TLS with clients, on the port of everything else; hosts of the swarm always speak it among themselves."
+        ) { TLS(reading: &$0) }
         rpcWorker = reader.section(
             "rpc_worker",
             "Experimental: lend this host to models of other hosts that are too large for one (docs/engines.md)."
@@ -137,6 +141,10 @@ extension Settings.Context {
             "max_bytes", .off(or: .size), default: nil,
             "What all conversations together may take in the store; where it is more, those last used the longest "
                 + "ago are deleted on every host. off: as much as the disk has room for.")
+        diskReserve = reader.value(
+            "disk_reserve", .off(or: .size), default: 64 << 20,
+            "Free space of the store's disk that is left for what has begun. Where there is less (on a small disk: less "
+                + "than an eighth of it), new turns are refused with 507, and peers are asked for theirs later.")
     }
 }
 
@@ -158,6 +166,10 @@ extension Settings.Node {
             "models_memory", .size,
             "Memory for all models of llama-servers together; where one more does not fit, those used the longest ago "
                 + "are unloaded. Without it three quarters of what the machine, or the daemon's control group, has.")
+        memoryLimit = reader.optional(
+            "memory_limit", .size,
+            "Resident memory of the daemon, its engines not counted, above which requests are refused with 503 until "
+                + "there is less. Without it 70 % of what the machine, or the daemon's control group, has.")
     }
 }
 
@@ -220,6 +232,18 @@ extension Settings.Auth {
             }
             return key.map { Key(name: name, key: $0) }
         }
+        agents = Self.agents(reading: &reader)
+        required = reader.value(
+            "required", .choice(), default: .remote,
+            "Of whom a key is asked: of clients of other machines, or `always`, of this one's too. Its user's verbs use a "
+                + "socket that needs none.")
+        trustedNetworks = reader.value(
+            "trusted_networks", .list(of: .addressRange, count: 0...1_000), default: [],
+            "CIDR blocks whose clients may change things, beside private ones and those that this machine is on; from "
+                + "elsewhere things can only be read.")
+        externalNetworks = reader.value(
+            "external_networks", .list(of: .addressRange, count: 0...1_000), default: [],
+            "CIDR blocks from which things can only be read, whatever else they are: that of guests, perhaps.")
         lan = reader.value(
             "lan", .choice(), default: .key, "Whether clients of other machines need a key, or all are let in.")
         ipAllowlist = reader.value(

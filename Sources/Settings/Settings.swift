@@ -13,6 +13,7 @@ package struct Settings: Sendable {
     package var routing: Routing
     package var queue: Queue
     package var auth: Auth
+    package var tls: TLS
     package var rpcWorker: RPCWorker
     package var log: Log
 
@@ -181,6 +182,8 @@ package struct Settings: Sendable {
         package var weight: Int
         /// Bytes of memory for all models that are loaded on demand; nil: a share of what the machine has.
         package var modelsMemory: Int?
+        /// Resident bytes of the daemon above which nothing new is begun; nil: a share of what the machine has.
+        package var memoryLimit: Int?
     }
 
     package struct Context: Hashable, Sendable {
@@ -198,6 +201,8 @@ package struct Settings: Sendable {
         package var retention: Duration?
         /// What all conversations together may take in the store; nil: as much as there is room.
         package var maxBytes: Int?
+        /// Free bytes of the store's disk below which nothing new is kept; nil: it is filled to the last.
+        package var diskReserve: Int?
     }
 
     /// Which host answers.
@@ -235,6 +240,11 @@ package struct Settings: Sendable {
         package var hook: [String]
     }
 
+    /// What somebody may do, as of a token.
+    package enum Scope: String, Sendable, CaseIterable {
+        case chat, read, admin
+    }
+
     /// Who may ask.
     package struct Auth: Sendable {
         package struct Key: Sendable {
@@ -249,12 +259,54 @@ package struct Settings: Sendable {
             case open
         }
 
+        package enum Requirement: String, Sendable, CaseIterable {
+            /// Of other machines.
+            case remote
+            case always
+        }
+
+        /// Who signs with a key of its own.
+        package struct Agent: Hashable, Sendable {
+            package var name: String
+            /// Ed25519, 64 hex digits, lower case.
+            package var publicKey: String
+            package var scopes: [Scope]
+        }
+
+        package var required: Requirement
+        package var agents: [Agent]
+        package var trustedNetworks: [AddressRange]
+        package var externalNetworks: [AddressRange]
         package var keys: [Key]
         package var lan: LAN
         /// Empty: every address.
         package var ipAllowlist: [AddressRange]
         /// Requests a minute of one address; nil: as many as come.
         package var rateLimit: Int?
+    }
+
+    /// How clients are spoken with over TLS, on the port of everything else.
+    package struct TLS: Hashable, Sendable {
+        /// Whose certificates are known by more than their authority.
+        package struct Client: Hashable, Sendable {
+            package var name: String
+            /// As RFC 2253 writes it.
+            package var subject: String?
+            /// SHA-256, 64 hex digits, lower case.
+            package var fingerprint: String?
+            package var scopes: [Scope]
+        }
+
+        package var isEnabled: Bool
+        /// Nil: one that this host makes for itself.
+        package var cert: String?
+        package var key: String?
+        package var clientCA: String?
+        package var requiresClientCert: Bool
+        /// Plain requests of other machines are refused.
+        package var isRequired: Bool
+        /// Empty: all that the authority of ``clientCA`` has signed.
+        package var clients: [Client]
     }
 
     package struct Log: Hashable, Sendable {

@@ -9,9 +9,10 @@ enum Folder {
         return slash == path.startIndex ? "/" : String(path[..<slash])
     }
 
-    /// Makes the folder and those above it that are missing, with mode 0700.
+    /// Makes the folder and those above it that are missing, with mode 0700. Their names last: else what is synced in a
+    /// new folder could be gone with it.
     static func create(_ path: String) throws(RuntimeError) {
-        if mkdir(path, 0o700) == 0 { return }
+        if mkdir(path, 0o700) == 0 { return try sync(parent(of: path)) }
         switch errno {
         case EEXIST: return
         case ENOENT:
@@ -19,6 +20,7 @@ enum Folder {
             guard parent != path, parent != "." else { throw SystemFailure.error("make a folder") }
             try create(parent)
             guard mkdir(path, 0o700) == 0 || errno == EEXIST else { throw SystemFailure.error("make a folder") }
+            try sync(parent)
         default: throw SystemFailure.error("make a folder")
         }
     }

@@ -5,6 +5,7 @@ extension SQLiteContextStore: SnapshotSource {
     package func makeSnapshot() async throws -> SnapshotManifest {
         let threads = try threads
         return try await threads.snapshots.snapshot {
+            failpoint("snapshot.make")
             let spool = try SnapshotSpool(folder: threads.folder ?? "/tmp")
             var build = try await threads.read { reader throws(RuntimeError) in
                 try SnapshotBuild(reader, spool: spool)

@@ -31,15 +31,19 @@ package final class SQLiteContextStore: ContextStore {
     /// - Parameters:
     ///   - hostname: bound into a device key.
     ///   - identityFolder: where the key of `node` lies; a mark there tells a store that was put back from a copy.
+    ///   - anchorFolder: beside the device key; what lies there makes copies of the file worthless once something was
+    ///     deleted.
     ///
     /// Throws ``RuntimeError``: `.corrupt` for a file that is no store or damaged, `.configuration` for a newer
     /// format, both left untouched; `.unavailable` with ``RuntimeError/isStoreInUse`` while another instance has it;
     /// `.system` where the disk refuses.
     package static func open(
-        _ location: Location, key: StoreKey, node: NodeID, hostname: String, identityFolder: String? = nil
+        _ location: Location, key: StoreKey, node: NodeID, hostname: String, identityFolder: String? = nil,
+        anchorFolder: String? = nil
     ) async throws -> SQLiteContextStore {
         var environment = StoreEnvironment.current()
         environment.identityFolder = identityFolder
+        environment.anchorFolder = anchorFolder
         return try await open(location, key: key, node: node, hostname: hostname, environment: environment)
     }
 

@@ -18,14 +18,19 @@ struct StoreFile {
         let path: String?
         /// Rows that no longer opened and were made anew from others.
         var mended: [String] = []
+        /// How data keys are sealed, and when the newest was made. Nil in memory.
+        var sealing: KeyEnvelope?
+        var keyMade: UInt64 = 0
+        var resealing: KeyResealing?
     }
 
     private var lockPath: String { path + ".lock" }
-    private var draftPath: String { path + ".new" }
+    var draftPath: String { path + ".new" }
 
     /// Throws ``RuntimeError``: `.wrongKey`, `.corrupt` and `.configuration` (newer format) leave every file as it is
     /// and make none; `.unavailable` with ``StoreInUse``; `.system`.
     func open() throws(RuntimeError) -> Opened {
+        failpoint("store.open")
         var lock = try FileLock.take(lockPath, creating: false)
         if try !exists() {
             try Folder.create(Folder.parent(of: path))
@@ -36,14 +41,25 @@ struct StoreFile {
         let inspected = try inspect()
         if lock == nil { lock = try FileLock.take(lockPath, creating: true) }
         try tighten()
+        try LogSync.renew(path)
         let database = try Database(.file(path))
         try Self.configure(database, cacheKiB: 4096)
         try Schema.migrate(database)
         let envelope = try envelope(of: database, expecting: inspected)
         var mending = StoreMending(database, try KeyRing(store: envelope.store, keys: envelope.keys))
         try mending.run()
-        let ring = try rotated(envelope, in: database)
-        return Opened(database: database, ring: ring, lock: lock, path: path, mended: mending.mended)
+        let ring = try KeyRing(store: envelope.store, keys: envelope.keys)
+        if envelope.keys[KeyRing.indexVersion] == nil {
+            try Self.put(
+                ring.indexKey, version: KeyRing.indexVersion, made: environment.seconds, envelope.sealing,
+                into: database)
+        }
+        var opened = Opened(
+            database: database, ring: ring, lock: lock, path: path, mended: mending.mended, sealing: envelope.sealing,
+            keyMade: envelope.made)
+        opened.resealing = KeyResealing(
+            key: key, hostname: hostname, store: envelope.store, anchor: anchor(of: envelope.store))
+        return opened
     }
 
     /// A connection for reading beside the writer's.
@@ -51,6 +67,7 @@ struct StoreFile {
         let database = try Database(.file(path))
         try Self.configure(database, cacheKiB: 1024)
         try database.execute("PRAGMA query_only = ON")
+        try database.keepLog()
         return database
     }
 
@@ -78,11 +95,14 @@ struct StoreFile {
         return status.st_size > 0
     }
 
-    /// Reads the header and the key rows without SQLite's locks and logs. Returns the store's id. The key rows are in
-    /// the database file itself from the moment that it has its name.
+    /// Reads the header and the key rows, and leaves every file as it is. Returns the store's id. The key rows are in
+    /// the database file itself from the moment that it has its name; but where there is a log, the power may have gone
+    /// while pages were moved out of it, and then the file alone is neither the old state nor the new one.
     private func inspect() throws(RuntimeError) -> Bytes16 {
         try checkHeader()
-        let database = try Database(.untouched(path))
+        var log = stat()
+        let hasLog = stat(path + "-wal", &log) == 0 && log.st_size > 0
+        let database = try Database(hasLog ? .untouchedWithLog(path) : .untouched(path))
         return try envelope(of: database, expecting: nil).store
     }
 
@@ -108,6 +128,23 @@ struct StoreFile {
         try Schema.expectKnown(field(60))
     }
 
+    private func anchor(of store: Bytes16) -> KeyAnchor? {
+        guard case .device = key else { return nil }
+        return environment.anchorFolder.map { KeyAnchor(folder: $0, store: store) }
+    }
+
+    /// What the key rows are sealed with: of the anchors the one that fits, or none, as in stores that were made before
+    /// there were any.
+    private func sealing(of database: Database, store: Bytes16) throws(RuntimeError) -> KeyEnvelope {
+        let proof = try database.first("SELECT proof FROM keys ORDER BY version LIMIT 1") { $0.blob(0) } ?? []
+        let anchors = try anchor(of: store)?.load() ?? []
+        for candidate in anchors {
+            let sealing = try KeyEnvelope(key, store: store, hostname: hostname, anchor: candidate)
+            if ConstantTime.equals(sealing.check, proof) { return sealing }
+        }
+        return try KeyEnvelope(key, store: store, hostname: hostname)
+    }
+
     private struct Envelope {
         let store: Bytes16
         let keys: [UInt8: SymmetricKey]
@@ -123,9 +160,9 @@ struct StoreFile {
         guard let id = try database.first("SELECT store FROM meta WHERE id = 1", read: { Bytes16($0.blob(0)) }) ?? nil,
             store == nil || store == id
         else { throw damaged }
-        let sealing = try KeyEnvelope(key, store: id, hostname: hostname)
+        let sealing = try sealing(of: database, store: id)
         var keys: [UInt8: SymmetricKey] = [:]
-        var made: UInt64 = 0
+        var made: [UInt8: UInt64] = [:]
         try database.forEach("SELECT version, kind, made, proof, wrapped FROM keys ORDER BY version") {
             row throws(RuntimeError) in
             guard let version = UInt8(exactly: row.integer(0)) else { throw damaged }
@@ -134,36 +171,65 @@ struct StoreFile {
                 throw sealing.refusal(sealed: KeyEnvelope.Kind(rawValue: row.integer(1)))
             }
             keys[version] = key
-            made = row.bits(2)
+            made[version] = row.bits(2)
         }
-        guard !keys.isEmpty else { throw damaged }
-        return Envelope(store: id, keys: keys, sealing: sealing, made: made)
+        guard let newest = KeyRing.newest(of: keys.keys) else { throw damaged }
+        return Envelope(store: id, keys: keys, sealing: sealing, made: made[newest] ?? 0)
     }
 
     // MARK: - Making
 
     /// Makes the whole database under another name, then gives it its own: a file at `path` is always complete.
     private func create() throws(RuntimeError) {
-        for leftover in [draftPath, draftPath + "-journal"] { unlink(leftover) }
-        let descriptor = Glibc.open(draftPath, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw SystemFailure.error("make the store") }
-        Glibc.close(descriptor)
-        do {
-            let database = try Database(.file(draftPath))
-            try database.execute(
-                """
-                PRAGMA page_size = \(environment.pageSize); PRAGMA auto_vacuum = INCREMENTAL;
-                PRAGMA synchronous = EXTRA; PRAGMA secure_delete = ON
-                """)
-            try Schema.migrate(database)
-            let store = try Self.randomID()
-            let sealing = try KeyEnvelope(key, store: store, hostname: hostname)
-            let ring = try KeyRing(store: store, keys: [1: try addKey(version: 1, sealing, to: database)])
-            try Self.putState(StoreState(), ring, into: database)
-        }
+        try fillDraft { _, _ in }
+        failpoint("store.make.before")
         guard rename(draftPath, path) == 0 else { throw SystemFailure.error("name the store") }
         try Folder.sync(Folder.parent(of: path))
+        failpoint("store.make.after")
     }
+
+    /// Makes a new store under another name, with what `fill` puts into it; on disk when this returns.
+    func fillDraft<Value>(
+        _ fill: (Database, KeyRing) throws(RuntimeError) -> Value
+    ) throws(RuntimeError) -> Value {
+        removeDraft()
+        let descriptor = Glibc.open(draftPath, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw SystemFailure.error("make the store") }
+        defer { Glibc.close(descriptor) }
+        let value = try fillTables(fill)
+        guard fsync(descriptor) == 0 else { throw SystemFailure.error("write the store to disk") }
+        return value
+    }
+
+    private func fillTables<Value>(
+        _ fill: (Database, KeyRing) throws(RuntimeError) -> Value
+    ) throws(RuntimeError) -> Value {
+        let database = try Database(.file(draftPath))
+        // Nobody knows of the draft: should anything fail, it is thrown away.
+        try database.execute(
+            """
+            PRAGMA page_size = \(environment.pageSize); PRAGMA auto_vacuum = INCREMENTAL;
+            PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF; PRAGMA secure_delete = ON
+            """)
+        try Schema.migrate(database)
+        let store = try Self.randomID()
+        let anchor = try anchor(of: store).map { anchor throws(RuntimeError) in
+            let fresh = try Self.randomKey()
+            try anchor.save([fresh])
+            return fresh
+        }
+        let sealing = try KeyEnvelope(key, store: store, hostname: hostname, anchor: anchor)
+        let ring = try KeyRing(
+            store: store,
+            keys: [
+                KeyRing.indexVersion: try addKey(version: KeyRing.indexVersion, sealing, to: database),
+                1: try addKey(version: 1, sealing, to: database),
+            ])
+        try Self.putState(StoreState(), ring, into: database)
+        return try fill(database, ring)
+    }
+
+    func removeDraft() { for leftover in [draftPath, draftPath + "-journal"] { unlink(leftover) } }
 
     private static func putState(
         _ state: StoreState, _ ring: KeyRing, into database: Database
@@ -175,33 +241,21 @@ struct StoreFile {
 
     // MARK: - Keys
 
-    /// The ring, with a fresh data key when the newest has served its time. The first key of a store never goes, and
-    /// with 255 used up the last one goes on.
-    private func rotated(_ envelope: Envelope, in database: Database) throws(RuntimeError) -> KeyRing {
-        let ring = try KeyRing(store: envelope.store, keys: envelope.keys)
-        var state = try StoreReader(database: database, ring: ring).state()
-        let isOld = environment.seconds >= envelope.made.addingReportingOverflow(Limits.secondsPerKey).partialValue
-        guard isOld || state.records >= Limits.recordsPerKey, ring.current < UInt8.max else { return ring }
-        let version = ring.current + 1
-        var keys = envelope.keys
-        try database.execute("BEGIN IMMEDIATE")
-        keys[version] = try addKey(version: version, envelope.sealing, to: database)
-        let fresh = try KeyRing(store: envelope.store, keys: keys)
-        state.records = 0
-        try database.run("UPDATE meta SET state = ? WHERE id = 1", .blob(try fresh.seal(state.encoded, as: .state)))
-        try database.execute("COMMIT")
-        return fresh
-    }
-
     private func addKey(
         version: UInt8, _ sealing: KeyEnvelope, to database: Database
     ) throws(RuntimeError) -> SymmetricKey {
         let key = try Self.randomKey()
+        try Self.put(key, version: version, made: environment.seconds, sealing, into: database)
+        return key
+    }
+
+    static func put(
+        _ key: SymmetricKey, version: UInt8, made: UInt64, _ sealing: KeyEnvelope, into database: Database
+    ) throws(RuntimeError) {
         try database.run(
             "INSERT INTO keys (version, kind, made, proof, wrapped) VALUES (?, ?, ?, ?, ?)", .integer(Int64(version)),
-            .integer(sealing.kind.rawValue), .bits(environment.seconds), .blob(sealing.check),
+            .integer(sealing.kind.rawValue), .bits(made), .blob(sealing.check),
             .blob(try sealing.wrap(key, version: version)))
-        return key
     }
 
     private static func randomKey() throws(RuntimeError) -> SymmetricKey {
@@ -232,7 +286,7 @@ struct StoreFile {
         try database.execute(
             """
             PRAGMA synchronous = NORMAL; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF;
-            PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 16777216; PRAGMA mmap_size = 0;
+            PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 16777216; PRAGMA mmap_size = 0;
             PRAGMA cache_size = -\(cacheKiB)
             """)
         let synchronous = try database.first("PRAGMA synchronous") { $0.integer(0) }

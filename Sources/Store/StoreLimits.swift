@@ -17,6 +17,8 @@ extension Limits {
     static let storeCachedRows = 4_096
     /// A relaxed commit is on disk after so long, and the disk's own time, at the latest.
     static let storeLag = Duration.milliseconds(500)
+    /// Pages in the write-ahead log after which a commit moves them into the database.
+    static let storeLogPages = 2_000
     /// So long after the last commit the write-ahead log is moved into the database and emptied.
     static let storeIdle = Duration.milliseconds(500)
     /// Snapshots kept for peers; the one that was used the longest ago goes first.
@@ -31,6 +33,19 @@ extension Limits {
     /// A key seals so many records, or for so long; then new records get a fresh one (swarm.md §12).
     static let recordsPerKey: UInt64 = 1 << 30
     static let secondsPerKey: UInt64 = 90 * 86_400
+    /// After a deletion a key goes within so long, with fewer operations sooner.
+    static let secondsPerErasingKey: UInt64 = 86_400
+    static let rewrittenOperationsPerMinute: UInt64 = 2_000
+    /// Transactions at a time that read for long.
+    static let storeLongReads = 4
+    /// Rows are sealed anew in steps of so many, a pause between two; under load one now and then.
+    static let storeRewrittenRows = 256
+    static let storeRewrittenBytes = 256 * 1024
+    static let storeRewritingBreath = Duration.milliseconds(2)
+    static let storeRewritingPace = Duration.milliseconds(100)
+    /// After a step that failed, and after rows that did not open.
+    static let storeRewritingPause = Duration.seconds(5)
+    static let storeRewritingRetry = Duration.seconds(3_600)
     /// A row's number holds its origin's index above these bits and its sequence in them.
     static let sequenceBits: Int64 = 40
     static let storeOrigins: Int64 = 1 << 22

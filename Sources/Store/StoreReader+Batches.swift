@@ -21,12 +21,16 @@ extension StoreReader {
         var bytes = 0
         // How many operations make a whole batch within the bounds; the first seal counts whatever is before it.
         var whole = 0
-        try forEachOperation(of: row, after: sequence, limit: Int(clamping: farthest - sequence)) { operation in
-            bytes += operation.body.count + 64
-            guard bytes <= bounds.bytes || operation.dot.sequence <= first else { return false }
-            operations.append(operation)
-            if ends.contains(operation.dot.sequence) { whole = operations.count }
-            return true
+        do throws(RuntimeError) {
+            try forEachOperation(of: row, after: sequence, limit: Int(clamping: farthest - sequence)) { operation in
+                bytes += operation.body.count + 64
+                guard bytes <= bounds.bytes || operation.dot.sequence <= first else { return false }
+                operations.append(operation)
+                if ends.contains(operation.dot.sequence) { whole = operations.count }
+                return true
+            }
+        } catch  where error.code == .corrupt && whole > 0 {
+            // A peer that lacks what comes before the damage gets that: it may be what it needs to be whole itself.
         }
         guard whole > 0 else {
             throw RuntimeError(.corrupt, "the store is damaged: operations of \(origin) before \(first) are missing")

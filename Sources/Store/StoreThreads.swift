@@ -22,7 +22,8 @@ final class StoreThreads: Sendable {
     /// As ``StoreFile/Opened/mended`` says.
     let mended: [String]
     let snapshots = SnapshotShelf()
-    private let path: String?
+    private let file: StoreFile?
+    private var path: String? { file?.path }
     private let log: LogSync?
     private let writes: Inbox<WriteJob>
     private let reads: Inbox<ReadJob>
@@ -33,12 +34,12 @@ final class StoreThreads: Sendable {
     private let ending: Mutex<(threads: Int, waiting: [CheckedContinuation<Void, Never>])>
 
     private init(
-        _ opened: StoreFile.Opened, path: String?, writes: Inbox<WriteJob>, threads: Int, log: LogSync?
+        _ opened: StoreFile.Opened, file: StoreFile?, writes: Inbox<WriteJob>, threads: Int, log: LogSync?
     ) {
         self.log = log
         ring = opened.ring
         mended = opened.mended
-        self.path = path
+        self.file = file
         self.writes = writes
         reads = Inbox(bound: Limits.storeQueue)
         ending = Mutex((threads, []))
@@ -124,6 +125,37 @@ final class StoreThreads: Sendable {
         }
     }
 
+    /// Returns once everything asked of the writer before is written; from then on it leaves the log to grow, for a
+    /// transaction that reads for long. Once for each ``endLongRead()``.
+    func beginLongRead() async throws {
+        try await write { writer throws(RuntimeError) in try writer.beginLongRead() }
+    }
+
+    /// The log may be emptied again: what is in it is moved into the database here first, on a thread that holds up
+    /// nobody, so that little of it is left for the writer.
+    func endLongRead() {
+        let writes = writes
+        let end: @Sendable (StoreWriter) -> Void = { $0.endLongRead() }
+        let refusal = reads.put { [log] reader in
+            if case .success(let reader) = reader, log?.failure == nil {
+                do throws(RuntimeError) {
+                    try reader.database.tidyLog()
+                } catch {
+                    log?.note(error)
+                }
+            }
+            // Refused at the end only, when the log is emptied in any case.
+            _ = writes.put(.other(end))
+        }
+        if refusal != nil { _ = writes.put(.other(end)) }
+    }
+
+    /// A connection of the caller's own.
+    func openForReading() throws(RuntimeError) -> Database {
+        guard let file else { throw RuntimeError(.internal, "a store in memory has one connection") }
+        return try file.openForReading()
+    }
+
     /// On disk, the write-ahead log included.
     func bytes() async throws -> Int {
         guard let path else { return 0 }
@@ -176,7 +208,7 @@ final class StoreThreads: Sendable {
                 ?? StoreFile.inMemory(environment)
             let writer = try StoreWriter(opened, isInMemory: file == nil, node: node, environment: environment)
             let threads = StoreThreads(
-                opened, path: file?.path, writes: writes,
+                opened, file: file, writes: writes,
                 threads: file == nil ? 1 : 2 + Limits.storeReaders, log: writer.log)
             started.resume(returning: threads)
             threads.work(writer, idle: environment.idle)
@@ -191,16 +223,26 @@ final class StoreThreads: Sendable {
     private func work(_ writer: StoreWriter, idle: Duration) {
         var isResting = false
         var lastGroup = 1
+        var lastStep = ContinuousClock.now
         while true {
-            let patience = isResting ? Limits.storeRound : idle
+            let isRewriting = writer.wantsRewriting
+            let patience = isRewriting ? Limits.storeRewritingBreath : isResting ? Limits.storeRound : idle
             switch writes.take(atMost: Limits.storeGroup, patience: patience, gathering: lastGroup) {
             case .jobs(let jobs):
                 isResting = false
                 lastGroup = jobs.count
                 perform(jobs, writer)
+                guard ContinuousClock.now - lastStep >= Limits.storeRewritingPace else { continue }
+                lastStep = ContinuousClock.now
+                if isRewriting { writer.rewriteSome() }
+                writer.keepKeys()
+            case .idle where isRewriting:
+                lastStep = ContinuousClock.now
+                writer.rewriteSome()
+                isResting = false
             case .idle:
-                if !isResting { writer.rest() }
-                isResting = true
+                if !isResting { isResting = writer.rest() }
+                writer.keepKeys()
                 snapshots.expire()
             case .end:
                 writer.close()

@@ -53,6 +53,7 @@ extension StoreWriter {
                 "UPDATE operations SET kind = ? WHERE id = ?", .integer(Int64(kind.rawValue)), .integer(id))
         }
         try replace(row, id: id)
+        state.erasures += 1
     }
 }
 

@@ -11,6 +11,7 @@ extension StoreWriter {
         next.epoch = try nextEpoch()
         next.isClean = false
         next.runs += 1
+        failpoint("store.recover.before")
         if let folder = environment.identityFolder, !isInMemory {
             // Should the next step fail, the mark is ahead of the store: one epoch more is begun for nothing.
             let mark = mark(next.epoch, runs: next.runs)
@@ -22,6 +23,7 @@ extension StoreWriter {
         hasLog = true
         // Before anything is numbered, the disk knows that something may have been.
         try log?.sync()
+        failpoint("store.recover.after")
         let origin = Origin(node: node, epoch: next.epoch)
         self.origin = origin
         return recovered(as: origin)

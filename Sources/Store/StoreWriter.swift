@@ -20,19 +20,41 @@ final class StoreWriter {
     private var owners: [Owner: Int64] = [:]
     private var isStale = false
 
+    /// Nil in memory.
+    var sealing: KeyEnvelope?
+    let resealing: KeyResealing?
+    /// A change of the anchor is not over yet.
+    var holdsOldAnchor: Bool
+    /// When the current data key was made, in seconds since 1970.
+    var keyMade: UInt64
+    /// Rows are being sealed anew, and from when on; see ``rewriteSome()``.
+    var rewriting: KeyRewriting?
+    var rewritingRests: ContinuousClock.Instant?
+    /// Keys that are no longer on disk, and in memory until nobody can read an older state of the store any more.
+    var destroyed: Set<UInt8> = []
+
     var origin: Origin?
     /// A commit of this host's own was refused: peers may have what the disk has not.
     var hasRefused = false
     var hasLog = false
     /// Deleted content may still stand in the write-ahead log.
-    private var mustErase = false
-    private var emptied: ContinuousClock.Instant?
+    var mustErase = false
+    var emptied: ContinuousClock.Instant?
+    /// Transactions that read for long and keep the log from being emptied.
+    var longReads = 0
+    /// So many pages make a log long.
+    var longLog = Limits.storeLogPages
 
     init(_ opened: StoreFile.Opened, isInMemory: Bool, node: NodeID, environment: StoreEnvironment) throws(RuntimeError)
     {
         database = opened.database
         ring = opened.ring
         lock = opened.lock
+        sealing = opened.sealing
+        resealing = opened.resealing
+        holdsOldAnchor = try opened.resealing?.isUnsettled ?? false
+        keyMade = opened.keyMade
+        rewriting = opened.ring.versions.count > 1 ? KeyRewriting() : nil
         self.isInMemory = isInMemory
         self.node = node
         self.environment = environment
@@ -41,40 +63,29 @@ final class StoreWriter {
         reader = StoreReader(database: database, ring: ring)
         state = StoreState()
         try refresh()
+        // Until the log is emptied the database itself has the older keys.
+        (hasLog, mustErase) = (holdsOldAnchor, holdsOldAnchor)
+        if !isInMemory { database.countLog() }
+        keepKeys()
     }
 
     // MARK: - End
 
-    /// Empties the write-ahead log once nothing is written for a while.
-    func rest() {
-        guard hasLog, !isInMemory else { return }
-        // What cannot be done now is done at the next rest; nothing is lost by waiting.
-        guard let done = try? database.checkpoint(), done else { return }
-        hasLog = false
-        guard mustErase else { return }
-        mustErase = false
-        // The freed pages were overwritten already; this only gives their room back.
-        try? database.run("PRAGMA incremental_vacuum(1000)")
-        _ = try? database.checkpoint()
-    }
-
-    /// Moves the log, which still holds deleted records, into the database and empties it: at once, or within a
-    /// second where more is being written.
-    private func emptyLog(now: Bool) {
-        let time = ContinuousClock.now
-        guard now || emptied.map({ time - $0 >= Limits.storeLag }) ?? true else { return }
-        emptied = time
-        // A reader in the way, or a full disk: then at the next rest.
-        guard let done = try? database.checkpoint(), done else { return }
-    }
-
     /// The last call.
     func close() {
         guard origin != nil, !isInMemory else { return }
-        state.isClean = !hasRefused && log?.failure == nil
         // An unsaid goodbye costs one epoch.
-        try? write(state)
-        _ = try? database.checkpoint()
+        try? sayGoodbye()
+        // What fails now is done at the next start, if the log is left to it.
+        if !checkpoint(), log?.failure != nil { try? database.keepLog() }
+    }
+
+    private func sayGoodbye() throws(RuntimeError) {
+        // A refused commit was counted in memory, and is not in the tables.
+        try refreshIfStale()
+        state.isClean = !hasRefused && log?.failure == nil
+        try write(state)
+        failpoint("store.goodbye")
     }
 
     // MARK: - Commits
@@ -112,16 +123,21 @@ final class StoreWriter {
             }
         }
         if mustErase { emptyLog(now: mustEraseNow) }
+        tidyLog()
         return results
     }
 
     private func together(_ group: [Commit]) throws(RuntimeError) {
+        failpoint("store.begin.before")
         try database.run("BEGIN IMMEDIATE")
+        failpoint("store.begin.after")
         var touched = Touched()
         for member in group { try apply(member, &touched) }
         try save(touched)
         try write(state)
+        try failpointThrowing("store.commit.before")
         try database.run("COMMIT")
+        failpoint("store.commit.after")
     }
 
     private func oneByOne(_ group: [Commit]) throws(RuntimeError) -> [Result<Void, RuntimeError>] {
@@ -151,7 +167,7 @@ final class StoreWriter {
     }
 
     /// After anything went wrong in a transaction.
-    private func giveUp() {
+    func giveUp() {
         // SQLite may have ended it itself.
         if database.isInTransaction { try? database.run("ROLLBACK") }
         isStale = true
@@ -174,7 +190,9 @@ final class StoreWriter {
         var written: Set<Dot> = []
         for operation in commit.operations {
             let id = try place(operation)
+            try failpointThrowing("store.put.before")
             try append(operation, id: id, prefixes: prefixes[operation.dot] ?? [])
+            failpoint("store.put.after")
             origins.insert(operation.dot.origin)
             touched.streams.insert(operation.stream)
             written.insert(operation.dot)
@@ -186,7 +204,11 @@ final class StoreWriter {
             origins.insert(seal.origin)
         }
         touched.origins.formUnion(origins)
-        for dot in commit.erasures { try erase(dot) }
+        for dot in commit.erasures {
+            failpoint("store.erase.before")
+            try erase(dot)
+            failpoint("store.erase.after")
+        }
         for stream in commit.removals where try hide(stream) { touched.streams.insert(stream) }
         for header in commit.conversations {
             try show(header)

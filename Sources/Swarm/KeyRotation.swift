@@ -104,6 +104,8 @@ package struct KeyRotation: Sendable {
     /// What this host shows at present.
     package var primary: SwarmKeys { ring.primary.keys }
     package var denied: Set<NodeID> { ring.denied }
+    /// All that are not retired.
+    package var keys: [SwarmKeys] { ring.entries.map(\.keys) }
 
     /// Where the latest rotation stands; nil while there was none.
     package func report(wall: UInt64) -> RotationReport? {

@@ -236,8 +236,7 @@ extension Mesh {
         entry.host.started = greeting.started
         entry.host.lastSeen = now
         entry.host.roundTrip = nil
-        entry.host.clockSkew = .milliseconds(
-            Int64(clamping: greeting.wallClock) - Int64(clamping: wallClock))
+        entry.host.clockAtZero = .milliseconds(Int64(clamping: greeting.wallClock)) - now
         entries[id] = entry
         learn(id, greeting.addresses.filter { $0.isNear || entry.configured.contains($0) })
         stand(id, .linked, nil)

@@ -29,8 +29,8 @@ package struct MeshHost: Hashable, Sendable {
     /// Since this host's start.
     package var lastSeen: Duration
     package var roundTrip: Duration?
-    /// Its clock minus ours.
-    package var clockSkew: Duration?
+    /// What its clock said at the zero of this host's monotonic one, since 1970, as it was when the link was made.
+    package var clockAtZero: Duration?
     package var started: UInt64?
     package var link: LinkNumber?
 

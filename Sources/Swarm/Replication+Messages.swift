@@ -81,7 +81,7 @@ extension Replication {
                 turn.wake(at: turn.now + Timing.patience)
             }
         }
-        if lacking > UInt64(Self.snapshotDistance), snapshot == nil, turn.now >= snapshotAllowedAt {
+        if lacking > UInt64(Self.snapshotDistance), snapshot == nil, !isPaused, turn.now >= snapshotAllowedAt {
             snapshot = (peer, turn.now)
             turn.wake(at: turn.now + Timing.snapshotIdle)
             turn.effects.append(.fetchSnapshot(from: peer))
@@ -174,7 +174,7 @@ extension Replication {
 
     /// Asks for what is wanted and due: the author first, then any peer that has it.
     mutating func pursue(_ turn: inout Turn) {
-        guard !wants.isEmpty else { return }
+        guard !wants.isEmpty, !isPaused else { return }
         var loads: [NodeID: Int] = [:]
         for want in wants.values { if let asked = want.asked { loads[asked.peer, default: 0] += 1 } }
         var pulls: [NodeID: [ReplicationMessage.Mark]] = [:]

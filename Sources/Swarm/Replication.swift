@@ -53,6 +53,8 @@ package struct Replication: Sendable {
         /// The operation after this place is damaged in the store: a copy of it is wanted. Those in `except` have given
         /// one that is not what its author signed.
         case damaged(Origin, after: UInt64, except: Set<NodeID>)
+        /// The disk is nearly full: nothing of others is taken or asked for until it has room again.
+        case pausing(Bool)
         case ticked
     }
 
@@ -185,6 +187,8 @@ package struct Replication: Sendable {
     var challenged: [Origin: Duration] = [:]
     var traces: [Origin: Trace] = [:]
     var neighboursDueAt: Duration?
+    /// Nothing of others is taken.
+    var isPaused = false
     /// Not everyone is linked with everyone: the tree carries what is fresh.
     var isTree = false
     var hasCaughtUp = false
@@ -259,6 +263,7 @@ package struct Replication: Sendable {
             if !isWhole { snapshotAllowedAt = now + Timing.snapshotRetry }
             pursue(&turn)
         case .damaged(let origin, let after, let except): damaged(origin, after: after, except: except, &turn)
+        case .pausing(let isPaused): pause(isPaused, &turn)
         case .ticked:
             guard now >= wake else { return [] }
             wake = .seconds(Int64.max)
@@ -448,10 +453,25 @@ package struct Replication: Sendable {
 
     // MARK: - Operations of others
 
+    /// What comes meanwhile is dropped: whoever has it says so again, and is asked then.
+    private mutating func pause(_ isPaused: Bool, _ turn: inout Turn) {
+        guard isPaused != self.isPaused else { return }
+        self.isPaused = isPaused
+        guard !isPaused else { return }
+        snapshotAllowedAt = turn.now
+        for origin in wants.keys.sorted() {
+            wants[origin]?.tried = []
+            wants[origin]?.due = turn.now
+        }
+        for peer in peers.keys { tell(peer, isWhole: false, isQuestion: true, &turn) }
+        pursue(&turn)
+    }
+
     mutating func deliver(
         _ batches: [OperationBatch], from peer: NodeID, isDivisible: Bool, isBroadcast: Bool = false,
         _ turn: inout Turn
     ) {
+        guard !isPaused else { return }
         let origin = log.origin
         tally.received += batches.reduce(0) { $0 + $1.operations.count }
         let actions = log.received(batches, from: peer, isDivisible: isDivisible, milliseconds: turn.wallClock)

@@ -1,7 +1,7 @@
 import Glibc
 
 /// What Prometheus expects to know of every process, read from /proc when asked. What cannot be read is left out.
-struct ProcessMetrics: Sendable {
+package struct ProcessMetrics: Sendable {
     struct Sample: Sendable {
         var name: String
         var kind: PrometheusRegistry.Kind
@@ -34,6 +34,9 @@ struct ProcessMetrics: Sendable {
         guard clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time) == 0 else { return nil }
         return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
     }
+
+    /// Bytes of this process that are in memory.
+    package static var resident: UInt64? { memory().map { UInt64($0.resident) } }
 
     private static func memory() -> (virtual: Double, resident: Double)? {
         guard let pages = text(of: "/proc/self/statm")?.split(separator: " "), pages.count > 1,
@@ -70,7 +73,7 @@ struct ProcessMetrics: Sendable {
         return seconds + ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
     }
 
-    static func text(of path: String) -> String? {
+    package static func text(of path: String) -> String? {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }

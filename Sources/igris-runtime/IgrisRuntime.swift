@@ -21,7 +21,7 @@ struct IgrisRuntime: AsyncParsableCommand {
             Serve.self, Check.self, Chat.self, Status.self, Peers.self, Doctor.self, Verify.self, DrainHost.self,
             Logs.self,
             SwarmVerbs.self, TokenVerbs.self, Audit.self, ConversationVerbs.self, ModelVerbs.self, Connect.self,
-            Demo.self,
+            ServerCertificateVerb.self, Backup.self, Restore.self, StoreVerbs.self, DebugVerbs.self, Demo.self,
             RunEngine.self,
         ],
         defaultSubcommand: Serve.self)

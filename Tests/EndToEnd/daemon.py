@@ -22,10 +22,22 @@ ENGINES = Path(__file__).resolve().parent / "engines"
 PATIENCE = 30.0
 
 
+def ports() -> Iterator[int]:
+    """Of this run alone: two that run side by side (pytest-xdist) never draw the same, nor does one twice."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    while True:
+        drawn = list(range(20_000 + worker * 3_000, 23_000 + worker * 3_000))
+        random.shuffle(drawn)
+        yield from drawn
+
+
+PORTS = ports()
+
+
 def free_port() -> int:
     """A port below those that the system gives to outgoing connections: a killed daemon finds its own free again."""
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = next(PORTS)
         with socket.socket() as probe:
             try:
                 probe.bind(("0.0.0.0", port))

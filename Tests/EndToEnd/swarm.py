@@ -20,8 +20,8 @@ from daemon import ECHO, Daemon, eventually, free_port, samples
 # 64 hex digits are taken as the key itself: nothing is spent on a pass phrase.
 KEY = "5eed" * 16
 OTHER_KEY = "0dd0" * 16
-# The requirement: found within 5 s, and copies equal within 5 s of healing.
-FOUND = HEALED = 5.0
+# The requirement is 5 s for both; Benchmarks/swarm.py measures it. Here nothing is timed: two runs share the processors.
+FOUND = HEALED = 20.0
 MODEL = {**ECHO, "aliases": ["phi3"]}
 
 

@@ -1,23 +1,32 @@
 """Every operation of docs/openapi.yaml, tried by everyone it is not for, with either header: nothing opens."""
 
+import contextlib
 import json
 import re
 import socket
+import ssl
 from dataclasses import dataclass
 
 import httpx
 import pytest
 import yaml
 
+from certificates import Authority, Pair
 from daemon import PATIENCE, Daemon, eventually, recall
 from test_auth import own_address
+from test_sessions import code
 from test_tokens import make, revoke, status
 
 KEY = "key-of-the-configuration"
 HEADERS = ["authorization", "x-api-key"]
+# In which no credential is looked for.
+IDLE_HEADERS = ["cookie", "x-forwarded-for", "mcp-session-id", "proxy-authorization", "authentication"]
 # What each of them may use, by the operation's x-igris-access.
 ALLOWED = {
     "nobody": set(), "wrong key": set(), "wrong token": set(), "revoked": set(), "expired": set(),
+    "wrong session": set(), "session of the key": {"known", "chat", "read"}, "session of a token": {"known", "read"},
+    "certificate": {"known", "chat", "read"}, "listed certificate": {"known", "read"}, "unlisted certificate": set(),
+    "session of a revoked token": set(),
     "configured key": {"known", "chat", "read"},
     "chat": {"known", "chat"}, "read": {"known", "read"}, "admin": {"known", "chat", "read", "admin"},
 }
@@ -43,9 +52,22 @@ def operations(root) -> list[Operation]:
 
 
 @pytest.fixture(scope="module")
-def host(binary, tmp_path_factory) -> Daemon:
+def authority(tmp_path_factory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def certificates(authority) -> dict[str, Pair]:
+    names = {"certificate": "chatter", "listed certificate": "watcher", "unlisted certificate": "stranger"}
+    return {who: authority.issue(f"/CN={name}", name, usage="clientAuth") for who, name in names.items()}
+
+
+@pytest.fixture(scope="module")
+def host(binary, tmp_path_factory, authority) -> Daemon:
     own_address()
-    config = {"models": [recall()], "auth": {"keys": [{"name": "ann", "key": KEY}]}}
+    tls = {"enabled": True, "client_ca": authority.file, "clients": [
+        {"name": "chatter", "subject": "CN=chatter"}, {"name": "watcher", "subject": "CN=watcher", "scopes": ["read"]}]}
+    config = {"models": [recall()], "auth": {"keys": [{"name": "ann", "key": KEY}]}, "tls": tls}
     one = Daemon(binary, tmp_path_factory.mktemp("matrix"), config, ["--host", "0.0.0.0"], {}).start()
     yield one
     one.close()
@@ -53,15 +75,27 @@ def host(binary, tmp_path_factory) -> Daemon:
 
 @pytest.fixture(scope="module")
 def credentials(host) -> dict[str, str | None]:
+    reader, gone = make(host, "reader", "--scope", "read"), make(host, "lost", "--scope", "admin")
     made = {
+        "wrong session": "igs_" + "0" * 43, "session of the key": session(host, "ann", KEY),
+        "session of a token": session(host, "reader", reader), "session of a revoked token": session(host, "lost", gone),
         "nobody": None, "wrong key": KEY + "x", "wrong token": "igr_" + "0" * 43, "configured key": KEY,
         "chat": make(host, "bob"), "read": make(host, "watcher", "--scope", "read"),
         "admin": make(host, "operator", "--scope", "admin"), "revoked": make(host, "gone", "--scope", "admin"),
         "expired": make(host, "brief", "--scope", "admin", "--expires", "1s"),
     }
-    assert revoke(host, "gone").returncode == 0
+    assert revoke(host, "gone").returncode == 0 and revoke(host, "lost").returncode == 0
     eventually("the token has expired", lambda: status(host, made["expired"]) == 401, within=5)
     return made
+
+
+def session(host: Daemon, name: str, key: str) -> str:
+    with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
+        made = client.post(f"{host.url}/v1/auth/challenge", json={"agent_id": name}).json()
+        opened = client.post(f"{host.url}/v1/auth/session", json={
+            "nonce": made["nonce"], "signature": code(key, made["message"])})
+    assert opened.status_code == 201, opened.text
+    return opened.json()["token"]
 
 
 def credential_line(header: str, credential: str | None) -> str:
@@ -70,7 +104,9 @@ def credential_line(header: str, credential: str | None) -> str:
     return f"{header}: {'Bearer ' if header == 'authorization' else ''}{credential}\r\n"
 
 
-def verdict(host: Daemon, operation: Operation, header: str, credential: str | None) -> int | None:
+def verdict(
+    host: Daemon, operation: Operation, header: str, credential: str | None, certificate: Pair | None = None
+) -> int | None:
     """The status from another address, None where the request was let in and its answer takes its time."""
     address = own_address()
     path = re.sub(r"\{\w+\}", "unknown", operation.path)
@@ -79,7 +115,10 @@ def verdict(host: Daemon, operation: Operation, header: str, credential: str | N
         f"{operation.method} {path} HTTP/1.1\r\nHost: {address}:{host.port}\r\nConnection: close\r\n"
         f"{credential_line(header, credential)}"
         + (f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else "") + f"\r\n{body}")
-    with socket.create_connection((address, host.port), timeout=1.5) as connection:
+    with contextlib.ExitStack() as stack:
+        connection = stack.enter_context(socket.create_connection((address, host.port), timeout=1.5))
+        if certificate:
+            connection = stack.enter_context(showing(certificate).wrap_socket(connection))
         connection.sendall(request.encode())
         try:
             return int(connection.recv(64).split(b" ")[1])
@@ -87,8 +126,19 @@ def verdict(host: Daemon, operation: Operation, header: str, credential: str | N
             return None
 
 
+def showing(certificate: Pair) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.load_cert_chain(str(certificate.certificate), str(certificate.key))
+    return context
+
+
 def test_every_operation_says_whom_it_is_for(operations):
-    assert {operation.access for operation in operations} == {"known", "chat", "read", "admin", "peer"}
+    assert {operation.access for operation in operations} == {"anyone", "known", "chat", "read", "admin", "peer"}
+    # What makes somebody known, and nothing else.
+    assert {operation.path for operation in operations if operation.access == "anyone"} == {
+        "/v1/auth/challenge", "/v1/auth/session"}
     for operation in operations:
         if operation.path.startswith("/v1/admin/"):
             assert operation.access == "admin", operation
@@ -97,13 +147,16 @@ def test_every_operation_says_whom_it_is_for(operations):
 
 
 @pytest.mark.parametrize("who", ALLOWED)
-def test_nothing_opens_to_whom_it_is_not_for(host, operations, credentials, who):
+def test_nothing_opens_to_whom_it_is_not_for(host, operations, credentials, certificates, who):
     wrong = []
+    credential, certificate = credentials.get(who), certificates.get(who)
     for operation in operations:
-        for header in HEADERS if credentials[who] else HEADERS[:1]:
-            got = verdict(host, operation, header, credentials[who])
+        for header in HEADERS if credential else HEADERS[:1]:
+            got = verdict(host, operation, header, credential, certificate)
             if operation.access == "peer":
                 is_right = got == 401
+            elif operation.access == "anyone":
+                is_right = got == 400
             elif operation.access in ALLOWED[who]:
                 is_right = got not in (401, 403)
             else:
@@ -111,6 +164,36 @@ def test_nothing_opens_to_whom_it_is_not_for(host, operations, credentials, who)
                 is_right = got == (403 if ALLOWED[who] else 401)
             if not is_right:
                 wrong.append(f"{operation} with {header}: {got}, access {operation.access}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_from_the_external_zone_nothing_changes(binary, tmp_path, operations):
+    auth = {"keys": [{"name": "ann", "key": KEY}], "external_networks": ["0.0.0.0/0", "::/0"]}
+    one = Daemon(binary, tmp_path, {"models": [recall()], "auth": auth}, ["--host", "0.0.0.0"], {}).start()
+    try:
+        token = make(one, "operator", "--scope", "admin")
+        wrong = []
+        for operation in operations:
+            got = verdict(one, operation, "x-api-key", token)
+            if operation.access == "peer":
+                is_right = got == 401
+            elif operation.access == "admin" or operation.access == "chat" and operation.method not in ("GET", "HEAD"):
+                is_right = got == 403
+            else:
+                is_right = got not in (401, 403)
+            if not is_right:
+                wrong.append(f"{operation}: {got}")
+        assert not wrong, "\n".join(wrong)
+    finally:
+        one.close()
+
+
+@pytest.mark.parametrize("header", IDLE_HEADERS)
+def test_other_headers_open_nothing(host, operations, credentials, header):
+    wrong = [
+        f"{operation}: {got}" for operation in operations if operation.access != "anyone"
+        if (got := verdict(host, operation, header, credentials["admin"])) != 401
+    ]
     assert not wrong, "\n".join(wrong)
 
 

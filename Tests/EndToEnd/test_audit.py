@@ -1,5 +1,6 @@
 """Who was refused, and who changed what: kept, copied, chained, and silent about everything else."""
 
+import contextlib
 import json
 import sqlite3
 import subprocess
@@ -72,7 +73,7 @@ def test_verify_names_the_first_link_that_was_touched(daemon):
         make(one, name)
     assert len(entries(one)) == 4
     one.stop()
-    with sqlite3.connect(one.database) as database:
+    with contextlib.closing(sqlite3.connect(one.database)) as database, database:
         rows = database.execute("SELECT id, sealed FROM operations WHERE kind = 10 ORDER BY id").fetchall()
         assert len(rows) == 4
         number, sealed = rows[1]
@@ -172,7 +173,7 @@ def test_the_chain_goes_on_beside_a_row_that_does_not_open(daemon):
         make(one, name)
     entries(one)
     one.stop()
-    with sqlite3.connect(one.database) as database:
+    with contextlib.closing(sqlite3.connect(one.database)) as database, database:
         database.execute("UPDATE operations SET sealed = zeroblob(80) WHERE id = (SELECT min(id) FROM operations "
                          "WHERE kind = 10)")
     one.start(until="/livez")

@@ -69,6 +69,7 @@ def test_one_wrong_bit_is_never_read_as_something_else(killed, binary, tmp_path,
             shutil.rmtree(killed.home)
             shutil.copytree(tmp_path / "kept", killed.home, symlinks=True)
     assert sum(seen.values()) == FLIPS // len(KINDS), seen
+    print(f"RF-16: {sum(seen.values())} flips in {kind}: {seen}")
 
 
 def start(one: Daemon, what: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from daemon import ECHO, Daemon, eventually, recall
 from swarm import Tap, capture
+from test_swarm_cli import run
 from wire import exchange
 
 TEXT = "Quintaval-Kerestes"
@@ -82,6 +83,12 @@ def planted(binary, tmp_path_factory):
                 shown[f"{page} of {name}"] = httpx.get(host.url + page, headers=headers, timeout=30).content
             for path in Path(f"/proc/{host.pid}/task").glob("*/comm"):
                 shown[f"{path}"] = path.read_bytes()
+            for verb, file in (("debug bundle", "bundle.tar"), ("backup", "backup")):
+                place = ["--config", str(host.config), "--port", str(host.port)]
+                done = run(host, *verb.split(), str(host.home / file), *place)
+                assert done.returncode == 0, done.stderr
+                shown[f"{verb} of {name}"] = (host.home / file).read_bytes()
+                shown[f"what {verb} of {name} said"] = (done.stdout + done.stderr).encode()
             shown[f"the command line of {name}"] = Path(f"/proc/{host.pid}/cmdline").read_bytes()
         for path in home.rglob("*"):
             if path.is_file() and path.name != "wire.pcap":

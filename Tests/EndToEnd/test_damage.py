@@ -150,6 +150,80 @@ def test_without_a_peer_a_damaged_conversation_says_so_and_shows_no_hole(daemon)
     assert [text for text in one.texts("talk") if text in ("first", "second", "anew")] == ["anew"]
 
 
+def spoil(host, author, kind, nth):
+    """The nth operation of this kind in the author's stream, which is in the same order in every store."""
+    harm(
+        host, "UPDATE operations SET sealed = zeroblob(80) WHERE id = (SELECT operations.id FROM operations "
+        f"JOIN origins ON origins.id = operations.id >> 40 WHERE kind = {kind} AND node = x'{author}' "
+        f"ORDER BY operations.id LIMIT 1 OFFSET {nth})")
+
+
+def test_two_hosts_that_are_damaged_put_one_another_right(swarm):
+    """Each in what the other wrote. Of one and the same stream a host can only give what has no damage of its own before
+    the next seal of its author."""
+    pair = swarm(2)
+    a, b = pair.hosts
+    said = filled(pair)
+    names = [host.id for host in (a, b)]
+    for host in (a, b):
+        assert host.stop() == 0
+    for host, other in ((a, names[1]), (b, names[0])):
+        spoil(host, other, 1, 0)
+        spoil(host, other, 2, 1)
+    pair.start()
+    for host in (a, b):
+        wait_for(
+            lambda host=host: f"whole again: {host.logs()[-3000:]}",
+            lambda host=host: all(host.fetch(f"/v1/mcp/contexts/{talk}").status == 200
+                                  and host.texts(talk) == said[talk] for talk in said), 30)
+        wait_for(lambda: "no damage left", lambda host=host: metric(host, "igris_store_damaged_operations") == 0, 20)
+        assert host.command("verify", "--peers", code=0).startswith("ok: ")
+    pair.equal()
+
+
+def test_what_every_host_has_lost_is_named_on_each_and_the_rest_goes_on(swarm):
+    three = swarm(3)
+    a, b, c = three.hosts
+    for talk in ("talk", "other"):
+        for number in range(4):
+            a.hear(f"{talk} {number}", talk)
+    three.equal()
+    said = {talk: a.texts(talk) for talk in ("talk", "other")}
+    author = a.id
+    for host in three.hosts:
+        assert host.stop() == 0
+    # The third thing that was said in `other`.
+    for host in (a, b):
+        spoil(host, author, 1, 6)
+    for host in (a, b):
+        host.start(until=None)
+    for host in (a, b):
+        host.wait_until("/livez")
+    three.together(hosts=[a, b])
+    for host in (a, b):
+        wait_for(lambda: "it is noticed", lambda host=host: metric(host, "igris_store_damaged_operations") == 1, 30)
+        assert host.texts("talk") == said["talk"]
+        reply = host.fetch("/v1/mcp/contexts/other")
+        assert reply.status == 503 and reply.json["error"]["code"] == "conversation_damaged", reply.text
+        assert "other 1" not in reply.text
+        assert "1 operations of this host's store are damaged" in host.fetch("/readyz").text
+        report = json.loads(host.command("verify", "--peers", "--json", code=1))
+        lost = [one for one in report["damaged"] if not one["repaired"]]
+        assert [one["conversation"] for one in lost] == ["other"] and lost[0]["operation"], report
+        assert report["verdict"] not in ("ok", "repaired"), report
+        assert host.say("and on", "new").status == 200
+    doctor = json.loads(a.command("doctor", "--json", code=None))
+    assert any("damaged" in check["finding"] for check in doctor["checks"] if check["verdict"] == "warn"), doctor
+    # One more has it: it was away.
+    c.start()
+    three.together(20)
+    for host in (a, b):
+        wait_for(
+            lambda host=host: f"all is back: {host.logs()[-3000:]}",
+            lambda host=host: host.fetch("/v1/mcp/contexts/other").status == 200 and host.texts("other") == said["other"],
+            40)
+
+
 def test_verify_tells_what_a_peer_lacks(swarm):
     pair = swarm(2)
     a, b = pair.hosts

@@ -148,10 +148,11 @@ def test_a_request_to_any_host_is_answered_where_the_model_is(three):
     reply = a.say(QUESTION, "there", fields={"model": "phi3"})
     assert (reply.status, reply.answer) == (200, ANSWER), reply.text
     assert reply.headers["x-igris-served-by"] in ids
-    assert reply.headers["x-igris-route-reason"] == "auto: soonest"
+    # One choice of a hundred tries another host than the soonest.
+    assert reply.headers["x-igris-route-reason"] in ("auto: soonest", "auto: exploration")
     own = b.say(QUESTION, "here", fields={"model": "phi3"})
-    assert own.headers["x-igris-served-by"] == b.id
-    assert own.headers["x-igris-route-reason"] == "auto: soonest"
+    assert (own.status, own.answer) == (200, ANSWER) and own.headers["x-igris-served-by"] in ids
+    sent_on = 1 + (own.headers["x-igris-served-by"] != b.id)
     # The conversation is the asked host's, and with it everyone's.
     follow = a.say("What is my name?", "there", fields={"model": "igris-recall"})
     assert follow.answer == "Your name is Alice"
@@ -162,7 +163,8 @@ def test_a_request_to_any_host_is_answered_where_the_model_is(three):
         {"model": "igris-recall", "messages": [{"role": "user", "content": QUESTION}]})
     assert counted.json["input_tokens"] == len(QUESTION) + 6
     assert a.metrics()['igris_forwarded_requests_total{direction="out"}'] == 2
-    assert sum(host.metrics().get('igris_forwarded_requests_total{direction="in"}', 0) for host in (b, c)) == 2
+    arrived = sum(host.metrics().get('igris_forwarded_requests_total{direction="in"}', 0) for host in (b, c))
+    assert arrived == 1 + sent_on
     unknown = a.say("hello", fields={"model": "nothing"})
     assert unknown.status == 404 and "igris-recall" in unknown.text, unknown.text
 

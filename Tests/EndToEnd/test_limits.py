@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import socket
 import time
 from pathlib import Path
 
@@ -117,6 +118,16 @@ def test_many_idle_connections_hinder_nobody(one):
     finally:
         for connection in idle:
             connection.socket.close()
+
+
+def test_who_ends_its_half_at_once_is_answered(one):
+    """As `nc -N` does: the end of what it sends is there before anybody serves the connection, now and then."""
+    request = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    for _ in range(200):
+        with socket.create_connection(("127.0.0.1", one.port), timeout=10) as raw:
+            raw.sendall(request)
+            raw.shutdown(socket.SHUT_WR)
+            assert raw.recv(4096).startswith(b"HTTP/1.1 200 OK")
 
 
 def test_connections_that_have_gone_leave_nothing_behind(one):

@@ -116,6 +116,32 @@ def test_a_stream_is_told_that_its_model_is_being_loaded(daemon, server, tmp_pat
     assert [line for line in lines if line][-1] == "data: [DONE]"
 
 
+def test_embeddings_and_counts_wait_for_a_load_as_answers_do(daemon, server, tmp_path):
+    gate = tmp_path / "gate"
+    one = daemon(models=[{**gated(server, gate), "embeddings": True}, recall()])
+    question = {"model": "a", "messages": HELLO}
+    asked = {
+        "/v1/embeddings": {"model": "a", "input": "Alice"}, "/v1/messages/count_tokens": question,
+        "/api/embed": {"model": "a", "input": ["Alice", "Bob"]},
+    }
+    replies = {}
+    threads = [
+        threading.Thread(target=lambda path=path, body=body: replies.update(
+            {path: httpx.post(f"{one.url}{path}", json=body, timeout=60)}))
+        for path, body in asked.items()]
+    for thread in threads:
+        thread.start()
+    eventually("it is loading", lambda: one.status_model("a")["state"] == "loading")
+    assert one.ask("Hello", model="phi3", store=False)
+    assert not replies, "nothing can be told before the model is there"
+    gate.touch()
+    for thread in threads:
+        thread.join(60)
+    assert {path: reply.status_code for path, reply in replies.items()} == dict.fromkeys(asked, 200)
+    assert len(replies["/v1/embeddings"].json()["data"][0]["embedding"]) == len(replies["/api/embed"].json()["embeddings"][1])
+    assert replies["/v1/messages/count_tokens"].json()["input_tokens"] > 5
+
+
 def test_a_load_that_fails_says_why_in_each_dialect(daemon, server, tmp_path):
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + b"\0" * 100)
@@ -312,3 +338,26 @@ def test_a_hanging_engine_does_not_hold_up_the_end(daemon, server):
         # The requirement: 10 s, and what a slow machine needs for the rest.
         assert one.stop(within=15) == 0
     assert not is_alive(child)
+
+
+def test_how_long_a_model_stays_goes_with_the_question_to_the_host_that_has_it(swarm, server):
+    pair = swarm(2, start=False, models=[recall()])
+    asked, other = pair.hosts
+    file = json.loads(other.config.read_text())
+    other.config.write_text(json.dumps({**file, "models": [server]}))
+    pair.start()
+    eventually("the other host's model is known", lambda: any(
+        entry["id"] == "a" for entry in asked.fetch("/v1/models").json["data"]), within=20)
+
+    def ask(keep_alive: int) -> str:
+        body = {"model": "a", "messages": HELLO, "stream": False, "keep_alive": keep_alive,
+                "options": {"temperature": 0}}
+        return asked.fetch("/api/chat", "POST", body, timeout=60).json["message"]["content"]
+
+    def loaded() -> list[str]:
+        return [model["name"] for model in other.fetch("/api/ps").json["models"]]
+
+    assert ask(-1) == ANSWER
+    assert loaded() == ["a"]
+    assert ask(0) == ANSWER
+    eventually("it is unloaded there", lambda: not loaded())

@@ -30,7 +30,7 @@ def test_every_metric_that_is_described_is_there(swarm, root):
     # One that comes and goes: loads and unloads are counted.
     passing = {**scripted_engine("passing", "echo.py"), "keep_alive": "0"}
     several = scripted_engine("several", "echo.py", instances={"max": 2})
-    a, b = swarm(2, found_by="both", models=[MODEL, passing, several]).hosts
+    a, b = swarm(2, found_by="both", models=[MODEL, passing, several], config={"tls": {"enabled": True}}).hosts
     a.hear("hello", "talk")
     a.hear("hello", "talk", fields={"model": "passing"})
     wait_for(lambda: "the turn on B", lambda: b.texts("talk"), HEALED)

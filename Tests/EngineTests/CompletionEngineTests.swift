@@ -165,15 +165,14 @@ struct CompletionEngineTests {
     @Test("ends with its reader: asked first, killed when it is deaf", arguments: ["ticking", "deaf"])
     func vanishedReader(mode: String) async throws {
         var bounds = FaultEngine.quick
-        bounds.grace = .milliseconds(200)
+        // The one that listens ends long before it would be killed.
+        bounds.grace = mode == "deaf" ? .milliseconds(200) : .seconds(600)
         let engine = await FaultEngine.completion(mode, bounds: bounds)
         let reader = Task {
             for try await _ in engine.generate(.tick) { return }
         }
         try await reader.value
-        let start = ContinuousClock.now
         try await reach { await engine.load().running <= 0 }
-        if mode == "ticking" { #expect(ContinuousClock.now - start < .milliseconds(200), "without the kill") }
         #expect(await engine.state() == .ready, "a cancelled run is no failure")
         await engine.stop()
     }

@@ -100,7 +100,7 @@ extension InferenceEngine {
     }
 }
 
-extension AsyncThrowingStream where Element == GenerationEvent, Failure == any Error {
+extension EventStream<GenerationEvent> {
     func collected() async throws -> CollectedAnswer {
         var answer = CollectedAnswer()
         for try await event in self {

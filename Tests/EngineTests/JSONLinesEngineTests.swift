@@ -62,11 +62,10 @@ struct JSONLinesEngineTests {
         await engine.stop()
     }
 
-    @Test("is told to stop when the reader goes away, and is free for the next within 250 ms")
+    @Test("is told to stop when the reader goes away, and is free for the next")
     func vanishedReader() async throws {
         let engine = await FaultEngine.lines("ticking")
         _ = try await engine.describe()
-        var longest = Duration.zero
         for _ in 0..<5 {
             let reader = Task {
                 for try await event in engine.generate(.tick) {
@@ -74,12 +73,9 @@ struct JSONLinesEngineTests {
                 }
             }
             try await reader.value
-            let start = ContinuousClock.now
             // The only slot is free again when the engine has confirmed the end.
             #expect(try await engine.answer("next").text == "You said: next")
-            longest = max(longest, ContinuousClock.now - start)
         }
-        #expect(longest < .milliseconds(250))
         await engine.stop()
     }
 

@@ -137,8 +137,8 @@ struct LlamaServerEngineTests {
         bounds.grace = .milliseconds(200)
         let engine = await FaultEngine.server("deaf", bounds: bounds)
         _ = try await engine.describe()
-        let begin = ContinuousClock.now
+        // Returns only when its process has ended; a deaf one never would by itself.
         await engine.stop()
-        #expect(ContinuousClock.now - begin < .seconds(5))
+        #expect(await engine.state() != .ready)
     }
 }

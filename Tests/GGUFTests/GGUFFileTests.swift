@@ -100,15 +100,13 @@ struct GGUFFileTests {
         #expect(tensor.type.description == "type 99")
     }
 
-    @Test("A vocabulary of 150,000 tokens is read fast and stays in the file")
+    // 10 ms in a debug build on an idle core; minutes, if the work grew with the square.
+    @Test("A vocabulary of 150,000 tokens is read fast and stays in the file", .timeLimit(.minutes(1)))
     func largeVocabulary() throws {
         var writer = GGUFWriter()
         writer.metadata = [("tokenizer.ggml.tokens", .texts((0..<150_000).map { "token\($0)" }))]
         let bytes = writer.bytes
-        let start = ContinuousClock.now
         let file = try GGUFFile(bytes: bytes)
-        // 10 ms in a debug build on an idle core; the bound only catches work that grows with the square.
-        #expect(ContinuousClock.now - start < .seconds(5))
         #expect(file.count("tokenizer.ggml.tokens") == 150_000)
         #expect(file.strings("tokenizer.ggml.tokens")?.last == "token149999")
     }

@@ -212,19 +212,16 @@ import Testing
             begun.yield()
             return .scripted(events)
         }
-        let delay = try await withGateway(node) { port, _ in
+        try await withGateway(node) { port, _ in
             try await RawClient.connected(to: port) { client in
                 try await client.send(post(chat(#""stream":\#(streams)"#)))
                 _ = await begins.first { true }
                 if streams { _ = try await client.read(through: "one") }
                 try await client.close()
             }
-            let start = ContinuousClock.now
-            _ = await ends.first { true }
-            return start.duration(to: .now)
+            // While the gateway serves: its stop would end the work as well. test_client_gone.py measures how soon.
+            #expect(await ends.first { true } != nil)
         }
-        // 250 ms is the promise; a debug build on a machine full of compilers gets some more.
-        #expect(delay < .seconds(2))
     }
 
     @Test("a client that leaves while its question waits cancels the waiting", arguments: [true, false])

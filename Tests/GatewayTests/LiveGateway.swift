@@ -13,13 +13,15 @@ import Testing
 func withGateway<Value: Sendable>(
     _ node: any NodeServices, swarm: (any SwarmServices)? = nil,
     configuration: GatewayConfiguration = GatewayConfiguration(host: "127.0.0.1", port: 0), door: PeerDoor? = nil,
+    clientDoor: ClientDoor? = nil,
     work: @escaping @Sendable (_ port: Int, _ stop: @escaping @Sendable () async -> Void) async throws -> Value
 ) async throws -> Value {
     let (ports, announce) = AsyncStream<Int>.makeStream()
     var log = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
     log.logLevel = .critical
     let gateway = Gateway(
-        configuration: configuration, node: node, swarm: swarm, door: door, metricsPage: { "igris_up 1\n" }, log: log,
+        configuration: configuration, node: node, swarm: swarm, door: door, clientDoor: clientDoor,
+        metricsPage: { "igris_up 1\n" }, log: log,
         onListening: { _, port in
             announce.yield(port)
             announce.finish()

@@ -177,12 +177,10 @@ extension PeerTests {
             limits.headerDeadline = .milliseconds(300)
             limits.keepAliveIdle = .milliseconds(400)
             try await withHost(1, in: swarm(1), limits: limits) { server in
-                let start = ContinuousClock.now
                 let reply = try await RawClient.connected(to: server.port) { client in
                     if !bytes.isEmpty { try await client.send(bytes) }
                     return try await client.readToEnd()
                 }
-                #expect(start.duration(to: .now) < .seconds(10))
                 #expect(!reply.contains("HTTP/1.1"))
                 let client = try LinkTransport(identity: identity(2), primary: swarm(1))
                 _ = try await client.dial(server.address)

@@ -100,7 +100,8 @@ extension ChatAnswer {
         ChatAnswer(
             conversation: ConversationID("conv-1"), created: 1_700_000_000, model: "igris-recall",
             fingerprint: "recall-q8", servedBy: NodeID(Bytes16(high: 0, low: 1)),
-            context: ContextReport(promptTokens: 7, contextLength: 512, included: 3, omitted: omitted), events: events,
+            context: ContextReport(promptTokens: 7, contextLength: 512, included: 3, omitted: omitted),
+            events: EventStream(events),
             replicas: { 2 })
     }
 

@@ -159,6 +159,8 @@ extension PeerDoor {
                 try channel.pipeline.syncOperations.addHandler(FirstByteSwallower(), position: .first)
                 return certificate
             }
+        } isName: { _ in
+            true
         } isDenied: { _ in
             denied
         } takeLink: { _, _, _ in

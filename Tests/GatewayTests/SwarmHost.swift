@@ -47,18 +47,21 @@ func nodeID(_ number: UInt8) throws -> NodeID {
 /// Runs host `number` of the swarms for as long as `work` takes.
 func withHost<Value: Sendable>(
     _ number: UInt8, in swarms: SwarmAuthority..., limits: GatewayLimits = GatewayLimits(),
+    clientDoor: ClientDoor? = nil,
     work: @escaping @Sendable (SwarmHost) async throws -> Value
 ) async throws -> Value {
     guard let primary = swarms.first else { throw RuntimeError(.internal, "a host needs a swarm") }
     let transport = try LinkTransport(
         identity: identity(number), primary: primary, accepted: Array(swarms.dropFirst()))
     let door = PeerDoor(
-        secure: { transport.secure($0) }, isDenied: { transport.isDenied($0) },
+        secure: { transport.secure($0) }, isName: LinkTransport.isServerName, isDenied: { transport.isDenied($0) },
         takeLink: { transport.takeLink($0, from: $1, for: $2) })
     var configuration = GatewayConfiguration(host: "127.0.0.1", port: 0)
     configuration.limits = limits
     let id = try nodeID(number)
-    return try await withGateway(ScriptedNode { _, _ in .scripted(.hello) }, configuration: configuration, door: door) {
+    return try await withGateway(
+        ScriptedNode { _, _ in .scripted(.hello) }, configuration: configuration, door: door, clientDoor: clientDoor
+    ) {
         port, _ in
         try await work(SwarmHost(transport: transport, node: id, port: port))
     }

@@ -52,7 +52,7 @@ import Testing
             let isExample = [
                 "{", "}", "\"", "name:", "engine:", "protocol:", "command:", "path:", "context:", "template:",
                 "threads:", "pace:", "slots:", "embeddings:", "url:", "api_key:", "ca_file:", "remote_model:",
-                "capabilities:",
+                "capabilities:", "enabled:", "cert:", "key:", "client_ca:",
             ]
             .contains { rest.hasPrefix($0) }
             return isExample ? String(rest) : String(line)
@@ -63,6 +63,8 @@ import Testing
         #expect(settings.models.first?.pace == 30)
         #expect(settings.auth.keys.map(\.name) == [nil, "laptop"])
         #expect(settings.node.name == "kitchen")
+        #expect(settings.auth.agents.map(\.name) == ["robot"])
+        #expect(settings.tls.isEnabled && settings.tls.clients.map(\.name) == ["ann", "robot"])
     }
 
     @Test("The block of the requirements loads as it stands", arguments: [nil, "a shared key"])

@@ -148,7 +148,7 @@ import Testing
         #expect(told.last == "config.json5: 4900 further problems are not shown")
         #expect(
             told.first
-                == #"config.json5:1:2: unknown key "unknown0": the keys here are server, models, mcp, node, context, routing, queue, scaling, auth, rpc_worker, log"#
+                == #"config.json5:1:2: unknown key "unknown0": the keys here are server, models, mcp, node, context, routing, queue, scaling, auth, tls, rpc_worker, log"#
         )
         let items = problems("{server: {allowed_hosts: [\(String(repeating: "1,", count: 100))]}, log: 1, mcp: 2}")
         #expect(items.last == "config.json5: 2 further problems are not shown")

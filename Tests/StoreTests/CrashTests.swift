@@ -212,6 +212,30 @@ import Testing
         #expect(try writer.recover().heads == model.heads.values.sorted { $0.origin < $1.origin })
     }
 
+    @Test("A key that does not open a store changes nothing of it, of its log neither, and makes no file")
+    func otherKeyAfterCrash() async throws {
+        let sandbox = Sandbox()
+        let store = try await SQLiteContextStore.opened(sandbox)
+        let origin = try await store.recover().origin
+        var model = LogModel()
+        for number in 0..<5 {
+            let commit = model.turn(origin, stream: Fixture.stream(1), text: "turn \(number)")
+            model.apply(commit)
+            try await store.commit(commit)
+        }
+        let copy = sandbox.crashed()
+        await store.close()
+        Sandbox.write([], to: copy.path + ".lock")
+        let before = copy.contents
+        #expect(before["contexts.db-wal"]?.isEmpty == false)
+        let other = try await SQLiteContextStore.opened(copy, key: Fixture.otherKey)
+        #expect(other.isLocked && copy.contents == before)
+        await other.close()
+        let again = try await SQLiteContextStore.opened(copy)
+        #expect(try await model.difference(from: again) == nil)
+        await again.close()
+    }
+
     @Test("Closing amid commits: what was acknowledged is there, what was refused is not")
     func closingAmidCommits() async throws {
         let sandbox = Sandbox()

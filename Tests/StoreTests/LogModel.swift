@@ -82,7 +82,9 @@ struct LogModel {
     /// The first difference between the model and a store; nil when there is none.
     func difference(from store: any ContextStore) async throws -> String? {
         let recovered = try await store.recover()
-        if recovered.heads != heads.values.sorted(by: { $0.origin < $1.origin }) { return "heads" }
+        if recovered.heads != heads.values.sorted(by: { $0.origin < $1.origin }) {
+            return "heads: \(recovered.heads.map(\.sequence)) for \(heads.values.map(\.sequence))"
+        }
         if recovered.latestTimestamp != latest { return "latest timestamp" }
         for stream in streams {
             if try await store.operations(of: stream) != operations(of: stream) { return "operations of \(stream)" }
@@ -100,7 +102,9 @@ struct LogModel {
             if try await store.firstMatch(of: [prefix]) != match { return "prefix \(prefix)" }
         }
         let statistics = try await store.statistics()
-        if statistics.operations != operations.count { return "count of operations" }
+        if statistics.operations != operations.count {
+            return "count of operations: \(statistics.operations) for \(operations.count)"
+        }
         if statistics.conversations != headers.count { return "count of conversations" }
         return nil
     }

@@ -8,8 +8,8 @@ import Glibc
 final class Sandbox: Sendable {
     let folder: String
 
-    init() {
-        var template = Array("/tmp/igris-store-XXXXXX".utf8CString)
+    init(in parent: String = "/tmp") {
+        var template = Array("\(parent)/igris-store-XXXXXX".utf8CString)
         folder = mkdtemp(&template).map { String(cString: $0) } ?? "/nonexistent"
     }
 

@@ -41,6 +41,26 @@ import Testing
         #expect(world.isEqual())
     }
 
+    @Test("A host whose disk is nearly full takes nothing of others, and all of it once there is room")
+    func pausing() throws {
+        var world = ReplicationWorld(3)
+        world.linkAll()
+        try world.write(0, "before")
+        world.step(.pausing(true), 2)
+        world.settle()
+        for index in 0..<50 { try world.write(index % 2, "\(index)") }
+        world.wait(.seconds(10))
+        #expect(world.vector(1) == world.vector(0))
+        #expect(world.vector(2)[Self.origin] == 1)
+        // What it begins itself goes out all the same.
+        try world.write(2, "own")
+        #expect(world.vector(0)[ReplicationWorld.origin(2)] == 1)
+        world.step(.pausing(false), 2)
+        world.settle()
+        world.wait(.milliseconds(500))
+        #expect(world.isEqual())
+    }
+
     @Test("A host that comes later is told what there is and asks for it")
     func late() throws {
         var world = ReplicationWorld(3)

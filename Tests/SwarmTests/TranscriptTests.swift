@@ -154,7 +154,7 @@ import Testing
         }
     }
 
-    @Test("Ten thousand equal messages are compared in no time")
+    @Test("Ten thousand equal messages are compared in no time", .timeLimit(.minutes(1)))
     func overlapCost() {
         let text = String(repeating: "a", count: 2_000)
         let transcript = Self.transcript { transcript in
@@ -166,10 +166,8 @@ import Testing
         }
         // Each with storage of its own, as parsed from a request.
         let sent = (0..<10_000).map { _ in Message(.user, String(repeating: "a", count: 2_000)) }
-        let start = ContinuousClock.now
-        #expect(transcript.overlap(with: sent) == 0)
         // Comparing every pair takes minutes here, one pass a few milliseconds.
-        #expect(ContinuousClock.now - start < .seconds(5))
+        #expect(transcript.overlap(with: sent) == 0)
     }
 
     @Test(

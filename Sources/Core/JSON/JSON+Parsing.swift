@@ -157,10 +157,16 @@ private struct JSONParser {
     private mutating func string() throws(RuntimeError) -> String {
         position += 1
         let start = position
+        var highest: UInt8 = 0
         // Most strings hold no escape: take them whole.
-        while let byte = next, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\"), byte >= 0x20 { position += 1 }
+        while let byte = next, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\"), byte >= 0x20 {
+            highest = max(highest, byte)
+            position += 1
+        }
         if next == UInt8(ascii: "\"") {
             defer { position += 1 }
+            // ASCII is UTF-8, and need not be looked at again.
+            if highest < 0x80 { return String(decoding: bytes[start..<position], as: UTF8.self) }
             return try text(bytes[start..<position])
         }
         var content = Array(bytes[start..<position])

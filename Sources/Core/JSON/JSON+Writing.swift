@@ -39,13 +39,17 @@ extension JSON {
     /// Appends a quoted string: the stream path writes its chunks with this alone.
     package static func write(_ text: String, to bytes: inout [UInt8]) {
         bytes.append(UInt8(ascii: "\""))
-        let isPlain = text.utf8.allSatisfy { $0 >= 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") }
-        if isPlain { bytes.append(contentsOf: text.utf8) } else { writeEscaped(text, to: &bytes) }
+        var text = text
+        // As one piece of memory: byte by byte a string is slow to read.
+        text.withUTF8 { utf8 in
+            let isPlain = utf8.allSatisfy { $0 >= 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") }
+            if isPlain { bytes.append(contentsOf: utf8) } else { writeEscaped(utf8, to: &bytes) }
+        }
         bytes.append(UInt8(ascii: "\""))
     }
 
-    private static func writeEscaped(_ text: String, to bytes: inout [UInt8]) {
-        for byte in text.utf8 {
+    private static func writeEscaped(_ text: UnsafeBufferPointer<UInt8>, to bytes: inout [UInt8]) {
+        for byte in text {
             switch byte {
             case UInt8(ascii: "\""): bytes.append(contentsOf: [UInt8(ascii: "\\"), UInt8(ascii: "\"")])
             case UInt8(ascii: "\\"): bytes.append(contentsOf: [UInt8(ascii: "\\"), UInt8(ascii: "\\")])

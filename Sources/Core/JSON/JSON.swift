@@ -21,6 +21,8 @@ package enum JSON: Hashable, Sendable {
 
         package init() {}
 
+        init(minimumCapacity count: Int) { members.reserveCapacity(count) }
+
         package subscript(key: String) -> JSON? {
             get { index(of: key).map { members[$0].value } }
             set {
@@ -33,6 +35,8 @@ package enum JSON: Hashable, Sendable {
                         indexIfMany()
                     }
                 } else if let newValue {
+                    // Most objects have a few members: one growth in place of three.
+                    if members.isEmpty { members.reserveCapacity(4) }
                     members.append((key: key, value: newValue))
                     if indexes.isEmpty { indexIfMany() } else { indexes[key] = members.count - 1 }
                 }
@@ -102,7 +106,7 @@ extension JSON: ExpressibleByDictionaryLiteral, ExpressibleByArrayLiteral, Expre
     ExpressibleByIntegerLiteral, ExpressibleByFloatLiteral, ExpressibleByBooleanLiteral, ExpressibleByNilLiteral
 {
     package init(dictionaryLiteral elements: (String, JSON)...) {
-        var object = Object()
+        var object = Object(minimumCapacity: elements.count)
         for (key, value) in elements { object[key] = value }
         self = .object(object)
     }

@@ -53,7 +53,7 @@ package enum GenerationEvent: Hashable, Sendable {
 
 /// The events of one answer. Ending the iteration, or cancelling its task, stops the engine's work on it.
 /// The buffer is bounded by ``Limits/streamBufferBytes``: an engine that runs that far ahead of its reader waits.
-package typealias GenerationStream = AsyncThrowingStream<GenerationEvent, any Error>
+package typealias GenerationStream = EventStream<GenerationEvent>
 
 /// What it takes to know a prompt's size before the engine sees it.
 /// tokens = fixed + Σ over messages (perMessage + perByte × bytes of the text), rounded up.

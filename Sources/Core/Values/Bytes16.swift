@@ -52,11 +52,15 @@ package struct Bytes16: Hashable, Comparable, Sendable, CustomStringConvertible 
 extension Sequence<UInt8> {
     /// Lower-case hexadecimal digits.
     package var hex: String {
-        var text: [UInt8] = []
-        for byte in self {
-            for digit in [byte >> 4, byte & 15] { text.append(digit < 10 ? 48 + digit : 87 + digit) }
+        func digit(_ half: UInt8) -> UInt8 { half < 10 ? 48 + half : 87 + half }
+        let bytes = Array(self)
+        return String(unsafeUninitializedCapacity: 2 * bytes.count) { text in
+            for (index, byte) in bytes.enumerated() {
+                text[2 * index] = digit(byte >> 4)
+                text[2 * index + 1] = digit(byte & 15)
+            }
+            return 2 * bytes.count
         }
-        return String(decoding: text, as: UTF8.self)
     }
 }
 

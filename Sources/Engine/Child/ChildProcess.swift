@@ -67,11 +67,12 @@ struct ChildProcess: Sendable {
 private let prepareProcess: Void = {
     // Writing to a child that has just ended must be an error, not our death.
     _ = Glibc.signal(SIGPIPE, SIG_IGN)
-    // A core file would hold the model's context in clear; children inherit the limit. Our own would hold keys too.
+    // A core file would hold the model's context in clear; children inherit the limit, of which they can raise nothing.
     var limit = rlimit()
     let coreSize = __rlimit_resource_t(RLIMIT_CORE.rawValue)
     if getrlimit(coreSize, &limit) == 0 {
         limit.rlim_cur = 0
+        limit.rlim_max = 0
         _ = setrlimit(coreSize, &limit)
     }
 }()
@@ -97,11 +98,13 @@ func withChild<Result: Sendable>(
     let guarded = command.guarded
 
     do {
+        failpoint("engine.spawn.before")
         let outcome = try await run(
             .path(FilePath(guarded.program)), arguments: Arguments(guarded.arguments),
             environment: .custom(environment), platformOptions: options, input: .inputWriter, output: .sequence,
             error: .sequence
         ) { execution in
+            failpoint("engine.spawn.after")
             let child = ChildProcess(execution)
             return try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { await child.drainErrors(into: stderr) }
@@ -115,6 +118,7 @@ func withChild<Result: Sendable>(
                 return result
             }
         }
+        failpoint("engine.exit")
         switch outcome.terminationStatus {
         case .exited(let status): return (outcome.closureResult, .exited(Int(status)))
         case .signaled(let signal): return (outcome.closureResult, .signalled(Int(signal)))

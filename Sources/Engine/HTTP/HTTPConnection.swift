@@ -77,6 +77,9 @@ final class HTTPConnection: Sendable {
         }
     }
 
+    /// The caller runs on an event loop.
+    static var isOnLoop: Bool { MultiThreadedEventLoopGroup.currentEventLoop != nil }
+
     /// No other thread need be woken to use it.
     var isOnThisThread: Bool { channel.eventLoop.inEventLoop }
     var isReusable: Bool { channel.isActive && inbox.isReusable }

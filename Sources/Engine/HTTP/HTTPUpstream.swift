@@ -131,9 +131,12 @@ final class HTTPUpstream: Sendable {
         for connection in all { connection.close() }
     }
 
+    /// On an event loop only one of that loop: a connection of its own is opened once, and each piece of an answer that
+    /// comes in on another loop has to wake this one. Where opening takes a handshake any is better than none.
     private func takeIdle() -> HTTPConnection? {
-        idle.withLock { idle in
-            while let place = idle.lastIndex(where: \.isOnThisThread) ?? idle.indices.last {
+        let needsItsOwn = security == nil && HTTPConnection.isOnLoop
+        return idle.withLock { idle in
+            while let place = idle.lastIndex(where: \.isOnThisThread) ?? (needsItsOwn ? nil : idle.indices.last) {
                 let connection = idle.remove(at: place)
                 if connection.isReusable { return connection }
                 connection.close()

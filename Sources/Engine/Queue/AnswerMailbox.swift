@@ -77,7 +77,7 @@ final class AnswerMailbox: Sendable {
     /// The answer as a stream; to be called once. Dropping the stream abandons the answer.
     func stream() -> GenerationStream {
         let reader = Reader(self)
-        return AsyncThrowingStream { try await reader.mailbox.next() }
+        return GenerationStream { try await reader.mailbox.next() }
     }
 
     /// Held by the stream alone: its end is the reader's.

@@ -44,6 +44,7 @@ package final class RemoteEngine: InferenceEngine {
     private let log: Logger
     private let subject: String
     private let upstream: Result<HTTPUpstream, RuntimeError>
+    private let description: EngineDescription
 
     /// No actor: every piece of every answer would have to change to it and back.
     private struct State {
@@ -65,6 +66,13 @@ package final class RemoteEngine: InferenceEngine {
         self.options = options
         self.bounds = bounds
         self.log = log
+        description = EngineDescription(
+            kind: "remote", fingerprint: "remote \(options.model)",
+            contextLength: options.contextLength ?? Self.presumedContext,
+            tokenCost: TokenCost(perByte: 0.4, perMessage: 8, fixed: 8, isExact: false),
+            samplingFields: [
+                "temperature", "top_p", "top_k", "min_p", "seed", "presence_penalty", "frequency_penalty",
+            ], capabilities: options.capabilities.subtracting([.tokenCounts, .partial]), slots: options.slots)
         var host = "upstream"
         var habits = UpstreamHabits()
         do throws(RuntimeError) {
@@ -86,13 +94,7 @@ package final class RemoteEngine: InferenceEngine {
 
     package func describe() throws -> EngineDescription {
         if case .failure(let error) = upstream { throw error }
-        return EngineDescription(
-            kind: "remote", fingerprint: "remote \(options.model)",
-            contextLength: options.contextLength ?? Self.presumedContext,
-            tokenCost: TokenCost(perByte: 0.4, perMessage: 8, fixed: 8, isExact: false),
-            samplingFields: [
-                "temperature", "top_p", "top_k", "min_p", "seed", "presence_penalty", "frequency_penalty",
-            ], capabilities: options.capabilities.subtracting([.tokenCounts, .partial]), slots: options.slots)
+        return description
     }
 
     package func state() -> EngineState {

@@ -73,7 +73,7 @@ final class AnswerSource: Sendable {
         let hold = AnswerHold(onEnd)
         let source = AnswerSource(hold: hold, open: open, failure: failure)
         let reader = AnswerReader(hold)
-        return AsyncThrowingStream { try await source.next(for: reader) }
+        return GenerationStream { try await source.next(for: reader) }
     }
 
     private func next(for reader: AnswerReader) async throws -> GenerationEvent? {

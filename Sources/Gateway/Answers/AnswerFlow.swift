@@ -81,8 +81,12 @@ struct AnswerFlow: Sendable {
         do {
             let answer = try await begin(request, exchange.client, caller, writer, Encoder.streamType)
             var made = makeEncoder(answer)
+            let opening = made.opening()
             if writer.begun == nil {
-                try await writer.openStream(await Self.headers(of: answer), type: Encoder.streamType)
+                let headers = await Self.headers(of: answer)
+                try await writer.openStream(headers, type: Encoder.streamType, first: opening)
+            } else {
+                try await writer.send(events: opening)
             }
             defer { encoder = made }
             try await send(answer, request, exchange, writer, &made)
@@ -131,7 +135,6 @@ struct AnswerFlow: Sendable {
         _ answer: ChatAnswer, _ request: ChatRequest, _ exchange: Exchange, _ writer: ReplyWriter,
         _ encoder: inout Encoder
     ) async throws {
-        try await writer.send(events: encoder.opening())
         var tally = AnswerTally(choices: request.choices, keepsText: Encoder.keepsText)
         for try await event in answer.events {
             if tally.isEmpty { metrics.firstToken(model: answer.model, after: exchange.elapsed) }

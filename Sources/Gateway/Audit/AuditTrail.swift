@@ -3,8 +3,8 @@ import Guardian
 import HTTPTypes
 import Node
 
-/// Which requests the audit log is told of: all that were refused for who asked, and all that changed what only an
-/// admin may change. Never what was said, nor any part of a path or a body but the names in them.
+/// Which requests the audit log is told of: all that were refused for who asked, all that changed what only an admin may
+/// change, and all from the external zone. Never what was said, nor any part of a path or a body but the names in them.
 struct AuditTrail: Sendable {
     /// Nil where nothing is kept.
     let log: AuditLog?
@@ -29,7 +29,10 @@ struct AuditTrail: Sendable {
         _ method: HTTPRequest.Method, _ route: Route?, _ identity: Identity?, _ refusal: APIError?
     ) -> AuditEvent.Kind? {
         if let refusal, refusal.isDenial { return .denied }
-        guard identity != nil, route?.access == .admin, method != .get, method != .head else { return nil }
+        guard let identity else { return nil }
+        guard route?.access == .admin, method != .get, method != .head else {
+            return identity.zone == .external ? .external : nil
+        }
         return .privileged
     }
 

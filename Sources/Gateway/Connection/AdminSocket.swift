@@ -15,7 +15,8 @@ struct AdminSocket: Sendable {
     func run() async {
         let server = Server(
             childChannelSetup: channel, configuration: ServerConfiguration(address: .unixDomainSocket(path: path)),
-            onServerRunning: { [path] _ in
+            onServerRunning: { [path] listener in
+                await AcceptPause.add(to: listener) { false }
                 // Between the two the folder keeps others out, and the kernel's word does in any case.
                 chmod(path, 0o600)
             }, eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: log)

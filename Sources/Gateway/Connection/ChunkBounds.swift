@@ -70,6 +70,11 @@ struct ChunkBounds {
                 headStart = bytes.count - rest.count
                 continue
             }
+            if case .head(matched: 0, line: .done) = place, byte != Self.headEnd[0] {
+                // Nothing in a header's line matters but its end.
+                rest = rest.drop { $0 != UInt8(ascii: "\r") }
+                continue
+            }
             rest = rest.dropFirst()
             switch place {
             case .data: break

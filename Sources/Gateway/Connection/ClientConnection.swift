@@ -1,4 +1,5 @@
 import Core
+import Guardian
 import NIOCore
 import Synchronization
 
@@ -13,11 +14,25 @@ final class ClientConnection: Sendable {
     /// The connection itself, for what takes it over (``WebSocketUpgrade``). Nil in tests without one.
     let channel: (any Channel)?
 
+    /// Of the connection's own loop. Nil in tests without one.
+    private let executor: LoopExecutor?
     private let departure = Latch()
+    /// The name by which a request on this connection was let in last.
+    private let knownHost = Mutex<String?>(nil)
     /// Set once the TLS handshake is done; then what it proved.
-    private let handshake = Mutex<(isDone: Bool, certificate: PeerCertificate?)>((false, nil))
+    private let handshake = Mutex(Handshake())
 
-    init(peer: IPAddress?, local: IPAddress?, isOwnUser: Bool = false, channel: (any Channel)? = nil) {
+    private struct Handshake {
+        var isDone = false
+        var peer: PeerCertificate?
+        var client: ClientCertificate?
+    }
+
+    init(
+        peer: IPAddress?, local: IPAddress?, isOwnUser: Bool = false, channel: (any Channel)? = nil,
+        executor: LoopExecutor? = nil
+    ) {
+        self.executor = executor
         self.isOwnUser = isOwnUser
         self.peer = peer
         self.local = local
@@ -26,13 +41,26 @@ final class ClientConnection: Sendable {
 
     /// The TLS handshake is done, before any request.
     func handshakeEnded(with certificate: PeerCertificate?) {
-        handshake.withLock { $0 = (true, certificate) }
+        handshake.withLock { $0 = Handshake(isDone: true, peer: certificate) }
+    }
+
+    func handshakeEnded(with certificate: ClientCertificate?) {
+        handshake.withLock { $0 = Handshake(isDone: true, client: certificate) }
     }
 
     /// The connection is encrypted.
     var isSecure: Bool { handshake.withLock { $0.isDone } }
     /// Who of the swarm is at the other end. Nil for everyone who showed no certificate of this swarm.
-    var certificate: PeerCertificate? { handshake.withLock { $0.certificate } }
+    var certificate: PeerCertificate? { handshake.withLock { $0.peer } }
+    /// What a client showed of an authority of the settings.
+    var clientCertificate: ClientCertificate? { handshake.withLock { $0.client } }
+
+    /// Runs `check` for a name that the last request did not come by.
+    func lets(in host: String?, _ check: () throws(RuntimeError) -> Void) throws(RuntimeError) {
+        guard host == nil || knownHost.withLock({ $0 != host }) else { return }
+        try check()
+        knownHost.withLock { $0 = host }
+    }
 
     /// The client closed its side, or the connection broke.
     func markGone() { departure.open() }
@@ -64,6 +92,7 @@ final class ClientConnection: Sendable {
     ///
     /// - Throws: `CancellationError` when the client has gone; what `work` throws otherwise.
     func whilePresent<Value: Sendable>(_ work: @escaping @Sendable () async throws -> Value) async throws -> Value {
-        try await departure.whileClosed(work)
+        // What was begun on the pool stays there.
+        try await departure.whileClosed(on: executor.flatMap { $0.isHere ? $0 : nil }, work)
     }
 }

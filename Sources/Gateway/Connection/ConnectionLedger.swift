@@ -24,6 +24,9 @@ final class ConnectionLedger: Sendable {
         }
     }
 
+    /// As many are open as may be, and so many more who are being told that.
+    var isFull: Bool { state.withLock { $0.total >= limits.connections + Limits.surplusConnections } }
+
     func leave(_ address: IPAddress?) {
         state.withLock { state in
             state.total -= 1

@@ -20,15 +20,15 @@ struct GatewayChannel: ServerChildChannel {
     let responder: Responder
     let ledger: ConnectionLedger
     let limits: GatewayLimits
-    /// Nil where there is no swarm: then the port speaks plain HTTP only.
-    let door: PeerDoor?
+    /// Without any the port speaks plain HTTP only.
+    let doors: Doors
     private let executors = LoopExecutor.all(of: .singleton)
 
-    init(responder: Responder, ledger: ConnectionLedger, limits: GatewayLimits, door: PeerDoor?) {
+    init(responder: Responder, ledger: ConnectionLedger, limits: GatewayLimits, doors: Doors) {
         self.responder = responder
         self.ledger = ledger
         self.limits = limits
-        self.door = door
+        self.doors = doors
     }
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
@@ -41,7 +41,7 @@ struct GatewayChannel: ServerChildChannel {
             let client = ClientConnection(
                 peer: channel.remoteAddress?.ipAddress.flatMap { IPAddress($0) },
                 local: channel.localAddress?.ipAddress.flatMap { IPAddress($0) }, isOwnUser: isOwnUser,
-                channel: channel)
+                channel: channel, executor: executors[ObjectIdentifier(channel.eventLoop)])
             let isWelcome = ledger.enter(client.peer)
             channel.closeFuture.whenComplete { [ledger] _ in ledger.leave(client.peer) }
             let options = channel.syncOptions
@@ -58,8 +58,9 @@ struct GatewayChannel: ServerChildChannel {
             let connection = ConnectionGuard(
                 client: client, limits: limits, isSurplus: !isWelcome, nodeID: responder.nodeID)
             let pipeline = channel.pipeline.syncOperations
-            if let door {
-                try pipeline.addHandler(FirstByte(door: door, client: client, connection: connection))
+            try pipeline.addHandler(WaitingRoom())
+            if doors.isAny {
+                try pipeline.addHandler(FirstByte(doors: doors, client: client, connection: connection))
             }
             try Self.addCodec(around: connection, to: pipeline)
             // Nothing is read before somebody serves it: ``parts(of:)``.
@@ -75,9 +76,13 @@ struct GatewayChannel: ServerChildChannel {
     ) async throws -> NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart> {
         try await channel.eventLoop.submit {
             guard channel.isActive else { throw ChannelError.ioOnClosedChannel }
+            let pipeline = channel.pipeline.syncOperations
             let parts = try NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>(
                 wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
             // Whatever comes of it, the value is used.
+            if let room = try? pipeline.context(handlerType: WaitingRoom.self) {
+                pipeline.removeHandler(context: room, promise: nil)
+            }
             try? channel.syncOptions?.setOption(.autoRead, value: true)
             return parts
         }.get()
@@ -102,17 +107,18 @@ struct GatewayChannel: ServerChildChannel {
 
     func handle(value: Value, logger: Logger) async {
         let executor = executors[ObjectIdentifier(value.channel.eventLoop)]
-        await withTaskExecutorPreference(executor) { await serve(value, logger) }
+        await withTaskExecutorPreference(executor) { await serve(value, on: executor, logger) }
     }
 
-    private func serve(_ value: Value, _ logger: Logger) async {
+    private func serve(_ value: Value, on executor: LoopExecutor?, _ logger: Logger) async {
         let channel = value.channel
         do {
             try await withTaskCancellationHandler {
                 try await Self.parts(of: channel).executeThenClose { inbound, outbound in
                     var parts = inbound.makeAsyncIterator()
+                    let writer = LoopWriter(outbound, on: executor)
                     while case .head(let head)? = try await parts.next() {
-                        try await responder.respond(to: head, from: value.client, body: &parts, outbound)
+                        try await responder.respond(to: head, from: value.client, body: &parts, writer)
                     }
                     // The guard says goodbye properly; closing here would cut off what is still on its way.
                     outbound.finish()

@@ -8,6 +8,8 @@ package struct PeerDoor: Sendable {
     /// is done: with the swarm's certificate that the other side showed, or nil for one without; fails when there will
     /// be no TLS, and the connection is then closed.
     package var secure: @Sendable (_ connection: any Channel) -> EventLoopFuture<PeerCertificate?>
+    /// Whether a TLS client that asks for this server name is a host of some swarm.
+    package var isName: @Sendable (_ serverName: String) -> Bool
     /// Whether an identity was thrown out of the swarm.
     package var isDenied: @Sendable (NodeID) -> Bool
     /// What turns a connection that has just become a WebSocket into a link: handlers that take the frames' bytes.
@@ -17,10 +19,12 @@ package struct PeerDoor: Sendable {
 
     package init(
         secure: @escaping @Sendable (any Channel) -> EventLoopFuture<PeerCertificate?>,
+        isName: @escaping @Sendable (String) -> Bool,
         isDenied: @escaping @Sendable (NodeID) -> Bool,
         takeLink: @escaping @Sendable (any Channel, PeerCertificate, LinkPurpose) -> [any ChannelHandler]
     ) {
         self.secure = secure
+        self.isName = isName
         self.isDenied = isDenied
         self.takeLink = takeLink
     }

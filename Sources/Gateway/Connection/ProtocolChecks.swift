@@ -7,7 +7,8 @@ extension APIError {
     /// HTTP/1.0 is what nginx speaks to what stands behind it, unless told otherwise.
     static func problem(in head: HTTPRequestHead) -> APIError? {
         guard head.version == .http1_1 || head.version == .http1_0 else { return .versionNotSupported }
-        if head.headers[canonicalForm: "host"].count != 1 {
+        let hosts = head.headers["host"]
+        if hosts.count != 1 || hosts.contains(where: { $0.utf8.contains(UInt8(ascii: ",")) }) {
             return APIError(400, code: "bad_request", "the request must have exactly one Host header")
         }
         if head.headers.contains(name: "transfer-encoding"), head.headers.contains(name: "content-length") {

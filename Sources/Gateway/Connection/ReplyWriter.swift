@@ -45,16 +45,14 @@ struct Reply: Sendable {
 /// Writes the one response of one request: whole, or as an event stream piece by piece. A write returns when the
 /// connection can take more, so whoever waits for it asks the engine for no more than the client reads.
 final class ReplyWriter: Sendable {
-    typealias Outbound = NIOAsyncChannelOutboundWriter<HTTPResponsePart>
-
-    private let outbound: Outbound
+    private let outbound: LoopWriter
     /// Sent with every response: request id, host, date.
     private let common: HTTPFields
     /// The request was HEAD: the headers are those of GET, the body is left out.
     private let isHead: Bool
     private let status = Mutex<HTTPResponse.Status?>(nil)
 
-    init(_ outbound: Outbound, common: HTTPFields, isHead: Bool) {
+    init(_ outbound: LoopWriter, common: HTTPFields, isHead: Bool) {
         self.outbound = outbound
         self.common = common
         self.isHead = isHead
@@ -74,14 +72,21 @@ final class ReplyWriter: Sendable {
         }
     }
 
-    /// Begins a stream of events, or of what `type` says; `send(events:)` follows, and `finish()` once.
-    func openStream(_ headers: HTTPFields, type: String = ContentType.eventStream) async throws {
+    /// Begins a stream of events, or of what `type` says, with `first`; `send(events:)` follows, and `finish()` once.
+    func openStream(
+        _ headers: HTTPFields, type: String = ContentType.eventStream, first: [UInt8] = []
+    ) async throws {
         var headers = headers
         headers[.contentType] = type
         headers[.cacheControl] = "no-cache"
         // nginx and those who copied it collect a response before they pass it on; this tells them not to.
         headers[.accelBuffering] = "no"
-        try await outbound.write(.head(begin(.ok, headers)))
+        let head = HTTPResponsePart.head(begin(.ok, headers))
+        if first.isEmpty {
+            try await outbound.write(head)
+        } else {
+            try await outbound.write(contentsOf: [head, .body(ByteBuffer(bytes: first))])
+        }
     }
 
     /// Begins a body of so many bytes; `send(part:)` follows until they are all sent, and `finish()` once.
@@ -132,10 +137,21 @@ final class ReplyWriter: Sendable {
 }
 
 extension HTTPFields {
+    /// What the subscript tells, without joining a single value with nothing.
+    func value(of name: HTTPField.Name) -> String? {
+        guard let first = firstIndex(where: { $0.name == name }) else { return nil }
+        let others = self[index(after: first)...]
+        return others.contains { $0.name == name } ? self[name] : self[first].value
+    }
+
     /// Both; what `right` says of a name counts.
     static func + (left: HTTPFields, right: HTTPFields) -> HTTPFields {
         var sum = left
-        for field in right { sum[field.name] = field.value }
+        sum.reserveCapacity(left.count + right.count)
+        for field in right {
+            // A field that is taken over as it is need not be looked at for illegal bytes again.
+            if left.contains(field.name) { sum[fields: field.name] = [field] } else { sum.append(field) }
+        }
         return sum
     }
 }

@@ -30,9 +30,10 @@ struct RequestFields {
     }
 
     func integer(_ name: String, in range: ClosedRange<Int64>) throws(RuntimeError) -> Int64? {
-        let bounds =
+        var bounds: String {
             range.upperBound == .max
-            ? "of at least \(range.lowerBound)" : "from \(range.lowerBound) to \(range.upperBound)"
+                ? "of at least \(range.lowerBound)" : "from \(range.lowerBound) to \(range.upperBound)"
+        }
         return try read(name, "a whole number \(bounds)") { value in
             value.integer.flatMap { range.contains($0) ? $0 : nil }
         }
@@ -42,10 +43,12 @@ struct RequestFields {
         RuntimeError(.invalidRequest, "\(path)\(name) \(reason)", parameter: path + name)
     }
 
-    private func read<Value>(_ name: String, _ what: String, _ convert: (JSON) -> Value?) throws(RuntimeError) -> Value?
-    {
+    /// - Parameter what: only where the field is refused is it made.
+    private func read<Value>(
+        _ name: String, _ what: @autoclosure () -> String, _ convert: (JSON) -> Value?
+    ) throws(RuntimeError) -> Value? {
         guard let value = json[name] else { return nil }
-        guard let converted = convert(value) else { throw refusal(name, "must be \(what)") }
+        guard let converted = convert(value) else { throw refusal(name, "must be \(what())") }
         return converted
     }
 }

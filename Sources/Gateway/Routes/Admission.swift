@@ -18,16 +18,27 @@ struct Admission: Sendable {
     let rates: RateGate
     let machine: MachineNamesCache
     let link: SwarmLink
+    /// Nil where there are none.
+    var sessions: AuthSessions?
 
     /// The Host and Origin rule. Throws ``RuntimeError``.
     func checkHost(_ exchange: Exchange) throws(RuntimeError) {
         // The rule keeps browsers from being led here. No browser has the certificate of a host of this swarm, and
         // other hosts may know this one by names that it does not know itself.
         guard exchange.client.certificate == nil else { return }
+        guard let origin = exchange.head.headerFields[.origin] else {
+            return try exchange.client.lets(in: exchange.head.authority) { () throws(RuntimeError) in
+                try checkNames(exchange, origin: nil)
+            }
+        }
+        try checkNames(exchange, origin: origin)
+    }
+
+    private func checkNames(_ exchange: Exchange, origin: String?) throws(RuntimeError) {
         var names = machine.current()
         // The address that was reached is ours, whenever the list of interfaces was read.
         if let local = exchange.client.local, !names.addresses.contains(local) { names.addresses.insert(local) }
-        try hosts.check(host: exchange.head.authority, origin: exchange.head.headerFields[.origin], machine: names)
+        try hosts.check(host: exchange.head.authority, origin: origin, machine: names)
     }
 
     /// As whom a request may use a route. Throws ``RuntimeError`` `.unauthenticated` or `.forbidden`, or an
@@ -37,9 +48,10 @@ struct Admission: Sendable {
         if access == .peer {
             return Identity(owner: Owner(name: "peer:\(try link.peer(of: exchange).node)"), scopes: [])
         }
-        let identity = try rule.admit(Self.caller(exchange), to: access) { [tokens] in
-            tokens?.standing(of: $0) ?? .unknown
-        }
+        let isChange = ![.get, .head].contains(exchange.head.method)
+        let identity = try rule.admit(
+            Self.caller(exchange), to: access, isChange: isChange, tokens: { tokens?.standing(of: $0) ?? .unknown },
+            sessions: { sessions?.holder(of: $0) }, isNeighbour: { machine.isNeighbour($0) })
         try rates.admit(identity.token)
         return identity
     }
@@ -48,8 +60,9 @@ struct Admission: Sendable {
     static func caller(_ exchange: Exchange) -> AccessRule.Caller {
         let headers = exchange.head.headerFields
         return AccessRule.Caller(
-            address: exchange.client.peer, isOwnUser: exchange.client.isOwnUser,
-            authorization: headers[.authorization], apiKey: headers[.apiKey])
+            address: exchange.client.peer, isOwnUser: exchange.client.isOwnUser, isSecure: exchange.client.isSecure,
+            certificate: exchange.client.clientCertificate,
+            authorization: headers.value(of: .authorization), apiKey: headers.value(of: .apiKey))
     }
 }
 
@@ -57,20 +70,40 @@ struct Admission: Sendable {
 final class MachineNamesCache: Sendable {
     private static let lifetime = Duration.seconds(10)
 
-    private let state = Mutex<(names: MachineNames, readAt: ContinuousClock.Instant)?>(nil)
+    private struct Machine {
+        var names: MachineNames
+        /// Those that it is on.
+        var networks: [AddressRange]
+        var readAt = ContinuousClock.now
+    }
 
-    func current() -> MachineNames {
+    private let state = Mutex<Machine?>(nil)
+
+    func current() -> MachineNames { machine().names }
+
+    func isNeighbour(_ address: IPAddress) -> Bool { machine().networks.contains { $0.contains(address) } }
+
+    private func machine() -> Machine {
         state.withLock { state in
-            if let state, state.readAt.duration(to: .now) < Self.lifetime { return state.names }
-            let names = Self.read()
-            state = (names, .now)
-            return names
+            if let state, state.readAt.duration(to: .now) < Self.lifetime { return state }
+            // Without the list the address that was reached is still known (``Admission``).
+            let devices = (try? System.enumerateDevices()) ?? []
+            let machine = Machine(names: Self.names(devices), networks: devices.compactMap(Self.network))
+            state = machine
+            return machine
         }
     }
 
-    private static func read() -> MachineNames {
-        // Without the list the address that was reached is still known (``Admission``).
-        let devices = (try? System.enumerateDevices()) ?? []
+    private static func network(of device: NIONetworkDevice) -> AddressRange? {
+        guard let address = device.address?.ipAddress, let mask = device.netmask?.ipAddress.flatMap({ IPAddress($0) })
+        else { return nil }
+        let bits = mask.bytes.dropFirst(mask.isVersion4 ? 12 : 0).reduce(0) { $0 + $1.nonzeroBitCount }
+        // A point-to-point address, or a mask that says nothing, makes nobody a neighbour.
+        guard bits > 0 else { return nil }
+        return AddressRange("\(address.prefix { $0 != "%" })/\(bits)")
+    }
+
+    private static func names(_ devices: [NIONetworkDevice]) -> MachineNames {
         let addresses = devices.compactMap { $0.address?.ipAddress.flatMap { IPAddress($0) } }
         var buffer = [CChar](repeating: 0, count: 256)
         guard gethostname(&buffer, buffer.count - 1) == 0 else {

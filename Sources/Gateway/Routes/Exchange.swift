@@ -8,22 +8,35 @@ struct Exchange: Sendable {
     let client: ClientConnection
     /// Names the request in replies and logs: the client's own id where it sent a usable one.
     let id: String
-    let log: Logger
+    /// The path without the query.
+    let path: Substring
+    /// As it stands in the head; nil where it is missing.
+    let contentLength: String?
+    /// A body follows the head.
+    let hasBody: Bool
+    private let ownersLog: Logger
     private let start = ContinuousClock.now
 
     init(head: HTTPRequest, client: ClientConnection, log: Logger) {
         self.head = head
         self.client = client
-        id = Self.requestID(head.headerFields[.requestID]) ?? Self.newID()
-        var log = log
+        let headers = head.headerFields
+        id = Self.requestID(headers.value(of: .requestID)) ?? Self.newID()
+        contentLength = headers.value(of: .contentLength)
+        hasBody = headers.contains(.transferEncoding) || (contentLength ?? "0") != "0"
+        let target = head.path ?? "/"
+        path = target[..<(target.utf8.firstIndex(of: UInt8(ascii: "?")) ?? target.endIndex)]
+        ownersLog = log
+    }
+
+    /// Whose lines name the request.
+    var log: Logger {
+        var log = ownersLog
         log[metadataKey: "request.id"] = "\(id)"
-        self.log = log
+        return log
     }
 
     var elapsed: Duration { start.duration(to: .now) }
-
-    /// The path without the query.
-    var path: Substring { (head.path ?? "/").prefix { $0 != "?" } }
 
     /// The value of `name` in the query, undecoded.
     func query(_ name: String) -> Substring? {
@@ -45,10 +58,6 @@ struct Exchange: Sendable {
             items.append((name, value))
         }
         return items
-    }
-
-    var hasBody: Bool {
-        head.headerFields[.transferEncoding] != nil || (head.headerFields[.contentLength] ?? "0") != "0"
     }
 
     static func newID() -> String { "req_\(AnswerID.random())" }

@@ -11,6 +11,7 @@ struct Information: Sendable {
 
     /// Nil where this host shares nothing (`mcp.enabled`).
     let swarm: (any SwarmServices)?
+    let tls: TLSPages
 
     func reply(to route: Route, _ exchange: Exchange, caller: Owner) async throws -> Reply {
         switch route {
@@ -28,7 +29,8 @@ struct Information: Sendable {
         case .metrics: Reply(type: "text/plain; version=0.0.4; charset=utf-8", body: Array(await metricsPage().utf8))
         case .logs: try logs.page(exchange)
         case .explain: try await explanation(exchange)
-        case .chatCompletions, .openAI, .anthropic, .ollama, .swarm, .admin, .tokens, .audit, .drain, .request:
+        case .chatCompletions, .openAI, .anthropic, .ollama, .swarm, .admin, .tokens, .auth, .store, .audit, .drain,
+            .request:
             throw RuntimeError(.internal, "this route has a handler of its own")
         }
     }
@@ -120,7 +122,7 @@ struct Information: Sendable {
             "uptime_seconds": .integer(lifecycle.uptime.components.seconds),
             "ready": .bool(readiness.isReady), "draining": .bool(lifecycle.draining.isOpen),
             "reasons": readiness.reasons.json, "models": .array(models), "store": store,
-            "swarm": await swarm?.swarmStatus().json ?? .null,
+            "swarm": await swarm?.swarmStatus().json ?? .null, "tls": tls.status,
         ])
     }
 

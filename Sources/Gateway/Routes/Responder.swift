@@ -20,6 +20,8 @@ struct Responder: Sendable {
     let models: ModelPages
     let requests: RequestPages
     let tokens: TokenPages
+    let auth: AuthPages
+    let store: StorePages
     let audit: AuditLog?
     let link: SwarmLink
     let metrics: GatewayMetrics
@@ -31,7 +33,9 @@ struct Responder: Sendable {
     init(
         admission: Admission, openAI: OpenAIResponder, anthropic: AnthropicResponder, ollama: OllamaResponder,
         information: Information, swarm: SwarmResponder?, models: ModelPages, requests: RequestPages,
-        tokens: TokenPages, audit: AuditLog?, link: SwarmLink, metrics: GatewayMetrics, lifecycle: GatewayLifecycle,
+        tokens: TokenPages, auth: AuthPages, store: StorePages, audit: AuditLog?, link: SwarmLink,
+        metrics: GatewayMetrics,
+        lifecycle: GatewayLifecycle,
         nodeID: NodeID,
         log: Logger
     ) {
@@ -44,6 +48,8 @@ struct Responder: Sendable {
         self.models = models
         self.requests = requests
         self.tokens = tokens
+        self.auth = auth
+        self.store = store
         self.audit = audit
         self.link = link
         self.metrics = metrics
@@ -55,7 +61,7 @@ struct Responder: Sendable {
     /// Answers one request. Returns when the response is written; `body` then stands behind the request unless the
     /// reply closes the connection. Throws when the client has gone.
     func respond(
-        to head: HTTPRequest, from client: ClientConnection, body: inout Parts, _ outbound: ReplyWriter.Outbound
+        to head: HTTPRequest, from client: ClientConnection, body: inout Parts, _ outbound: LoopWriter
     ) async throws {
         let exchange = Exchange(head: head, client: client, log: log)
         let route = Route(path: exchange.path)
@@ -66,7 +72,7 @@ struct Responder: Sendable {
             metrics.ended(
                 route: route?.pattern ?? "unknown", method: head.method, status: status, after: exchange.elapsed)
             // Who follows the log would otherwise be told of nothing but that.
-            if route != .logs {
+            if log.logLevel <= .debug, route != .logs {
                 exchange.log.debug(
                     "request",
                     metadata: [
@@ -102,7 +108,10 @@ struct Responder: Sendable {
             let lease = try TokenLease(admitted, admission.tokens, client)
             defer { lease?.end() }
             let route = try supported(route, exchange)
-            if route.infers(head.method), lifecycle.draining.isOpen { throw APIError.draining }
+            if route.infers(head.method) {
+                if lifecycle.draining.isOpen { throw APIError.draining }
+                try information.node.pressure?.requireMemory()
+            }
             let decoder = try BodyDecoder(exchange.hasBody ? head.headerFields[.contentEncoding] : nil)
             let packed = try await collect(&body, exchange, limit: route.bodyLimit, outbound)
             isBodyRead = true
@@ -135,6 +144,9 @@ struct Responder: Sendable {
     private func answer(
         _ route: Route, _ exchange: Exchange, _ identity: Identity, _ body: [UInt8], _ writer: ReplyWriter
     ) async throws {
+        if case .auth(let route) = route {
+            return try await writer.send(try auth.reply(to: route, exchange, identity, body: body))
+        }
         let models = identity.token?.models ?? []
         guard !models.isEmpty else { return try await answer(route, exchange, identity.owner, body, writer) }
         try await ModelScope.$models.withValue(Set(models)) {
@@ -155,6 +167,7 @@ struct Responder: Sendable {
         case .request(let route):
             try await requests.respond(to: route, exchange, caller: owner, body: body, writer)
         case .audit: try await writer.send(try await AuditPages(log: audit).page(exchange))
+        case .store(let route): try await store.respond(to: route, exchange, body: body, writer)
         case .tokens(let route): try await writer.send(try await tokens.reply(to: route, exchange, body: body))
         case .admin(let route): try await models.respond(to: route, exchange, body: body, writer)
         case .swarm(.link(let purpose)): try await link.open(purpose, exchange, writer)
@@ -195,19 +208,26 @@ struct Responder: Sendable {
     // MARK: Body
 
     private func collect(
-        _ parts: inout Parts, _ exchange: Exchange, limit: Int, _ outbound: ReplyWriter.Outbound
+        _ parts: inout Parts, _ exchange: Exchange, limit: Int, _ outbound: LoopWriter
     ) async throws -> [UInt8] {
         let headers = exchange.head.headerFields
-        let tooLarge = RuntimeError(.tooLarge, "the body is larger than the \(limit) bytes that this path takes")
-        if let length = headers[.contentLength].flatMap({ Int($0) }), length > limit { throw tooLarge }
+        var tooLarge: RuntimeError {
+            RuntimeError(.tooLarge, "the body is larger than the \(limit) bytes that this path takes")
+        }
+        let length = exchange.contentLength.flatMap { Int($0) } ?? 0
+        if length > limit { throw tooLarge }
+        if length > Limits.smallBodyBytes { try information.node.pressure?.requireMemory() }
         if exchange.hasBody, headers[.expect]?.lowercased() == "100-continue" {
             try await outbound.write(.head(HTTPResponse(status: .continue)))
         }
         var bytes: [UInt8] = []
+        // What is announced may never come: a little is believed.
+        bytes.reserveCapacity(min(length, 16_384))
         while let part = try await parts.next(isolation: #isolation) {
             switch part {
             case .body(let buffer):
                 guard buffer.readableBytes <= limit - bytes.count else { throw tooLarge }
+                if bytes.count > Limits.smallBodyBytes { try information.node.pressure?.requireMemory() }
                 bytes.append(contentsOf: buffer.readableBytesView)
             case .end: return bytes
             case .head: throw CancellationError()

@@ -25,7 +25,9 @@ enum Route: Hashable {
     case request(RequestRoute)
     case admin(ModelRoute)
     case tokens(TokenRoute)
+    case store(StoreRoute)
     case audit
+    case auth(AuthRoute)
     case drain
 
     /// The route of a path, whatever the method. Nil for a path that leads nowhere.
@@ -70,6 +72,10 @@ enum Route: Hashable {
                 self = .admin(route)
             } else if let route = TokenRoute(path: path) {
                 self = .tokens(route)
+            } else if let route = AuthRoute(rawValue: String(path)) {
+                self = .auth(route)
+            } else if let route = StoreRoute(path: path) {
+                self = .store(route)
             } else {
                 return nil
             }
@@ -89,6 +95,8 @@ enum Route: Hashable {
         case .request(let route): route.access
         case .admin(let route): route.access
         case .tokens(let route): route.access
+        case .auth(let route): route.access
+        case .store(let route): route.access
         case .drain, .audit: .admin
         }
     }
@@ -104,6 +112,8 @@ enum Route: Hashable {
         case .request(let route): route.methods
         case .admin(let route): route.methods
         case .tokens(let route): route.methods
+        case .auth(let route): route.methods
+        case .store(let route): route.methods
         case .drain: [.get, .head, .post]
         default: [.get, .head]
         }
@@ -154,6 +164,8 @@ enum Route: Hashable {
         case .request(let route): route.pattern
         case .admin(let route): route.pattern
         case .tokens(let route): route.pattern
+        case .auth(let route): route.rawValue
+        case .store(let route): route.pattern
         case .drain: "/v1/admin/drain"
         case .audit: "/v1/admin/audit"
         }

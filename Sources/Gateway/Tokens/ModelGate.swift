@@ -27,6 +27,7 @@ struct ModelGate: NodeServices {
 
     var id: NodeID { node.id }
     var version: String { node.version }
+    var pressure: Pressure? { node.pressure }
 
     func answer(_ request: ChatRequest, caller: Owner) async throws -> ChatAnswer {
         try await require(request.model)

@@ -91,6 +91,14 @@ package final class AccessTokens: Sendable {
         }
     }
 
+    /// Those that are called so and open something now.
+    package func valid(called name: String) -> [AccessToken] {
+        state.withLock { state in
+            guard state.isRead else { return [] }
+            return state.table.called(name).filter { $0.expires.map { $0 > wallClock() } ?? true }
+        }
+    }
+
     // MARK: - Changes
 
     /// Makes a token. Its text is told here and never again.
@@ -115,7 +123,9 @@ package final class AccessTokens: Sendable {
         let token = AccessToken(
             name: name, digest: TokenDigest(of: text.reveal()), scopes: scopes, models: models, created: wallClock(),
             expires: lifetime.map { wallClock() &+ UInt64(clamping: $0.components.seconds) &* 1_000 }, rate: rate)
+        failpoint("token.issue.before")
         let spread = try await write([.made(token)])
+        failpoint("token.issue.after")
         log.notice("a token was made", metadata: ["token.id": "\(token.id)", "token.name": "\(name)"])
         return (token, text, spread)
     }
@@ -136,7 +146,9 @@ package final class AccessTokens: Sendable {
                 for token in tokens { _ = state.table.revoke(token.digest) }
                 return Self.taken(tokens.map(\.digest), from: &state)
             })
+        failpoint("token.revoke.before")
         let spread = try await write(tokens.map { .revoked($0.digest) })
+        failpoint("token.revoke.after")
         for token in tokens {
             log.notice("a token was revoked", metadata: ["token.id": "\(token.id)", "token.name": "\(token.name)"])
         }

@@ -83,7 +83,7 @@ package actor AuditLog {
         for event in events {
             switch event.kind {
             case .privileged: due.append((event, 1))
-            case .denied: if let event = tally.noted(event, at: now) { due.append((event, 1)) }
+            case .denied, .external: if let event = tally.noted(event, at: now) { due.append((event, 1)) }
             }
         }
         due += tally.due(at: now)
@@ -121,7 +121,9 @@ package actor AuditLog {
     private func append(_ entries: [AuditEntry], day: UInt64) async throws {
         let stream = Self.stream(of: node, day: day)
         let drafts = entries.map { OperationLog.Draft(kind: .audit, stream: stream, body: $0.encoded) }
+        failpoint("audit.append.before")
         _ = try await writer.append(LogWriter.Entry(drafts: drafts))
+        failpoint("audit.append.after")
     }
 
     private func end() async throws -> AuditChain {

@@ -64,7 +64,7 @@ package final class QueuedEngine: InferenceEngine {
 
     package func generate(_ request: GenerationRequest) -> GenerationStream {
         let answer = QueuedAnswer(self, engine, request)
-        return AsyncThrowingStream { try await answer.next() }
+        return GenerationStream { try await answer.next() }
     }
 
     package func embed(_ texts: [String]) async throws -> Embeddings {

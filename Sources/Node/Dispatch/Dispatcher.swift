@@ -206,7 +206,7 @@ package struct Dispatcher: Sendable {
         telling serving: Serving
     ) -> GenerationStream {
         let answer = TravellingAnswer(request, of: model, at: place, prefix: prefix, telling: serving, by: self)
-        return AsyncThrowingStream { try await answer.next() }
+        return GenerationStream { try await answer.next() }
     }
 
     /// Goes on at `place` with the answer of a host that is gone: what came of it is given out first.
@@ -214,7 +214,7 @@ package struct Dispatcher: Sendable {
         let answer = TravellingAnswer(
             heritage.request.generation, of: heritage.request.model, at: place, prefix: PromptPrefix(),
             telling: Serving(place), behind: heritage, by: self)
-        return AsyncThrowingStream { try await answer.next() }
+        return GenerationStream { try await answer.next() }
     }
 
     var isDraining: Bool { models.drain.isOn }

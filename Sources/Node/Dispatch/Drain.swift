@@ -10,7 +10,10 @@ package final class Drain: Sendable {
 
     package var isOn: Bool { state.load(ordering: .relaxed) }
 
-    package func turn(on: Bool) { state.store(on, ordering: .relaxed) }
+    package func turn(on: Bool) {
+        if on { failpoint("drain.begin") }
+        state.store(on, ordering: .relaxed)
+    }
 
     static var refusal: RuntimeError {
         RuntimeError(.unavailable, "this host is being emptied and begins nothing new; ask another one")

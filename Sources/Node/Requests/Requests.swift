@@ -11,6 +11,8 @@ package actor Requests {
     private static let replication = Duration.seconds(1)
     /// Written at the same time; more wait, by their priority.
     static let runs = 64
+    /// So long after its note what was asked may still be on its way to this host's store; then it was deleted.
+    private static let patience = Duration.seconds(5)
     /// Open at the same time, of all hosts; more are refused.
     private static let most = 2_048
 
@@ -224,7 +226,7 @@ package actor Requests {
             beginWaiting()
         }
         do {
-            let kept = try await conversations.keptRequest(request, of: nil)
+            let kept = try await settled(request)
             await note(.began, of: request, attempt: attempt)
             let run = RequestRun(
                 kept.order, kept.messages, of: kept.owner, dispatcher: dispatcher, alone: alone,
@@ -241,6 +243,18 @@ package actor Requests {
             log.warning("a request could not be read", metadata: ["error": "\(error)"])
             // The keeper asks again; not at once.
             try? await Task.sleep(for: .seconds(1))
+        }
+    }
+
+    /// What was asked. It is acknowledged once a peer's store has it, which may be sooner than this host's own.
+    private func settled(_ request: Dot) async throws -> Conversations.KeptRequest {
+        let deadline = ContinuousClock.now + Self.patience
+        while true {
+            do {
+                return try await conversations.keptRequest(request, of: nil)
+            } catch let error as RuntimeError where error.code == .notFound && ContinuousClock.now < deadline {
+                try await Task.sleep(for: .milliseconds(20))
+            }
         }
     }
 

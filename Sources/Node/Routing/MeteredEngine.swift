@@ -13,7 +13,7 @@ package final class MeteredEngine: InferenceEngine {
 
     package func generate(_ request: GenerationRequest) -> GenerationStream {
         let reader = Reader(engine.generate(request), of: self)
-        return AsyncThrowingStream { try await reader.next() }
+        return GenerationStream { try await reader.next() }
     }
 
     package func start() async { await engine.start() }

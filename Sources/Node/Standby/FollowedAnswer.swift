@@ -9,7 +9,7 @@ actor FollowedAnswer {
     private let answers: LiveAnswers
     private let kept: @Sendable () async -> [GenerationEvent]?
     private var soFar = AnswerSoFar()
-    private var stream: LiveAnswer.Follower.AsyncIterator?
+    private var stream: GenerationStream.AsyncIterator?
     private var lastHeard = ContinuousClock.now
 
     /// - Parameter kept: the whole answer once the conversation has it.
@@ -47,18 +47,15 @@ actor FollowedAnswer {
         return nil
     }
 
-    private func opened() async throws -> LiveAnswer.Follower.AsyncIterator {
+    private func opened() async throws -> GenerationStream.AsyncIterator {
         if let stream { return stream }
-        if let here = await answers.follow(question) { return here.makeAsyncIterator() }
+        if let here = await answers.follow(question) { return GenerationStream(here).makeAsyncIterator() }
         if let place = await answers.place(of: question) {
             return try await place.link.stream(.follow(question), of: "").makeAsyncIterator()
         }
         // It may have come to its end while nobody looked.
         guard let events = await kept() else { throw Self.lost }
-        let (stream, continuation) = LiveAnswer.Follower.makeStream()
-        for event in events { continuation.yield(event) }
-        continuation.finish()
-        return stream.makeAsyncIterator()
+        return GenerationStream(events).makeAsyncIterator()
     }
 
     private static var lost: RuntimeError {

@@ -41,7 +41,7 @@ extension LocalNode {
             model: facts.model, fingerprint: facts.fingerprint, servedBy: facts.servedBy,
             routeReason: "already on its way",
             context: ContextReport(facts),
-            events: AsyncThrowingStream { try await answer.next().map { $0.event(of: 0) } })
+            events: EventStream { try await answer.next().map { $0.event(of: 0) } })
     }
 
     package func stream(of question: Dot, for caller: Owner) async throws -> ChatAnswer {
@@ -76,16 +76,14 @@ extension LocalNode {
             servedBy: kept.answer?.dot.origin.node ?? kept.question.dot.origin.node,
             context: ContextReport(
                 promptTokens: outcome.usage.promptTokens, contextLength: 0, included: 0, omitted: 0),
-            events: AsyncThrowingStream { continuation in
-                for event in events { continuation.yield(event.event(of: 0)) }
-                continuation.finish(throwing: error)
-            })
+            events: EventStream(events.map { $0.event(of: 0) }, throwing: error))
     }
 
     // MARK: The writer is gone
 
     /// Goes on with the answer of a host that is gone. Nobody need wait for it: it is kept when it is complete.
     package func takeUp(_ heritage: StandbyDesk.Heritage) async {
+        failpoint("standby.takeup")
         let request = heritage.request
         // The writer may have come to the end, and only its word of that is lost.
         guard let kept = try? await conversations.exchange(request.question, of: request.owner), kept.answer == nil,
@@ -103,10 +101,7 @@ extension LocalNode {
             events = dispatcher.goOn(heritage, at: place)
         } catch {
             // What came is kept all the same.
-            events = AsyncThrowingStream { continuation in
-                for event in heritage.events { continuation.yield(event) }
-                continuation.finish(throwing: error)
-            }
+            events = GenerationStream(heritage.events, throwing: error)
         }
         let sharing = live.map { live in
             AnswerSharing(answers: live) { [servedBy] _ in
@@ -134,7 +129,7 @@ extension LocalNode {
             conversation: request.conversation, question: request.question,
             created: kept.question.timestamp.seconds, model: request.facts.model,
             fingerprint: request.facts.fingerprint, servedBy: servedBy,
-            context: ContextReport(request.facts), events: AsyncThrowingStream { try await guardian.next() })
+            context: ContextReport(request.facts), events: EventStream { try await guardian.next() })
         _ = await background.run(answer, of: request.question) { [conversations] in
             await conversations.isGivenUp(request.question, of: request.owner)
         }

@@ -44,6 +44,7 @@ package actor StandbyDesk {
             table.stoodBy(
                 for: request.question, of: writer, standbys: request.standbys, bytes: request.generation.weight)
         else { throw RuntimeError(.overloaded, "this host stands by for too many answers") }
+        failpoint("standby.begin")
         held[request.question] = Heritage(request: request, events: [], writer: writer)
         gauge.record(table.count)
         if watch == nil { watch = Task { await self.keepWatch() } }

@@ -18,14 +18,25 @@ extension SwarmNode {
         for host in linked {
             guard let node = host.node else { continue }
             sample.roundTrips[node] = host.roundTrip
-            sample.clockSkews[node] = host.clockSkew
+            sample.clockSkews[node] = skew(of: host)
         }
+        setup.heardClocks(linked.compactMap(clock(of:)))
         let before = Set(health.warnings.map(\.kind))
         health.observe(sample, at: now)
         // Said once in the log; the pages say it as long as it lasts.
         for warning in health.warnings where !before.contains(warning.kind) {
             log.warning("trouble ahead", metadata: ["warning": "\(sentence(warning))"])
         }
+    }
+
+    /// What a host's clock says now, in milliseconds since 1970, as far as can be told here.
+    private func clock(of host: MeshHost) -> Int64? {
+        host.clockAtZero.map { ($0 + now).milliseconds }
+    }
+
+    /// Its clock minus this machine's.
+    func skew(of host: MeshHost) -> Duration? {
+        clock(of: host).map { .milliseconds($0 - Int64(clamping: setup.wallClock())) }
     }
 
     private func observePartitions() async {
@@ -112,6 +123,11 @@ extension Duration {
     fileprivate var nanoseconds: Int64 {
         let (seconds, product) = components.seconds.multipliedReportingOverflow(by: 1_000_000_000)
         return product ? .max : seconds.addingReportingOverflow(components.attoseconds / 1_000_000_000).partialValue
+    }
+
+    fileprivate var milliseconds: Int64 {
+        let (seconds, attoseconds) = components
+        return seconds.multipliedReportingOverflow(by: 1_000).partialValue &+ attoseconds / 1_000_000_000_000_000
     }
 
     fileprivate var roundedSeconds: Int64 { Int64((self / .seconds(1)).rounded()) }

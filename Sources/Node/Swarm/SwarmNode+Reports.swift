@@ -61,7 +61,7 @@ extension SwarmNode {
             behind: lag?.behind ?? 0, ahead: lag?.ahead ?? 0, isCompared: lag?.isGreeted,
             version: member?.facts.version ?? host.version,
             role: member?.facts.role ?? "worker", zone: member?.facts.zone ?? "", models: member?.facts.models ?? [],
-            channels: host.channels, swarm: host.swarm, clockSkew: host.clockSkew,
+            channels: host.channels, swarm: host.swarm, clockSkew: skew(of: host),
             reputation: reputation(host, member),
             isExcluded: host.node.map { reputations.isExcluded($0) } ?? false)
     }

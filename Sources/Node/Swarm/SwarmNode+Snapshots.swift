@@ -28,6 +28,7 @@ extension SwarmNode: SwarmServices {
             snapshotPause.recordNanoseconds(Int64(clamping: Int(wait / .nanoseconds(1))))
             try await Task.sleep(for: wait)
         }
+        failpoint("snapshot.send")
         return try await setup.snapshots.snapshotBytes(id, range)
     }
 

@@ -89,6 +89,7 @@ extension SwarmNode {
         guard setup.security == .key else {
             throw RuntimeError(.invalidRequest, "an open swarm has no secret to change; set mcp.open to false first")
         }
+        failpoint("rotation.begin")
         if force {
             step(trust: .force)
         } else {

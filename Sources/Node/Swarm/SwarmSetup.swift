@@ -42,6 +42,10 @@ package struct SwarmSetup: Sendable {
     package var loadTold: @Sendable (NodeID) -> Void = { _ in }
     /// Milliseconds since 1970.
     package var wallClock: @Sendable () -> UInt64
+    /// Told now and then what the clocks of the linked hosts say.
+    package var heardClocks: @Sendable (_ milliseconds: [Int64]) -> Void = { _ in }
+    /// The time by which conversations expire; nil while it is not known which clock is right.
+    package var settledClock: @Sendable () -> UInt64?
     /// For the machines' random draws.
     package var seed: UInt64
     /// Up to so many hosts each is linked with each.
@@ -75,6 +79,7 @@ package struct SwarmSetup: Sendable {
         self.consultation = consultation
         self.addresses = addresses
         self.wallClock = wallClock
+        settledClock = wallClock
         self.seed = seed
         self.meshLimit = meshLimit
     }

@@ -18,7 +18,7 @@ struct PeerEngine: InferenceEngine {
 
     func generate(_ request: GenerationRequest) -> GenerationStream {
         let answer = PeerAnswer(self, request)
-        return AsyncThrowingStream { try await answer.next() }
+        return GenerationStream { try await answer.next() }
     }
 
     func embed(_ texts: [String]) async throws -> Embeddings {

@@ -135,7 +135,7 @@ private actor WorkSession {
                 guard let events = await answers.follow(question) else {
                     throw RuntimeError(.unavailable, "this answer is not written here")
                 }
-                try await answer(events, id)
+                try await answer(GenerationStream(events), id)
             case .standBy: break  // above
             }
         } catch is CancellationError {

@@ -70,7 +70,7 @@ actor WorkLink {
             Task { await self.giveUp(id) }
         }
         let reader = PieceReader(pieces.makeAsyncIterator())
-        return AsyncThrowingStream {
+        return GenerationStream {
             guard let piece = try await reader.next() else { return nil }
             await self.consumed(id, piece.bytes)
             return piece.event

@@ -74,6 +74,9 @@ package final class LinkTransport: PeerTransport {
         return promise.futureResult
     }
 
+    /// Whether a TLS client that asks for this name is a host of some swarm: all of them, of every version, do so.
+    package static func isServerName(_ name: String) -> Bool { LinkTrust.isServerName(name) }
+
     package func isDenied(_ node: NodeID) -> Bool { state.withLock { $0.denied.contains(node) } }
 
     /// Makes a link of an accepted connection that has become a WebSocket: the handlers that it needs. Called on the

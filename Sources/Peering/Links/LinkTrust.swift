@@ -17,8 +17,12 @@ struct LinkTrust: Sendable {
         /// certificate that it knows. A tag that tells nothing about the key.
         var serverName: String { Self.serverName(of: swarm) }
 
-        fileprivate static func serverName(of swarm: SwarmID) -> String { "\(swarm).igris" }
+        fileprivate static func serverName(of swarm: SwarmID) -> String { "\(swarm)\(suffix)" }
+        fileprivate static let suffix = ".igris"
     }
+
+    /// Whether it is what a host of some swarm asks for by name: no other name ends so.
+    static func isServerName(_ text: String) -> Bool { text.hasSuffix(Membership.suffix) }
 
     /// The one in use first.
     let memberships: [Membership]

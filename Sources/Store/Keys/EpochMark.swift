@@ -28,7 +28,9 @@ struct EpochMark: Hashable, Sendable {
 
     func save(directory: String) throws(RuntimeError) {
         try Folder.create(directory)
+        failpoint("epochmark.save.before")
         try PrivateFile.replace(directory: directory, name: Self.fileName, with: encoded)
+        failpoint("epochmark.save.after")
     }
 
     private var encoded: [UInt8] {

@@ -14,7 +14,10 @@ struct KeyEnvelope {
     let kind: Kind
     let store: Bytes16
 
-    init(_ key: StoreKey, store: Bytes16, hostname: String) throws(RuntimeError) {
+    /// - Parameter anchor: bound into a device key, where there is one (``KeyAnchor``).
+    init(
+        _ key: StoreKey, store: Bytes16, hostname: String, anchor: SymmetricKey? = nil
+    ) throws(RuntimeError) {
         let material: SymmetricKey
         let label: String
         switch key {
@@ -25,7 +28,8 @@ struct KeyEnvelope {
             throw RuntimeError(.internal, "a store's key has \(material.count) bytes instead of 32")
         }
         do {
-            wrapping = try HKDF.derive(key: material, salt: store.bytes, label: label)
+            let salt = store.bytes + (kind == .device ? anchor?.reveal() ?? [] : [])
+            wrapping = try HKDF.derive(key: material, salt: salt, label: label)
         } catch {
             throw RuntimeError(.internal, "the store's key could not be derived", cause: error)
         }
@@ -63,8 +67,9 @@ struct KeyEnvelope {
             case (.custom, .custom), (nil, .custom):
                 "mcp.encryption_key is not the one that it was made with: set that one, or give another storage_path"
             case (.device, .device), (nil, .device):
-                "it belongs to another host, or this host's name or device key file has changed: put the name and "
-                    + "\(DeviceKey.fileName) back, or give another storage_path"
+                "it belongs to another host, or is a copy from before a key was destroyed, or this host's name or key "
+                    + "files have changed: put the name, \(DeviceKey.fileName) and the folder anchors back, or give "
+                    + "another storage_path"
             }
         return RuntimeError(.wrongKey, "the key does not open the store, which stays as it is; \(remedy)")
     }

@@ -70,14 +70,17 @@ package enum KeyFile {
             Glibc.close(descriptor)
             unlink(draft)
         }
+        failpoint("keyfile.write")
         // The umask may take bits away from the mode, and nobody else adds any.
         guard fchmod(descriptor, 0o600) == 0, Glibc.write(descriptor, fresh, fresh.count) == fresh.count,
             fsync(descriptor) == 0
         else { throw SystemFailure.error("write the key file \(name)") }
+        failpoint("keyfile.name.before")
         guard link(draft, directory + "/" + name) == 0 || errno == EEXIST else {
             throw SystemFailure.error("name the key file \(name)")
         }
         try Folder.sync(directory)
+        failpoint("keyfile.name.after")
     }
 
     private static func refused(_ name: String, _ what: String, _ remedy: String) -> RuntimeError {

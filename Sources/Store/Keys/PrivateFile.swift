@@ -57,9 +57,12 @@ enum PrivateFile {
             guard count > 0 else { throw SystemFailure.error("write the file \(name)") }
             written += count
         }
+        try failpointThrowing("privatefile.write")
         guard fsync(descriptor) == 0 else { throw SystemFailure.error("write the file \(name)") }
+        failpoint("privatefile.rename.before")
         guard rename(draft, directory + "/" + name) == 0 else { throw SystemFailure.error("name the file \(name)") }
         isNamed = true
         try Folder.sync(directory)
+        failpoint("privatefile.rename.after")
     }
 }

@@ -126,7 +126,9 @@ package struct SwarmKeyRing: Sendable {
         } catch {
             throw RuntimeError(.internal, "the swarm's keys could not be sealed", cause: error)
         }
+        failpoint("ring.save.before")
         try PrivateFile.replace(directory: directory, name: ringName, with: record)
+        failpoint("ring.save.after")
     }
 
     private var ringName: String { "swarm-\(root.tag.prefix(8).hex).ring" }

@@ -69,6 +69,7 @@ package final class ModelFolder: Sendable {
     /// Takes a file of this machine in: by a second name of it where the disk is the same, else as a copy.
     package func take(_ source: String, as model: Model) throws(RuntimeError) {
         let target = path(of: model)
+        failpoint("model.copy")
         if linkat(AT_FDCWD, source, AT_FDCWD, target, AT_SYMLINK_FOLLOW) != 0, errno != EEXIST {
             try requireRoom(for: model.bytes)
             try copy(source, to: target)
@@ -85,10 +86,12 @@ package final class ModelFolder: Sendable {
 
     private func register(_ model: Model) throws(RuntimeError) {
         try Folder.sync(path)
+        failpoint("model.register.before")
         try change { models in
             models.removeAll { $0.name == model.name }
             models.append(model)
         }
+        failpoint("model.register.after")
     }
 
     /// Forgets a model; its file goes unless another name leads to it.

@@ -2,9 +2,10 @@ import Core
 
 /// The one sealed row about the store as a whole.
 ///
-///     node 16 | epoch u32 | clean u8 | unused (length varint, bytes) | conversations, operations, records, runs varint
+///     node 16 | epoch u32 | clean u8 | unused (length varint, bytes) | conversations, operations, records, runs,
+///     erasures varint
 ///
-/// A store of format 1 has a boot id in place of the unused field, and no runs.
+/// A store of format 1 has a boot id in place of the unused field, and no runs; one of format 3 no erasures.
 struct StoreState: Sendable {
     /// Who wrote here last, and in which of its epochs; 0 when nobody has yet.
     var node = NodeID(Bytes16(high: 0, low: 0))
@@ -17,6 +18,8 @@ struct StoreState: Sendable {
     var records: UInt64 = 0
     /// How often it was opened for writing.
     var runs: UInt64 = 0
+    /// Contents deleted since the current key was made.
+    var erasures: UInt64 = 0
 
     init() {}
 
@@ -30,6 +33,7 @@ struct StoreState: Sendable {
         writer.put(varint: operations)
         writer.put(varint: records)
         writer.put(varint: runs)
+        writer.put(varint: erasures)
         return writer.bytes
     }
 
@@ -43,5 +47,6 @@ struct StoreState: Sendable {
         operations = try reader.varint()
         records = try reader.varint()
         if !reader.isAtEnd { runs = try reader.varint() }
+        if !reader.isAtEnd { erasures = try reader.varint() }
     }
 }

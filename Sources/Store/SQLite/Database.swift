@@ -8,10 +8,14 @@ final class Database {
         case file(String)
         /// For looking only: no lock, no write-ahead log, no file made or changed (`immutable=1`).
         case untouched(String)
+        /// For looking only, at the write-ahead log as well: no file made or changed. Nobody else may have it open.
+        case untouchedWithLog(String)
     }
 
     private let handle: OpaquePointer
     private var statements: [String: Statement] = [:]
+    /// See ``logPages``; SQLite writes it with each commit.
+    private let logged = UnsafeMutablePointer<Int32>.allocate(capacity: 1)
 
     init(_ location: Location) throws(RuntimeError) {
         let name: String
@@ -20,7 +24,7 @@ final class Database {
         case .memory:
             name = ":memory:"
             flags |= SQLITE_OPEN_READWRITE
-        case .file(let path):
+        case .file(let path), .untouchedWithLog(let path):
             name = Self.uri(path)
             flags |= SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI
         case .untouched(let path):
@@ -34,6 +38,7 @@ final class Database {
             throw SQLiteFailure.error(result)
         }
         self.handle = handle
+        logged.initialize(to: 0)
         // What a hostile file could make a connection do is switched off before its schema is read.
         for (option, value) in [
             (SQLITE_DBCONFIG_DEFENSIVE, 1), (SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0), (SQLITE_DBCONFIG_ENABLE_TRIGGER, 0),
@@ -43,6 +48,11 @@ final class Database {
                 throw SQLiteFailure.error(SQLITE_MISUSE)
             }
         }
+        if case .untouchedWithLog = location {
+            // Its index is in our memory then, instead of in a file, and the log stays at the end as it is.
+            try keepLog()
+            try execute("PRAGMA locking_mode = EXCLUSIVE; PRAGMA query_only = ON")
+        }
         sqlite3_limit(handle, SQLITE_LIMIT_LENGTH, Int32(Limits.operationBodyBytes + 1024 * 1024))
         sqlite3_busy_timeout(handle, 5_000)
         try execute("PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON; PRAGMA foreign_keys = OFF")
@@ -51,6 +61,7 @@ final class Database {
     deinit {
         statements.removeAll()
         sqlite3_close_v2(handle)
+        logged.deallocate()
     }
 
     /// Statements without values or result; several may stand in one text.
@@ -102,6 +113,36 @@ final class Database {
 
     /// False once an error has made SQLite give the whole transaction up by itself.
     var isInTransaction: Bool { sqlite3_get_autocommit(handle) == 0 }
+
+    /// Pages that stood in the write-ahead log after the last commit over this connection, moved into the database or
+    /// not; from ``countLog()`` on.
+    var logPages: Int { Int(logged.pointee) }
+
+    /// SQLite itself moves no log into the database any more when it commits: should that fail, the commit would be said
+    /// to have failed, and would be there.
+    func countLog() {
+        sqlite3_wal_hook(handle, Self.noteLog, logged)
+    }
+
+    private static let noteLog:
+        @convention(c) (UnsafeMutableRawPointer?, OpaquePointer?, UnsafePointer<CChar>?, Int32) -> Int32 = {
+            $0?.assumingMemoryBound(to: Int32.self).pointee = $3
+            return SQLITE_OK
+        }
+
+    /// From now on the end of the connection leaves the write-ahead log as it is.
+    func keepLog() throws(RuntimeError) {
+        guard igris_sqlite3_db_config(handle, Int32(SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE), 1) == SQLITE_OK else {
+            throw SQLiteFailure.error(SQLITE_MISUSE)
+        }
+    }
+
+    /// Moves what nobody reads any more from the write-ahead log into the database.
+    func tidyLog() throws(RuntimeError) {
+        let result = sqlite3_wal_checkpoint_v2(handle, nil, SQLITE_CHECKPOINT_PASSIVE, nil, nil)
+        if result & 0xFF == SQLITE_BUSY || result & 0xFF == SQLITE_LOCKED { return }
+        guard result == SQLITE_OK else { throw SQLiteFailure.error(result) }
+    }
 
     /// Moves the write-ahead log into the database and empties it. False when a reader is in the way.
     func checkpoint() throws(RuntimeError) -> Bool {

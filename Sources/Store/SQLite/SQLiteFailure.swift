@@ -24,3 +24,8 @@ enum SQLiteFailure {
         }
     }
 }
+
+/// The library as a report names it.
+package enum StoreLibrary {
+    package static var version: String { String(cString: sqlite3_libversion()) }
+}

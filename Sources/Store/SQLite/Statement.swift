@@ -17,6 +17,8 @@ struct Row {
 
     func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(statement, column) }
     func bits(_ column: Int32) -> UInt64 { UInt64(bitPattern: integer(column)) }
+    /// Of a blob.
+    func count(_ column: Int32) -> Int { Int(sqlite3_column_bytes(statement, column)) }
     func isNull(_ column: Int32) -> Bool { sqlite3_column_type(statement, column) == SQLITE_NULL }
 
     func blob(_ column: Int32) -> [UInt8] {

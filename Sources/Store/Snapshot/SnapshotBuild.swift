@@ -37,6 +37,7 @@ struct SnapshotBuild: Sendable {
         let part = Array(pending.prefix(count))
         try spool.write(part, at: parts.count)
         parts.append(SHA256.hash(part))
+        failpoint("snapshot.part")
         bytes += count
         pending.removeFirst(count)
     }

@@ -7,14 +7,29 @@ struct PrefixMemory: Sendable {
     private var clock: UInt64 = 0
     private var used: [UInt64: UInt64] = [:]
 
-    /// Tokens of `prefix` that need not be read again.
+    /// Tokens of `prefix` that need not be read again. Whoever has read a beginning has read the shorter ones, and
+    /// forgets them later: a few looks find the longest, and one where nothing is known.
     func tokens(of prefix: PromptPrefix) -> Int {
-        prefix.beginnings.last { used[$0.hash] != nil }?.tokens ?? 0
+        var known = 0..<prefix.beginnings.count
+        var tokens = 0
+        var look = known.lowerBound
+        while known.contains(look) {
+            if remembers(prefix.beginnings[look]) {
+                tokens = prefix.beginnings[look].tokens
+                known = look + 1..<known.upperBound
+            } else {
+                known = known.lowerBound..<look
+            }
+            look = known.lowerBound + known.count / 2
+        }
+        return tokens
     }
+
+    func remembers(_ beginning: PromptPrefix.Beginning) -> Bool { used[beginning.hash] != nil }
 
     mutating func note(_ prefix: PromptPrefix) {
         clock += 1
-        for beginning in prefix.beginnings.suffix(Self.beginnings) { used[beginning.hash] = clock }
+        for beginning in prefix.beginnings.prefix(Self.beginnings) { used[beginning.hash] = clock }
         guard used.count > 2 * Self.beginnings else { return }
         // Seldom, and of a bounded number.
         let oldest = used.values.sorted(by: >)[Self.beginnings - 1]

@@ -168,11 +168,13 @@ package struct Router: Sendable {
         at now: Duration, tells: Bool
     ) -> (Double, [RouteDecision.Part]) {
         let work = candidate.work
-        let connections = Double(max((work?.running ?? 0) + (work?.waiting ?? 0) + record.begun, record.running))
+        var connections: Double {
+            Double(max((work?.running ?? 0) + (work?.waiting ?? 0) + record.begun, record.running))
+        }
         switch algorithm {
         case .auto:
             let estimate = ServiceEstimate(
-                candidate, question, cached: record.memory.tokens(of: question.prefix), begun: record.begun,
+                candidate, work, question, cached: record.memory.tokens(of: question.prefix), begun: record.begun,
                 doubt: record.breaker.slowStart(at: now) * (2 - record.success))
             return (estimate.cost, tells ? estimate.parts : [])
         case .leastConnections: return (connections, [.init("connections", connections)])
@@ -206,10 +208,11 @@ package struct Router: Sendable {
         switch algorithm {
         case .auto:
             // Of equals this host: what it answers travels nowhere.
-            let best =
-                eligible.min {
-                    (score($0), candidates[$0].isSelf ? 0 : 1, $0) < (score($1), candidates[$1].isSelf ? 0 : 1, $1)
-                } ?? first
+            var best = first
+            for index in eligible.dropFirst() {
+                let (one, least) = (score(index), score(best))
+                if one < least || one == least && candidates[index].isSelf { best = index }
+            }
             guard explores, eligible.count > 1, Double.random(in: 0..<1, using: &generator) < Self.exploration else {
                 return (best, why(candidates[best], question))
             }

@@ -25,11 +25,13 @@ struct ServiceEstimate: Hashable, Sendable {
     private static let hop = 0.001
     private static let load = 10.0
 
-    /// - Parameter begun: requests sent there since it told of its load.
+    /// - Parameters:
+    ///   - work: what the candidate does for the model.
+    ///   - begun: requests sent there since it told of its load.
     init(
-        _ candidate: RouteCandidate, _ question: RouteQuestion, cached: Int, begun: Int, doubt: Double
+        _ candidate: RouteCandidate, _ work: ModelLoad?, _ question: RouteQuestion, cached: Int, begun: Int,
+        doubt: Double
     ) {
-        let work = candidate.work
         let tokens = Double(max(0, question.prefix.tokens - cached))
         reading = tokens / min(Self.fastest.read, max(1, work?.readRate ?? Self.readRate))
         let answer = Double(max(1, min(question.maximumTokens, Self.usualAnswer)))

@@ -60,7 +60,12 @@ extension ByteReader {
     mutating func work() throws(RuntimeError) -> Work {
         switch try byte() {
         case WorkField.describe: return .describe
-        case WorkField.generate: return .generate(try generationRequest())
+        case WorkField.generate:
+            var request = try generationRequest()
+            // A host of an older version says neither.
+            if !isAtEnd { request.keepAlive = try keepAlive() }
+            if !isAtEnd { request.isReadWhole = try flag() }
+            return .generate(request)
         case WorkField.embed: return .embed(try list(count: Limits.embeddingInputs, of: Self.texts))
         case WorkField.count: return .count(try messages(), try shape())
         case WorkField.standBy: return .standBy(try standbyRequest())
@@ -145,6 +150,19 @@ extension ByteReader {
         // A host of an older version has none.
         if !isAtEnd { request.ticket = try ticket() }
         return request
+    }
+
+    private mutating func keepAlive() throws(RuntimeError) -> KeepAlive? {
+        switch try byte() {
+        case 0: return nil
+        case 1: return .unloaded
+        case 2: return .forever
+        case 3:
+            let milliseconds = try varint()
+            guard milliseconds <= 1_000_000_000_000 else { throw Self.outOfRange }
+            return .loaded(.milliseconds(Int64(milliseconds)))
+        default: throw Self.outOfRange
+        }
     }
 
     private mutating func ticket() throws(RuntimeError) -> Ticket {

@@ -31,6 +31,8 @@ extension ByteWriter {
         case .generate(let request):
             put(WorkField.generate)
             put(request)
+            put(request.keepAlive)
+            put(request.isReadWhole ? 1 : 0)
         case .embed(let texts):
             put(WorkField.embed)
             put(texts: texts)
@@ -118,6 +120,18 @@ extension ByteWriter {
         put(request.affinity == nil ? 0 : 1)
         if let affinity = request.affinity { put(affinity) }
         put(request.ticket)
+    }
+
+    /// Nil is 0, at once 1, for ever 2; then milliseconds follow.
+    private mutating func put(_ keepAlive: KeepAlive?) {
+        switch keepAlive {
+        case nil: put(0)
+        case .unloaded: put(1)
+        case .forever: put(2)
+        case .loaded(let duration):
+            put(3)
+            put(varint: UInt64(clamping: Self.milliseconds(duration)))
+        }
     }
 
     private mutating func put(_ ticket: Ticket) {

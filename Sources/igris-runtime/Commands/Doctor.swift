@@ -38,7 +38,9 @@ struct DoctorPeers: AsyncParsableCommand {
     private func examine() async throws -> JSON {
         let client = try DaemonClient(daemon, environment: Environment.variables)
         do {
-            return try await client.send(.get, "/v1/mcp/diagnostics", patience: .seconds(30)).json()
+            let report = try await client.send(.get, "/v1/mcp/diagnostics", patience: .seconds(30)).json()
+            let status = try await client.send(.get, "/v1/status").json()
+            return Self.adding(reasons: status["reasons"], to: Self.adding(status["tls"], to: report))
         } catch let error as RuntimeError where error.code == .unavailable {
             let settings = try daemon.settings()
             let folder = try StateFolder(environment: Environment.variables)
@@ -49,6 +51,36 @@ struct DoctorPeers: AsyncParsableCommand {
                 "checks": .array(checks.map(Self.json)),
             ]
         }
+    }
+
+    /// What the daemon itself says it cannot do at present: a disk that is full, damage, a model that does not start.
+    private static func adding(reasons: JSON?, to report: JSON) -> JSON {
+        let reasons = (reasons?.array ?? []).compactMap(\.string)
+        let check = DiagnosticCheck(
+            id: "host", title: "this host does all that it should", verdict: reasons.isEmpty ? .ok : .warn,
+            finding: reasons.isEmpty ? "it says that nothing is wrong" : reasons.joined(separator: "; "),
+            fix: reasons.isEmpty ? nil : "do what it says; igris-runtime status shows whether that was it")
+        return adding(check, to: report)
+    }
+
+    private static func adding(_ check: DiagnosticCheck, to report: JSON) -> JSON {
+        guard var members = report.object else { return report }
+        let verdicts = [report["verdict"]?.string.flatMap { DiagnosticCheck.Verdict(rawValue: $0) }, check.verdict]
+        members["verdict"] = .string((verdicts.compactMap(\.self).max() ?? .ok).rawValue)
+        members["checks"] = .array((report["checks"]?.array ?? []) + [json(check)])
+        return .object(members)
+    }
+
+    /// The certificate that clients are shown, as one finding more.
+    private static func adding(_ tls: JSON?, to report: JSON) -> JSON {
+        guard let tls, tls.object != nil else { return report }
+        let trouble = tls["trouble"]?.string
+        let check = DiagnosticCheck(
+            id: "https", title: "https for clients", verdict: trouble == nil ? .ok : .warn,
+            finding: trouble ?? ServerCertificateVerb.words(tls).first ?? "",
+            fix: trouble == nil
+                ? nil : "put a certificate and its key there that belong together; it is looked at every 2 s")
+        return adding(check, to: report)
     }
 
     /// As the daemon's page has it.

@@ -30,6 +30,7 @@ struct RunEngine: ParsableCommand {
     }
 
     func run() throws {
+        MemorySecrecy.begin()
         let code = EngineProgram.run(model: model.map(ModelSource.file) ?? .embedded, pace: pace, slots: slots)
         if code != 0 { throw ExitCode(code) }
     }

@@ -1,5 +1,7 @@
 import ArgumentParser
+import CLinux
 import Core
+import Glibc
 import Settings
 
 /// `igris-runtime --config F`: the daemon.
@@ -10,6 +12,7 @@ struct Serve: AsyncParsableCommand {
 
     func run() async throws {
         Terminal.fillMissingDescriptors()
+        MemorySecrecy.begin()
         let settings = try settings.load()
         do {
             try await Runtime(settings: settings, environment: Environment.variables).run()
@@ -17,6 +20,17 @@ struct Serve: AsyncParsableCommand {
             Terminal.complain(error.message)
             throw error.code == .configuration || error.code == .wrongKey ? Exit.settings : Exit.failure
         }
+    }
+}
+
+/// What is in memory, keys and what people say, stays there: no core file, and nobody looks in but root.
+enum MemorySecrecy {
+    static func begin() {
+        // Neither for engines, which inherit it and could raise a soft limit again.
+        var none = rlimit()
+        _ = setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
+        // Also for handlers of core files (kernel.core_pattern with a pipe), which no limit keeps away.
+        _ = igris_forbid_dumps()
     }
 }
 

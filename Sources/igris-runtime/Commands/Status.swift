@@ -12,7 +12,9 @@ struct Status: AsyncParsableCommand {
 
     private static func words(_ status: JSON) -> String {
         let reasons = status["reasons"]?.array?.compactMap(\.string) ?? []
-        let troubles = reasons + (status["swarm"].map(SwarmSummary.troubles) ?? [])
+        let troubles =
+            reasons + (status["swarm"].map(SwarmSummary.troubles) ?? [])
+            + (status["tls"]?["trouble"]?.string.map { ["https: \($0)"] } ?? [])
         let isReady = status["ready"]?.bool == true
         var lines = [isReady ? (troubles.isEmpty ? "ok" : "ok, but:") : "not ready:"]
         lines += troubles.map { "  \($0)" }
@@ -24,6 +26,9 @@ struct Status: AsyncParsableCommand {
         if let store = status["store"]?.object {
             let sizes = store.members.map { "\($0.key) \($0.value.string ?? $0.value.text)" }
             lines.append("store  " + sizes.joined(separator: "  "))
+        }
+        if let tls = status["tls"], tls.object != nil {
+            lines += ServerCertificateVerb.words(tls).prefix(1).map { "https  \($0)" }
         }
         for model in status["models"]?.array ?? [] {
             lines.append("model  " + ModelsAtWork.line(model))

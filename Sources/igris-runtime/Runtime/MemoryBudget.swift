@@ -8,8 +8,17 @@ enum MemoryBudget {
     /// not tell has no bound.
     static func bytes(_ settings: Settings) -> Int {
         if let bytes = settings.node.modelsMemory { return bytes }
+        return available() / 4 * 3
+    }
+
+    /// What the daemon itself may take before it refuses new work.
+    static func ownBytes(_ settings: Settings) -> UInt64 {
+        UInt64(clamping: settings.node.memoryLimit ?? available() / 10 * 7)
+    }
+
+    private static func available() -> Int {
         let machine = MachineResources.current(diskOf: nil).memorySize.map { Int(clamping: $0) } ?? .max
-        return min(machine, groupLimit() ?? .max) / 4 * 3
+        return min(machine, groupLimit() ?? .max)
     }
 
     /// `memory.max` of the control group (version 2) that this process is in, or of one above it.

@@ -1,6 +1,7 @@
 import Core
 import Metrics
 import Node
+import Store
 import Telemetry
 
 /// The page at `/metrics`: what was counted, and what is measured only when somebody looks.
@@ -9,6 +10,7 @@ struct MetricsPage {
     let node: LocalNode
     /// Nil where nothing is shared.
     var swarm: (any SwarmServices)?
+    let store: SQLiteContextStore
 
     /// What our metrics mean; the gateway's and the node's own.
     static let descriptions: [MetricDescription] =
@@ -24,8 +26,16 @@ struct MetricsPage {
         MetricDescription("igris_access_refused_total", "Requests that were refused, by the reason."),
         MetricDescription(
             "igris_access_cut_off_total", "Requests that were cut off because their token was revoked or expired."),
+        MetricDescription(
+            "igris_tls_handshakes_total", "TLS handshakes taken, of peers and of clients, by how they ended."),
+        MetricDescription(
+            "igris_tls_certificate_end_seconds",
+            "When the certificate expires that clients are shown, in seconds since 1970."),
+        MetricDescription(
+            "igris_auth_sessions_total", "Sessions that were opened for a signed nonce, and answers that opened none."),
         MetricDescription("igris_audit_entries_total", "Entries written to the audit log."),
         MetricDescription("igris_audit_lost_total", "Events that could not be written to the audit log."),
+        MetricDescription("igris_backups_total", "Backups that clients asked this host for, by how they ended."),
         MetricDescription("igris_requests_in_flight", "Requests being answered."),
         MetricDescription("igris_engine_requests_waiting", "Requests that wait for the model's engine."),
         MetricDescription("igris_engine_requests_running", "Requests that the model's engine is answering."),
@@ -47,6 +57,9 @@ struct MetricsPage {
         MetricDescription("igris_store_conversations", "Conversations in the store."),
         MetricDescription("igris_store_operations", "Operations in the store."),
         MetricDescription("igris_store_bytes", "Bytes of the store on disk, write-ahead log included."),
+        MetricDescription("igris_store_key_version", "Version of the data key that seals new rows of the store."),
+        MetricDescription(
+            "igris_store_rows_to_rewrite", "Rows that may still need an older data key; it goes when there are none."),
         MetricDescription("igris_store_operations_total", "Operations written since the start."),
         MetricDescription(
             "igris_store_commit_duration_seconds", "Time of one commit to disk; many turns may share it.",
@@ -85,6 +98,12 @@ struct MetricsPage {
         MetricDescription("igris_requests_open", "Requests in the background that are not over, of the whole swarm."),
         MetricDescription("igris_requests_total", "Requests in the background that ended with this host's result."),
         MetricDescription("igris_request_reruns_total", "Requests in the background that this host ran again."),
+        MetricDescription(
+            "igris_read_only", "1 while the store's disk is nearly full, so that nothing new is kept, else 0."),
+        MetricDescription(
+            "igris_memory_short", "1 while memory is nearly used up, so that nothing new is begun, else 0."),
+        MetricDescription(
+            "igris_pressure_refusals_total", "Requests refused because the disk or memory was nearly used up."),
         MetricDescription("igris_ready", "1 while this host takes requests, else 0."),
     ]
 
@@ -106,6 +125,10 @@ struct MetricsPage {
             Gauge(label: "igris_store_conversations").record(sizes.conversations)
             Gauge(label: "igris_store_operations").record(sizes.operations)
             Gauge(label: "igris_store_bytes").record(sizes.bytes)
+        }
+        if let keys = try? await store.keyStatus() {
+            Gauge(label: "igris_store_key_version").record(keys.version)
+            Gauge(label: "igris_store_rows_to_rewrite").record(Int(clamping: keys.rowsLeft))
         }
         if let swarm { await SwarmMetrics.measure(swarm) }
         Gauge(label: "igris_ready").record(await node.readiness().isReady ? 1 : 0)

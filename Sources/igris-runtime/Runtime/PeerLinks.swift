@@ -18,7 +18,8 @@ struct PeerLinks {
 
     var door: PeerDoor {
         PeerDoor(
-            secure: { [transport] in transport.secure($0) }, isDenied: { [transport] in transport.isDenied($0) },
+            secure: { [transport] in transport.secure($0) }, isName: LinkTransport.isServerName,
+            isDenied: { [transport] in transport.isDenied($0) },
             takeLink: { [transport] in transport.takeLink($0, from: $1, for: $2) })
     }
 }

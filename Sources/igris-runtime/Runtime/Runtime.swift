@@ -54,10 +54,11 @@ struct Runtime {
                 file: { file?.file }, fallback: model.fallback)
             if let file { files.add(file, of: model.name) }
         }
+        let clock = HostClock()
+        let wallClock: @Sendable () -> UInt64 = { clock.now }
         let writer = LogWriter(
             store: storage.store, seals: .ed25519(storage.identity.key), durability: Self.durability(settings.context),
-            log: log,
-            wallClock: Self.wallClock)
+            pressure: PressureService.pressure(settings, log: log), log: log, wallClock: wallClock)
         await writer.recover()
         if let failure = await writer.failure {
             log.error("conversations are not kept", metadata: ["reason": "\(failure.message)"])
@@ -68,11 +69,11 @@ struct Runtime {
         let routes = Routes(
             Router(
                 RoutingAlgorithm(rawValue: settings.routing.algorithm.rawValue) ?? .auto,
-                seed: storage.identity.node.bytes.low ^ Self.wallClock()))
+                seed: storage.identity.node.bytes.low ^ wallClock()))
         let swarm = try SwarmParts.make(
             settings: settings, storage: storage, models: models, routes: routes, writer: writer,
             conversations: conversations,
-            folder: folder, wallClock: Self.wallClock, log: log)
+            folder: folder, clock: clock, log: log)
         let library = modelFolder.map {
             ModelLibrary(folder: $0, models: models, files: files, swarm: swarm?.node, log: log) {
                 try EngineEntry.make($0, socketPlaces: places, exchange: exchange, log: log)
@@ -88,7 +89,7 @@ struct Runtime {
         let dispatcher = makeDispatcher(takesUp: settings.routing.failover)
         let node = LocalNode(
             id: storage.identity.node, version: IgrisRuntime.version, models: models, conversations: conversations,
-            writer: writer, store: storage.store, log: log, wallClock: Self.wallClock, dispatcher: dispatcher,
+            writer: writer, store: storage.store, log: log, wallClock: wallClock, dispatcher: dispatcher,
             live: settings.routing.failover ? swarm?.answers : nil)
         if let swarm, settings.routing.failover {
             await swarm.answers.open(swarm.work.links)
@@ -98,7 +99,7 @@ struct Runtime {
             Requests(
                 node: storage.identity.node, instance: swarm.instance, conversations: conversations, writer: writer,
                 dispatcher: dispatcher, alone: makeDispatcher(takesUp: false), members: { await swarm.node.hosts() },
-                wallClock: Self.wallClock, log: log)
+                wallClock: wallClock, log: log)
         }
 
         // They are operations of the log: without one there are none.
@@ -106,14 +107,15 @@ struct Runtime {
             settings.mcp.enabled
             ? AccessTokens(
                 writer: writer, store: storage.store, members: { await swarm?.node.hosts() ?? [] },
-                wallClock: Self.wallClock, log: log) : nil
+                wallClock: wallClock, log: log) : nil
         await tokens?.readAll()
         let audit =
             settings.mcp.enabled
             ? AuditLog(
-                node: storage.identity.node, writer: writer, store: storage.store, wallClock: Self.wallClock, log: log)
+                node: storage.identity.node, writer: writer, store: storage.store, wallClock: wallClock, log: log)
             : nil
 
+        let clientTLS = try ClientTLSService.make(settings, folder, now: Int64(wallClock() / 1_000), log: log)
         let capacity = swarm.map { swarm in
             Capacity(
                 node: storage.identity.node, window: settings.scaling.window,
@@ -127,12 +129,18 @@ struct Runtime {
         configuration.adminSocket = AdminSocketPlace(folder: folder, port: settings.server.port)?.path
         let gateway = Gateway(
             configuration: configuration, node: node, swarm: swarm?.node, models: library,
-            requests: requests, capacity: capacity, tokens: tokens, audit: audit, door: swarm?.door,
-            metricsPage: { await MetricsPage(registry: registry, node: node, swarm: swarm?.node).text() },
+            requests: requests, capacity: capacity, tokens: tokens,
+            sessions: AuthSessions(
+                node: node.id, keys: ClientKeys(configuration.keys), agents: try GatewayConfiguration.agents(settings),
+                tokens: tokens, wallClock: wallClock), audit: audit, door: swarm?.door,
+            clientDoor: clientTLS?.door,
+            metricsPage: {
+                await MetricsPage(registry: registry, node: node, swarm: swarm?.node, store: storage.store).text()
+            },
             logged: GatewayLog { after, limit in
                 let page = ring.page(after: after, limit: limit)
                 return (page.events, page.next, page.hasLost)
-            }, log: log,
+            }, store: GatewayStore(storage), log: log,
             onListening: { host, port in
                 log.notice(
                     "listening",
@@ -143,8 +151,12 @@ struct Runtime {
         // Engines start while the gateway already answers health checks.
         var members: [ServiceGroupConfiguration.ServiceConfiguration] = [.init(service: EngineService(models: models))]
         members.append(.init(service: files))
+        if let pressure = writer.pressure {
+            members.append(.init(service: PressureService(pressure: pressure, writer: writer)))
+        }
         if let audit { members.append(.init(service: AuditService(audit: audit))) }
         if let tokens { members.append(.init(service: TokenService(tokens: tokens))) }
+        if let clientTLS { members.append(.init(service: clientTLS)) }
         if let swarm {
             members.append(.init(service: swarm))
             if let capacity { members.append(.init(service: CapacityService(capacity: capacity))) }
@@ -242,11 +254,5 @@ struct Runtime {
     private static func startLog(_ settings: Settings.Log, _ ring: LogRing) -> Logger {
         LineLogHandler.bootstrap(level: settings.level.rawValue, format: settings.format.rawValue, ring: ring)
         return Logger(label: "igris")
-    }
-
-    @Sendable private static func wallClock() -> UInt64 {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return UInt64(clamping: time.tv_sec) &* 1_000 &+ UInt64(clamping: time.tv_nsec / 1_000_000)
     }
 }

@@ -38,6 +38,9 @@ struct StateFolder {
         "\(self.path)/nodes/\(SHA256.hash(Array(path.utf8)).prefix(8).hex)"
     }
 
+    /// What makes copies of a store worthless once something in it was deleted.
+    var anchors: String { "\(path)/anchors" }
+
     /// Where the sockets of children may lie, the best first; a socket's path must be short.
     func socketPlaces(environment: [String: String]) -> [String] {
         let systemd = environment["RUNTIME_DIRECTORY"]?.split(separator: ":").first.map(String.init)

@@ -17,15 +17,7 @@ struct Storage {
     /// Opens what the settings name. A file that another daemon of this machine holds is left to it: this one takes
     /// `<name>.<port>.db` beside it, and comes back to that whichever of the two starts first.
     static func open(settings: Settings, folder: StateFolder, log: Logger) async throws -> Storage {
-        let key: StoreKey
-        var configured: SymmetricKey?
-        if let text = settings.mcp.encryptionKey {
-            let parsed = try SwarmKeyText.parse(text.reveal())
-            configured = parsed
-            key = .custom(parsed)
-        } else {
-            key = .device(try folder.naming { try DeviceKey.loadOrCreate(directory: folder.path) })
-        }
+        let (key, configured) = try key(settings, folder)
         let ring = try folder.naming {
             try SwarmKeyRing.resolve(directory: folder.path, configured: configured, isOpen: settings.mcp.open)
         }
@@ -42,6 +34,15 @@ struct Storage {
         }
     }
 
+    /// What seals this host's store, and the swarm's key where the settings give one.
+    static func key(_ settings: Settings, _ folder: StateFolder) throws -> (store: StoreKey, swarm: SymmetricKey?) {
+        guard let text = settings.mcp.encryptionKey else {
+            return (.device(try folder.naming { try DeviceKey.loadOrCreate(directory: folder.path) }), nil)
+        }
+        let parsed = try SwarmKeyText.parse(text.reveal())
+        return (.custom(parsed), parsed)
+    }
+
     private static func open(
         _ path: String, _ settings: Settings, _ key: StoreKey, _ ring: SwarmKeyRing, _ folder: StateFolder,
         _ log: Logger
@@ -51,7 +52,7 @@ struct Storage {
         do {
             let store = try await SQLiteContextStore.open(
                 settings.mcp.persist ? .file(path) : .memory, key: key, node: identity.node, hostname: hostname(),
-                identityFolder: identityFolder)
+                identityFolder: identityFolder, anchorFolder: folder.anchors)
             for row in store.mended {
                 log.warning(
                     "a row of the store was damaged or taken away, and has been made anew from the others",

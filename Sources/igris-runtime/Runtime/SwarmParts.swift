@@ -30,7 +30,7 @@ struct SwarmParts: Service {
     static func make(
         settings: Settings, storage: Storage, models: Models, routes: Routes, writer: LogWriter,
         conversations: Conversations,
-        folder: StateFolder, wallClock: @escaping @Sendable () -> UInt64, log: Logger
+        folder: StateFolder, clock: HostClock, log: Logger
     ) throws -> SwarmParts? {
         guard settings.mcp.enabled, storage.store.refusal == nil else { return nil }
         let identity = storage.identity
@@ -41,7 +41,7 @@ struct SwarmParts: Service {
         let links = try PeerLinks(identity: identity.key, primary: rotation.primary.authority(of: swarm))
         let setup = try SwarmSetup(
             settings: settings, storage: storage, rotation: rotation, accepted: accepted, transport: links.transport,
-            models: models, routes: routes, folder: folder, wallClock: wallClock)
+            models: models, routes: routes, folder: folder, pressure: writer.pressure, clock: clock)
         if setup.security == .open {
             log.warning(
                 """
@@ -83,7 +83,7 @@ extension SwarmSetup {
     init(
         settings: Settings, storage: Storage, rotation: KeyRotation, accepted: AcceptedKeys,
         transport: any PeerTransport, models: Models, routes: Routes, folder: StateFolder,
-        wallClock: @escaping @Sendable () -> UInt64
+        pressure: Pressure?, clock: HostClock
     ) throws {
         let random = try SecureRandom.bytes(24)
         guard let instance = Bytes16(random), let seed = Bytes16(random.suffix(16)) else {
@@ -108,8 +108,11 @@ extension SwarmSetup {
             models: { await models.statuses().map { $0.hosted(with: named) } },
             doctor: { await diagnosis.examine($0) },
             consultation: { try await diagnosis.desk.receive($0, from: $1, at: $2, heard: $3) },
-            addresses: { ListeningAddresses.current(host: host, port: $0) }, wallClock: wallClock, seed: seed.low,
+            addresses: { ListeningAddresses.current(host: host, port: $0) }, wallClock: HostClock.machine,
+            seed: seed.low,
             meshLimit: settings.mcp.meshLimit)
+        heardClocks = { clock.heard($0) }
+        settledClock = { clock.settled }
         zone = settings.node.zone ?? ""
         metAnotherMachine = { ring.markShared() }
         let place = settings.mcp.storagePath.lastIndex(of: "/").map { settings.mcp.storagePath[...$0] } ?? "."
@@ -124,7 +127,7 @@ extension SwarmSetup {
                 processor: processors.sinceLast() ?? 0,
                 freeMemory: Double(machine.memoryFree ?? 0) / Double(max(1, machine.memorySize ?? 1)),
                 weight: weight, models: await models.statuses().map(\.load))
-            load.isDraining = models.drain.isOn
+            load.isDraining = models.drain.isOn || pressure?.isMemoryLow == true
             return load
         }
     }

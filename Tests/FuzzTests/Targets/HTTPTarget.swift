@@ -27,6 +27,18 @@ enum HTTPTarget {
         let answered = try requests(bytes.pieces, answers: true)
         // A connection may end behind an answer.
         try hold(answered == Array(whole.prefix(answered.count)), "while it answers, it reads other requests")
+        try handshake(bytes)
+    }
+
+    /// Who takes a TLS handshake is decided once, and the same however much has come by then.
+    private static func handshake(_ bytes: [UInt8]) throws(Broken) {
+        let whole = ClientHello.read(bytes)
+        for count in [1, 5, 6, bytes.count / 2, bytes.count - 1] where count >= 0 && count <= bytes.count {
+            switch ClientHello.read(Array(bytes.prefix(count))) {
+            case .needsMore(let wanted): try hold(wanted > count, "it waits for what is there")
+            case .name(let name): try hold(whole == .name(name), "more of a handshake makes it another one")
+            }
+        }
     }
 
     private static func check(_ request: Request) throws(Broken) {

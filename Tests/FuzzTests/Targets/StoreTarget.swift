@@ -13,7 +13,7 @@ enum StoreTarget {
         store: Bytes16(high: 5, low: 6), keys: [1: SymmetricKey([UInt8](repeating: 9, count: 32))])
 
     static func run(_ bytes: [UInt8]) throws(Broken) {
-        let (number, rest) = bytes.choice(of: 12)
+        let (number, rest) = bytes.choice(of: 15)
         switch number {
         case 0: try operationRow(rest)
         case 1:
@@ -54,6 +54,12 @@ enum StoreTarget {
             _ = reader.next()
             _ = try? reader.received(rest)
         case 10: try snapshot(rest)
+        case 12:
+            guard let header = try? ArchiveHeader(rest) else { return }
+            try hold(
+                header.encoded == Array(rest.prefix(ArchiveHeader.bytes)), "a backup's head is not written as read")
+        case 13: try strangeArchive(rest)
+        case 14: try archive(rest)
         default:
             var reader = ByteReader(rest)
             guard let model = try? reader.hostedModel() else { return }
@@ -61,6 +67,45 @@ enum StoreTarget {
             writer.put(model)
             var again = ByteReader(writer.bytes)
             try hold((try? again.hostedModel()) == model, "a model is not written as read")
+        }
+    }
+
+    private static let sealed = try? ArchiveHeader.make(
+        for: .swarmKey(SwarmKeys(SymmetricKey([UInt8](repeating: 3, count: 32)))), at: 1)
+
+    private static func reader(_ bytes: [UInt8]) -> ArchiveReader? {
+        var rest = bytes[...]
+        guard let sealed else { return nil }
+        return try? ArchiveReader(sealed.header, key: sealed.key) { count in
+            defer { rest = rest.dropFirst(count) }
+            return Array(rest.prefix(count))
+        }
+    }
+
+    /// Chunks that nobody sealed.
+    private static func strangeArchive(_ bytes: [UInt8]) throws(Broken) {
+        guard var reader = reader(bytes) else { return }
+        try hold((try? reader.next()) == nil, "a chunk of a backup opens that was not sealed")
+    }
+
+    /// An archive whose key is right: what is in it is its maker's.
+    private static func archive(_ bytes: [UInt8]) throws(Broken) {
+        guard let sealed, bytes.count <= ArchiveChunk.contentBytes else { return }
+        let aad = ArchiveChunk.associatedData(sealed.header.digest, 0, isLast: true)
+        guard let chunk = try? AESGCM.seal(bytes, key: sealed.key, aad: aad),
+            var reader = reader([0, 0, 0, 0] + chunk)
+        else { throw Broken("a chunk of a backup cannot be sealed") }
+        var check = ArchiveCheck()
+        while let record = try? reader.next() {
+            var writer = ByteWriter()
+            record.encode(into: &writer)
+            var parts = ByteReader(writer.bytes)
+            guard let type = try? parts.byte(), let content = try? parts.lengthPrefixed(atMost: bytes.count) else {
+                throw Broken("a backup's row is longer written than read")
+            }
+            try hold(
+                (try? ArchiveRecord(type: type, content: content)) == record, "a backup's row is not written as read")
+            guard (try? check.take(record)) != nil else { return }
         }
     }
 

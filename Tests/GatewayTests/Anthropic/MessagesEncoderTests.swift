@@ -18,7 +18,7 @@ struct MessagesEncoderTests {
                 conversation: nil, created: 0, model: "m", fingerprint: "f",
                 servedBy: NodeID(Bytes16(high: 0, low: 1)),
                 context: ContextReport(promptTokens: 7, contextLength: 512, included: 1, omitted: 0),
-                events: AsyncThrowingStream { $0.finish() }),
+                events: EventStream([])),
             id: "msg_1")
     }
 

@@ -20,7 +20,7 @@ struct OllamaEncoderTests {
                 conversation: nil, created: 0, model: "m", fingerprint: "f",
                 servedBy: NodeID(Bytes16(high: 0, low: 1)),
                 context: ContextReport(promptTokens: 7, contextLength: 512, included: 1, omitted: 0),
-                events: AsyncThrowingStream { $0.finish() }),
+                events: EventStream([])),
             clock: OllamaClock(now: { "2026-11-21T08:00:00.000Z" }, elapsed: { .seconds(seconds.next()) }))
     }
 

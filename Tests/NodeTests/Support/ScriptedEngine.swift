@@ -56,27 +56,28 @@ final class ScriptedEngine: InferenceEngine {
             state.answers += 1
             return state.scripts.isEmpty ? [.text("answer \(state.answers)"), .finish()] : state.scripts.removeFirst()
         }
-        return GenerationStream { continuation in
-            let writer = Task {
-                for step in steps {
-                    switch step {
-                    case .text(let text): continuation.yield(.text(text))
-                    case .call(let piece): continuation.yield(.toolCall(piece))
-                    case .finish(let reason):
-                        continuation.yield(
-                            .finished(reason: reason, usage: TokenUsage(promptTokens: 5, completionTokens: 3)))
-                    case .fail(let error): continuation.finish(throwing: error)
-                    case .wait(let gate): await gate.wait()
-                    case .hang:
-                        for await _ in AsyncStream<Never>.makeStream().stream {}
+        return GenerationStream(
+            AsyncThrowingStream { continuation in
+                let writer = Task {
+                    for step in steps {
+                        switch step {
+                        case .text(let text): continuation.yield(.text(text))
+                        case .call(let piece): continuation.yield(.toolCall(piece))
+                        case .finish(let reason):
+                            continuation.yield(
+                                .finished(reason: reason, usage: TokenUsage(promptTokens: 5, completionTokens: 3)))
+                        case .fail(let error): continuation.finish(throwing: error)
+                        case .wait(let gate): await gate.wait()
+                        case .hang:
+                            for await _ in AsyncStream<Never>.makeStream().stream {}
+                        }
                     }
+                    continuation.finish()
                 }
-                continuation.finish()
-            }
-            continuation.onTermination = { [stopped] reason in
-                if case .cancelled = reason { stopped.open() }
-                writer.cancel()
-            }
-        }
+                continuation.onTermination = { [stopped] reason in
+                    if case .cancelled = reason { stopped.open() }
+                    writer.cancel()
+                }
+            })
     }
 }

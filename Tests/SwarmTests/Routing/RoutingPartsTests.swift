@@ -109,6 +109,32 @@ import Testing
         #expect(memory.tokens(of: PromptPrefix([Message(.user, "one")], cost: cost)) == 0)
     }
 
+    @Test func `However much of it was read, so much is found`() {
+        let history = (0..<33).map { Message($0 % 2 == 0 ? .user : .assistant, "message \($0)") }
+        let whole = PromptPrefix(history, cost: cost)
+        for read in 0...history.count {
+            var memory = PrefixMemory()
+            memory.note(PromptPrefix(Array(history.prefix(read)), cost: cost))
+            #expect(memory.tokens(of: whole) == (read == 0 ? 0 : whole.beginnings[read - 1].tokens))
+        }
+    }
+
+    @Test func `Whatever is forgotten, what is left of a prompt begins at its beginning`() {
+        var random = Seeded(9)
+        var memory = PrefixMemory()
+        let histories = (0..<3_000).map { index in
+            (0..<1 + random.below(9)).map { Message(.user, $0 == 0 ? "common \(index % 7)" : "\(index), \($0)") }
+        }
+        for _ in 0..<6_000 { memory.note(PromptPrefix(random.pick(histories) ?? [], cost: cost)) }
+        for history in histories {
+            let prefix = PromptPrefix(history, cost: cost)
+            let known = prefix.beginnings.map { memory.remembers($0) }
+            #expect(known == known.sorted { $0 && !$1 })
+            let longest = known.lastIndex(of: true).map { prefix.beginnings[$0].tokens } ?? 0
+            #expect(memory.tokens(of: prefix) == longest)
+        }
+    }
+
     @Test func `Where a text ends is part of it, and so is who said it`() {
         let hashes = [
             [Message(.user, "ab"), Message(.user, "c")], [Message(.user, "a"), Message(.user, "bc")],

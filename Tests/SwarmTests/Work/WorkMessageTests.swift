@@ -26,6 +26,20 @@ import Testing
         return request
     }()
 
+    /// What travels with what is asked, and not with what a host stands by for.
+    private static let asked: GenerationRequest = {
+        var asked = request
+        asked.keepAlive = .loaded(.seconds(90))
+        asked.isReadWhole = true
+        return asked
+    }()
+
+    private static func at(once request: GenerationRequest) -> GenerationRequest {
+        var request = request
+        request.keepAlive = .unloaded
+        return request
+    }
+
     private static let probability = TokenProbability(
         chosen: .init(token: "a", bytes: [0x61], logprob: -0.5),
         alternatives: [.init(token: "b", bytes: [0xFF], logprob: -9_999)])
@@ -47,7 +61,8 @@ import Testing
                     generation: request, facts: facts, standbys: [NodeID(Bytes16(high: 8, low: 8))]))),
         .ask(9, model: "", .find(question)), .ask(10, model: "", .follow(question)),
         .result(9, .found(nil)), .result(9, .found(facts)), .more(8, .text("wörd")),
-        .ask(1, model: "m", .describe), .ask(2, model: "phi3", .generate(request)),
+        .ask(1, model: "m", .describe), .ask(2, model: "phi3", .generate(asked)),
+        .ask(2, model: "m", .generate(at(once: asked))),
         .ask(
             3, model: "m",
             .generate(GenerationRequest(messages: [], maximumTokens: .max, rawPrompt: "on and on"))),
@@ -99,7 +114,7 @@ import Testing
         let bytes = message.encoded
         for length in 0..<bytes.count {
             // Where what older hosts do not write is missing, it is a whole message of such a host.
-            if let whole = try? WorkMessage.decode(Array(bytes.prefix(length))), whole == message.ofOlderHost {
+            if let whole = try? WorkMessage.decode(Array(bytes.prefix(length))), message.ofOlderHosts.contains(whole) {
                 continue
             }
             #expect(throws: RuntimeError.self) { try WorkMessage.decode(Array(bytes.prefix(length))) }
@@ -152,16 +167,22 @@ import Testing
 }
 
 extension WorkMessage {
-    /// Without what was added behind the last field.
-    fileprivate var ofOlderHost: WorkMessage {
+    /// Without what was added behind the last field, by one version after the other.
+    fileprivate var ofOlderHosts: [WorkMessage] {
         switch self {
         case .ask(let id, let model, .generate(var request)):
+            var requests: [GenerationRequest] = []
+            request.isReadWhole = false
+            requests.append(request)
+            request.keepAlive = nil
+            requests.append(request)
             request.ticket = Ticket()
-            return .ask(id, model: model, .generate(request))
+            requests.append(request)
+            return requests.map { .ask(id, model: model, .generate($0)) }
         case .failed(let id, var failure):
             failure.exit = nil
-            return .failed(id, failure)
-        default: return self
+            return [.failed(id, failure)]
+        default: return [self]
         }
     }
 }

@@ -31,7 +31,9 @@ struct Connect: AsyncParsableCommand {
                 client: client, address: connection.address, model: model,
                 hasKey: variables["IGRIS_API_KEY"].map { !$0.isEmpty } ?? false)
             let trouble = await tryOut(recipe, connection)
-            show(recipe, trouble)
+            // Nil also where the key may not see the status.
+            let tls = try? await connection.send(.get, "/v1/status").json()["tls"]
+            show(recipe, trouble, tls: tls?.object == nil ? nil : tls)
             if trouble != nil { throw Exit.failure }
         }
     }
@@ -76,20 +78,27 @@ struct Connect: AsyncParsableCommand {
         }
     }
 
-    private func show(_ recipe: ConnectionRecipe, _ trouble: String?) {
+    private func show(_ recipe: ConnectionRecipe, _ trouble: String?, tls: JSON?) {
+        var notes = recipe.notes
+        if let tls {
+            notes.append("from other machines the same with https://; \(ServerCertificateVerb.words(tls).first ?? "")")
+            if tls["own"]?.bool == true {
+                notes.append("they must be given that certificate first: igris-runtime certificate > igris.pem")
+            }
+        }
         if json {
             let report: JSON = [
                 "client": .string(recipe.client.rawValue), "model": .string(recipe.model),
                 "where": .string(recipe.place), "paste": .string(recipe.text),
                 "tried": .array(recipe.trials.map { .string($0.path) }),
                 "works": .bool(trouble == nil), "trouble": trouble.map { .string($0) } ?? .null,
-                "notes": .array(recipe.notes.map { .string($0) }),
+                "notes": .array(notes.map { .string($0) }),
             ]
             return Terminal.write(report.text + "\n")
         }
         Terminal.complain(recipe.place)
         Terminal.write(recipe.text)
-        for note in recipe.notes { Terminal.complain(note) }
+        for note in notes { Terminal.complain(note) }
         Terminal.complain(
             trouble.map { "tried with model \(recipe.model), and failed: \($0)" }
                 ?? "tried with model \(recipe.model): it works")
