@@ -6,16 +6,11 @@
 
 #include <malloc.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 /* No core file, and nobody but root may look into this process: prctl(2), PR_SET_DUMPABLE. */
 static inline int igris_forbid_dumps(void) { return prctl(PR_SET_DUMPABLE, 0L, 0L, 0L, 0L); }
 
 /* Gives memory back to the system that was freed in small pieces. */
 static inline void igris_trim_memory(void) { (void)malloc_trim(0); }
-
-/* This thread's reads and writes wait for those of all others: ioprio_set(2), class 3 (idle) of one thread (1). */
-static inline int igris_idle_disk_priority(void) { return (int)syscall(SYS_ioprio_set, 1, 0, 3 << 13); }
 
 #endif

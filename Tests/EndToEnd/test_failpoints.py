@@ -76,7 +76,14 @@ def turns(binary: Path, folder: Path, hits: Counter) -> None:
     life = Life(binary, folder / "turns", hits)
     for number in range(ROUNDS):
         for name in TURNING:
-            life.dies(name, lambda: life.turn(f"talk-{number}"), at=1 if "spawn" in name or "check" in name else 3)
+            # The log is moved once nothing is said for a moment.
+            pause = 0.5 if "checkpoint" in name else 0
+
+            def turn() -> None:
+                life.turn(f"talk-{number}")
+                time.sleep(pause)
+
+            life.dies(name, turn, at=1 if "spawn" in name or pause else 3)
         for name in ["store.erase.before", "store.erase.after"]:
             life.dies(name, life.delete, at=life.chance.randint(1, 3))
         # A second signal would end it at once.

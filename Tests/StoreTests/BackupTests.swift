@@ -105,6 +105,40 @@ import Testing
         await again.close()
     }
 
+    @Test("The store that was there is put aside whole, with what only its log held; also twice in one second")
+    func aside() async throws {
+        let sandbox = Sandbox()
+        let store = try await SQLiteContextStore.opened(sandbox)
+        var model = try await Self.filled(store, turns: 10)
+        let path = sandbox.folder + "/archive"
+        Sandbox.write(try await Self.archive(store, secret: Self.secret), to: path)
+        let last = model.turn(try await store.recover().origin, stream: Fixture.stream(1), text: "after the backup")
+        model.apply(last)
+        try await store.commit(last)
+        // As if it had been killed now.
+        let killed = sandbox.crashed()
+        #expect(!Sandbox.read(killed.path + "-wal").isEmpty)
+        await store.close()
+        let restore = StoreRestore(path: killed.path, key: Fixture.key, hostname: "host")
+        let secret = Self.secret
+        var asides: Set<String> = []
+        for _ in 0..<2 {
+            let result = try restore.run(
+                try ArchiveFile(path), opening: { _ throws(RuntimeError) in secret }, replacing: true, at: 1_800_000_001)
+            let aside = try #require(result.aside)
+            asides.insert(aside)
+            // Under a second name: the first one never stood for nothing.
+            #expect(!killed.names.contains { $0.contains(".before-") && $0.hasSuffix("-wal") })
+            let copy = Sandbox()
+            Sandbox.write(Sandbox.read(aside), to: copy.path)
+            guard asides.count == 1 else { continue }
+            let opened = try await SQLiteContextStore.opened(copy)
+            #expect(try await model.difference(from: opened) == nil)
+            await opened.close()
+        }
+        #expect(asides.count == 2)
+    }
+
     struct Damage: Sendable, CustomTestStringConvertible {
         var testDescription: String
         var words: String

@@ -72,7 +72,11 @@ extension StoreRestore {
     /// Gives the store that is there a second name. Its own goes on leading to a whole store, the one or the other,
     /// whenever this is cut off.
     private func putAside(at seconds: UInt64) throws(RuntimeError) -> String {
-        let name = "\(path).before-\(seconds)"
+        let first = "\(path).before-\(seconds)"
+        var name = first
+        var status = stat()
+        // Two restores may fall into one second.
+        for number in 2..<1_000 where lstat(name, &status) == 0 { name = "\(first)-\(number)" }
         // Its log is moved into it, and goes with the last connection.
         if let database = try? Database(.file(path)) { _ = try? database.checkpoint() }
         var log = stat()

@@ -146,6 +146,8 @@ final class Database {
 
     /// Moves the write-ahead log into the database and empties it. False when a reader is in the way.
     func checkpoint() throws(RuntimeError) -> Bool {
+        // A connection over which nothing was read yet has no log open: SQLite would move nothing, and call it done.
+        try execute("PRAGMA schema_version")
         let result = sqlite3_wal_checkpoint_v2(handle, nil, SQLITE_CHECKPOINT_TRUNCATE, nil, nil)
         if result & 0xFF == SQLITE_BUSY || result & 0xFF == SQLITE_LOCKED { return false }
         guard result == SQLITE_OK else { throw SQLiteFailure.error(result) }
