@@ -6,8 +6,8 @@ struct ServerSocket: Sendable {
     let path: String
     private let folder: String
 
-    /// Of `sockaddr_un`, with the byte that ends it.
-    private static let longestPath = 107
+    /// What NIO connects to; `sockaddr_un` has room for four more bytes on Linux.
+    private static let longestPath = 103
     private static let prefix = "igris-engine-"
     private static let name = "s.sock"
 
