@@ -99,15 +99,22 @@ package struct Gateway: Service {
                 onListening(configuration.host, channel.localAddress?.port ?? configuration.port)
             },
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: quiet)
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await serve(server) }
+        // Each says whether all is over with it.
+        try await withThrowingTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                try await serve(server)
+                return true
+            }
             group.addTask { try await drain(server) }
             if let path = configuration.adminSocket {
                 let socket = AdminSocket(path: path, channel: channel, log: quiet)
-                group.addTask { await socket.run() }
+                group.addTask {
+                    await socket.run()
+                    return false
+                }
             }
             defer { group.cancelAll() }
-            try await group.next()
+            while try await group.next() == false {}
         }
     }
 
@@ -130,8 +137,9 @@ package struct Gateway: Service {
         }
     }
 
-    /// Waits for the shutdown, then for the open requests.
-    private func drain(_ server: Server<GatewayChannel>) async throws {
+    /// Waits for the shutdown, then for the open requests. Returns whether some of them are to be cut off; where none
+    /// is, the server ends by itself once the last connection that it serves has.
+    private func drain(_ server: Server<GatewayChannel>) async throws -> Bool {
         // Every wait here ends by cancellation when the server is done first.
         try await gracefulShutdown()
         lifecycle.draining.open()
@@ -148,9 +156,12 @@ package struct Gateway: Service {
         if lifecycle.openRequests > 0 {
             log.notice(
                 "requests still running are cut off", metadata: ["requests.open": "\(lifecycle.openRequests)"])
-            return
+            return true
         }
-        try await server.shutdownGracefully()
+        // Not to be waited for: it returns once every connection is closed that was ever accepted, and one that comes
+        // while the port is being closed may get neither anybody to serve it nor an end.
+        Task.detached { try await server.shutdownGracefully() }
+        return false
     }
 
     private static func cannotListen(on configuration: GatewayConfiguration, _ error: IOError) -> RuntimeError {

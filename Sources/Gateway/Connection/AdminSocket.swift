@@ -11,7 +11,7 @@ struct AdminSocket: Sendable {
     let channel: GatewayChannel
     let log: Logger
 
-    /// Serves until the task is cancelled. Where that cannot be done the port is all there is.
+    /// Serves until the task is cancelled. Returns at once where that cannot be done: the port is all there is then.
     func run() async {
         let server = Server(
             childChannelSetup: channel, configuration: ServerConfiguration(address: .unixDomainSocket(path: path)),
@@ -30,8 +30,6 @@ struct AdminSocket: Sendable {
                     log.warning("the daemon's socket cannot be served", metadata: ["error": "\(error)"])
                 }
             }
-            // Whoever waits for the first of several must not take this one for the end.
-            while !Task.isCancelled { try? await Task.sleep(for: .seconds(3_600)) }
         } onCancel: {
             running.cancel()
         }
