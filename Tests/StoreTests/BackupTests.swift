@@ -124,7 +124,8 @@ import Testing
         var asides: Set<String> = []
         for _ in 0..<2 {
             let result = try restore.run(
-                try ArchiveFile(path), opening: { _ throws(RuntimeError) in secret }, replacing: true, at: 1_800_000_001)
+                try ArchiveFile(path), opening: { _ throws(RuntimeError) in secret }, replacing: true, at: 1_800_000_001
+            )
             let aside = try #require(result.aside)
             asides.insert(aside)
             // Under a second name: the first one never stood for nothing.
