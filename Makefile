@@ -62,6 +62,7 @@ bench-connections: release setup-tests ## 10,000 idle connections and 2,000 stre
 	@$(PYTHON) Benchmarks/connections.py $(ARGS)
 
 bench-engines: release setup-tests ## Tokens a second against llama-server itself, affinity, RPC workers, the router (LLAMA_DIR).
+	@$(PYTHON) -m pip install --quiet gguf==0.19.0
 	@$(PYTHON) Benchmarks/direct.py
 	@$(PYTHON) Benchmarks/affinity.py
 	@$(PYTHON) Benchmarks/workers.py
