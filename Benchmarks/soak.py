@@ -94,7 +94,7 @@ def tests(
         begin = time.monotonic()
         words = [PYTHON, "-m", "pytest", "-c", "Tests/EndToEnd/pytest.ini", "-s", "-rs", "--timeout", str(int(within))]
         for one in which:
-            words += one.split(" ") if one.startswith("-") else [f"Tests/EndToEnd/{one}"]
+            words += one.split(" ", 1) if one.startswith("-") else [f"Tests/EndToEnd/{one}"]
         code, output = command(words, env or {}, within)
         outcome = Outcome(seconds=time.monotonic() - begin)
         passed = re.search(r"(\d+) passed", output)
