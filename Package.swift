@@ -73,7 +73,7 @@ let package = Package(
         room("GGUF", ["Core"]),
 
         // Side rooms: disk, processes, files; blind to one another.
-        room("Store", ["CLinux", "Core", "Cryptography", "CSQLite"]),
+        room("Store", ["Core", "Cryptography", "CSQLite"]),
         room(
             "Engine",
             [
@@ -124,8 +124,7 @@ let package = Package(
             name: "igris-runtime",
             dependencies: [
                 "CLinux", "Core", "Cryptography", "GGUF", "Store", "Engine", "BuiltinModel", "Settings", "Telemetry",
-                "Swarm",
-                "Guardian", "Node", "Gateway", "Peering",
+                "Swarm", "Guardian", "Node", "Gateway", "Peering",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
                 .product(name: "SystemPackage", package: "swift-system"),
