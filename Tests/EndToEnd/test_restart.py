@@ -2,10 +2,12 @@
 
 import os
 import random
+import socket
 import threading
 import time
 
 import httpx
+import pytest
 
 from daemon import children_of, eventually, is_alive, recall, scripted_engine
 from soak_kills import INSTANT
@@ -92,3 +94,19 @@ def test_kills_in_a_loop_lose_no_acknowledged_turn(daemon):
     total = sum(map(len, acknowledged.values()))
     print(f"{KILLS} kills, seed {SEED}: {total} turns acknowledged, none lost")
     assert total >= KILLS / 4, "hardly anything was acknowledged between the kills"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_port_that_is_held_for_a_moment_longer_is_waited_for(daemon, host):
+    """A killed daemon's port may outlive it: whoever is just being made an engine's process shares its socket."""
+    one = daemon(models=[INSTANT], args=["--host", host], start=False)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind((host, one.port))
+        held.listen()
+        one.start(until=None)
+        time.sleep(0.5)
+        assert one.process.poll() is None, one.logs()
+    eventually("it listens", lambda: '"listening"' in one.logs() or one.process.poll())
+    assert one.process.poll() is None, one.logs()
