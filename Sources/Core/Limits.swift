@@ -184,6 +184,8 @@ package enum Limits {
     package static let engineToolCalls = 128
     package static let engineEmbeddingBytes = 256 * 1024 * 1024
     package static let engineStall = Duration.seconds(300)
+    /// How often a child that owes an answer is looked at, and how often in a row it may have done nothing at all.
+    package static let enginePulse = (beat: Duration.seconds(1), missed: 8)
     package static let engineAnswer = Duration.seconds(3600)
     package static let engineGrace = Duration.seconds(2)
 

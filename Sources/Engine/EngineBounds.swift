@@ -8,6 +8,8 @@ package struct EngineBounds: Sendable {
     package var connect = Limits.engineConnect
     /// How long a running answer may stay silent.
     package var stall = Limits.engineStall
+    /// How often a child is looked at while it owes an answer (``Pulse``).
+    package var beat = Limits.enginePulse.beat
     /// How long one answer may take.
     package var answer = Limits.engineAnswer
     /// What a child gets to end by itself after it was asked to.

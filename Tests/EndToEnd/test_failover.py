@@ -20,7 +20,7 @@ import ollama
 import openai
 import pytest
 
-from daemon import ECHO, children_of, eventually, kill, recall
+from daemon import ECHO, children_of, eventually, is_alive, kill, recall
 from swarm import Host, Swarm, wait_for
 
 QUESTION = "Remember: my name is Alice"
@@ -297,18 +297,22 @@ def test_an_answer_outlives_one_writer_after_another(three):
     assert failovers(a, 'cause="engine"') == 2
 
 
-def test_an_engine_killed_on_the_only_host_goes_on_itself(daemon):
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
+def test_an_engine_killed_or_stopped_on_the_only_host_goes_on_itself(daemon, end):
+    """A stopped one is known by its taking no processor time, long before its silence is too long."""
     one = daemon(models=[WRITER])
-    text, killed = "", False
+    text, struck = "", False
     for piece in chat(one, "alone"):
         text += piece
-        if len(text) >= 10 and not killed:
-            killed = True
+        if len(text) >= 10 and not struck:
+            struck = True
             [child] = one.children()
-            kill(child)
+            os.kill(child, end)
     assert text == ANSWER
     assert one.texts("alone") == [QUESTION, ANSWER]
     assert one.metrics()['igris_failovers_total{cause="engine"}'] == 1
+    assert not is_alive(child)
+    assert end == signal.SIGKILL or "it stood still in the middle of an answer" in one.logs()
 
 
 def test_a_client_that_leaves_frees_the_other_host(three):
@@ -384,7 +388,8 @@ def test_another_engine_goes_on_with_the_same_model(swarm, root: Path, llama_dir
     assert b.metrics()['igris_forwarded_requests_total{direction="in"}'] == 1
 
 
-def test_an_answer_of_llama_server_outlives_its_server(daemon, root: Path, llama_dir: Path):
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
+def test_an_answer_of_llama_server_outlives_its_server(daemon, root: Path, llama_dir: Path, end):
     model = {"name": "igris-recall", "engine": "llama-server", "command": [str(llama_dir / "llama-server")],
              "path": str(root / "Models/igris-recall/igris-recall-q8_0.gguf")}
     one = daemon(models=[model])
@@ -409,7 +414,7 @@ def test_an_answer_of_llama_server_outlives_its_server(daemon, root: Path, llama
                 server = next(
                     pid for pid in children_of(one.pid)
                     if b"llama-server" in Path(f"/proc/{pid}/cmdline").read_bytes())
-                os.kill(server, signal.SIGKILL)
+                os.kill(server, end)
         assert text == calm
         if failovers(one):
             return

@@ -35,6 +35,18 @@ struct ChildCommand: Sendable {
         return command
     }
 
+    /// It works out its answers itself, so that where it takes no processor time it does not work: the built-in engine
+    /// and llama.cpp's programs. Of others nothing is known; they may wait for a network.
+    var computes: Bool { name.hasPrefix("llama-") || name == Self.baseName(Self.executable(of: "self") ?? "") }
+
+    /// The file that a process (a number, or `self`) runs; nil where that may not be known.
+    static func executable(of process: String) -> String? {
+        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let count = readlink("/proc/\(process)/exe", &buffer, buffer.count)
+        guard count > 0 else { return nil }
+        return String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
     /// The last part of the program's path: what messages may show.
     var name: String { Self.baseName(program) }
 

@@ -6,9 +6,13 @@ import SystemPackage
 /// A running child: what a body given to ``withChild(_:stderr:body:)`` may do with it. Valid only within that body.
 struct ChildProcess: Sendable {
     private let execution: Execution<CustomWriteInput, SequenceOutput, SequenceOutput>
+    private let command: ChildCommand
 
-    fileprivate init(_ execution: Execution<CustomWriteInput, SequenceOutput, SequenceOutput>) {
+    fileprivate init(
+        _ execution: Execution<CustomWriteInput, SequenceOutput, SequenceOutput>, _ command: ChildCommand
+    ) {
         self.execution = execution
+        self.command = command
     }
 
     /// The number of its session, too.
@@ -34,17 +38,27 @@ struct ChildProcess: Sendable {
     }
 
     /// Somebody has stopped it (`SIGSTOP`, a debugger): it is there and does nothing.
-    var isStopped: Bool {
-        let descriptor = open("/proc/\(execution.processIdentifier.value)/stat", O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return false }
+    var isStopped: Bool { status?.isStopped ?? false }
+
+    /// The processor time that it has taken, in the kernel's ticks of 10 ms; nil where none taken would not mean that it
+    /// does nothing: while it waits for a disk, and where another program stands for the one that computes (a script, a
+    /// container's client). One that was stopped does nothing, whatever it is.
+    var ticks: Int? {
+        guard let status else { return nil }
+        if status.isStopped { return status.ticks }
+        guard !status.waitsForDisk, command.computes,
+            let running = ChildCommand.executable(of: "\(id)").map(ChildCommand.baseName), running == command.name
+        else { return nil }
+        return status.ticks
+    }
+
+    private var status: ProcessStatus? {
+        let descriptor = open("/proc/\(id)/stat", O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
-        var buffer = [UInt8](repeating: 0, count: 512)
+        var buffer = [UInt8](repeating: 0, count: 1_024)
         let count = read(descriptor, &buffer, buffer.count)
-        // `PID (NAME) STATE …`, and the name may hold anything.
-        guard count > 0, let end = buffer[..<count].lastIndex(of: UInt8(ascii: ")")), end + 2 < count else {
-            return false
-        }
-        return [UInt8(ascii: "T"), UInt8(ascii: "t")].contains(buffer[end + 2])
+        return count > 0 ? ProcessStatus(stat: String(decoding: buffer[..<count], as: UTF8.self)) : nil
     }
 
     /// Calls `body` with each piece of the child's standard output until it ends. To be called once.
@@ -105,7 +119,7 @@ func withChild<Result: Sendable>(
             error: .sequence
         ) { execution in
             failpoint("engine.spawn.after")
-            let child = ChildProcess(execution)
+            let child = ChildProcess(execution, command)
             return try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { await child.drainErrors(into: stderr) }
                 let result = try await body(child)

@@ -27,13 +27,6 @@ enum ProcessTree {
         return sum
     }
 
-    /// The sixth field of `stat`; the second is a name in parentheses that may hold anything.
-    static func session(inStat text: String) -> Int32? {
-        guard let end = text.lastIndex(of: ")") else { return nil }
-        let fields = text[text.index(after: end)...].split(separator: " ")
-        return fields.count > 3 ? Int32(fields[3]) : nil
-    }
-
     /// The value of `Name:   123 kB` in bytes.
     static func bytes(of name: String, in text: String) -> Int? {
         let line = text.split(separator: "\n").first { $0.hasPrefix("\(name):") }
@@ -44,7 +37,7 @@ enum ProcessTree {
     }
 
     private static func session(of process: Int32) -> Int32? {
-        text(of: "/proc/\(process)/stat").flatMap(session(inStat:))
+        text(of: "/proc/\(process)/stat").flatMap(ProcessStatus.init)?.session
     }
 
     /// Without the right to see the shares: what is resident.

@@ -73,7 +73,7 @@ struct CompletionRun: Sendable {
             return await withTaskGroup(of: Void.self) { group in
                 // The program drops one newline at the end of its prompt.
                 group.addTask { await pipe.feed(Array((prompt + "\n").utf8)) }
-                group.addTask { await control.watch(every: bounds.tick) }
+                group.addTask { await control.watch(every: bounds.tick, beat: bounds.beat) }
                 let reading = await read(process, marker: marker)
                 group.cancelAll()
                 return reading

@@ -35,6 +35,9 @@ struct RunClock: Sendable {
     /// The answer is complete or unwanted: the program has been told to end.
     mutating func ending(at now: Instant) { endingSince = endingSince ?? now }
 
+    /// Somebody waits for the program, which waits for nobody.
+    var isAsked: Bool { endingSince == nil && blockedSince == nil }
+
     func verdict(at now: Instant) -> Verdict? {
         if let endingSince { return now - endingSince > bounds.grace ? .overdue : nil }
         if now - startedAt > bounds.answer {

@@ -60,9 +60,18 @@ final class RunControl: Sendable {
         }
     }
 
-    /// Looks at the clock until the task is cancelled.
-    func watch(every tick: Duration) async {
+    /// Looks at the clock, and now and then at the program, until the task is cancelled.
+    func watch(every tick: Duration, beat: Duration) async {
+        var pulse = Pulse()
+        var beaten = now()
         while (try? await Task.sleep(for: tick)) != nil {
+            if now() - beaten >= beat {
+                beaten = now()
+                let stands = state.withLock { state in
+                    pulse.beat(isAsked: state.clock.isAsked, ticks: state.process?.ticks)
+                }
+                if stands { fail(RuntimeError(.engineFailed, "the engine was given up: \(Pulse.reason)")) }
+            }
             switch state.withLock({ $0.clock.verdict(at: now()) }) {
             case .failed(let error): fail(error)
             case .overdue: state.withLock { $0.process?.signal(.kill) }

@@ -206,9 +206,16 @@ package actor JSONLinesEngine: InferenceEngine {
     private func tickWhileRunning() {
         guard tickTask == nil else { return }
         tickTask = Task { [tick = bounds.tick] in
+            var pulse = Pulse()
+            var beaten = clock.now
             while !Task.isCancelled, table.load.running > 0 {
                 guard (try? await Task.sleep(for: tick)) != nil else { break }
                 perform(table.ticked(at: clock.now) { answers[$0]?.mailbox.unreadBytes ?? 0 })
+                guard clock.now - beaten >= bounds.beat else { continue }
+                beaten = clock.now
+                if pulse.beat(isAsked: table.isAsked, ticks: running?.process.ticks) {
+                    perform(supervisor.condemned(generation: supervisor.generation, reason: Pulse.reason))
+                }
             }
             tickTask = nil
         }

@@ -44,6 +44,9 @@ struct RequestTable: Sendable {
     /// The one answer that is being written, where it is the only one: the child's output is its alone.
     var only: RequestID? { queue.running.count == 1 ? queue.running.first : nil }
 
+    /// The child owes somebody something: an answer whose reader keeps up, or the end of one that it was told to end.
+    var isAsked: Bool { queue.running.contains { entries[$0]?.unreadSince == nil } }
+
     mutating func requested(_ id: RequestID, at now: Instant) -> [Action] {
         switch queue.enter(id) {
         case .refused:

@@ -288,9 +288,9 @@ package actor LlamaServerEngine: InferenceEngine {
     }
 
     /// Whether a child that has failed a request still works at all; one that does not is ended.
-    private func examine(_ generation: UInt64) async {
+    private func examine(_ generation: UInt64, within patience: Duration = .seconds(10)) async {
         guard generation == supervisor.generation, supervisor.phase == .ready, let server else { return }
-        if await server.works(bounds: bounds) { return }
+        if await server.works(within: patience, bounds: bounds) { return }
         guard generation == supervisor.generation else { return }
         // Nobody is sent there any more: requests wait for the next one.
         self.server = nil
@@ -427,6 +427,9 @@ package actor LlamaServerEngine: InferenceEngine {
                 group.addTask {
                     for await reason in losses { await self.condemn(generation, reason) }
                 }
+            } else {
+                // One with workers waits for them.
+                group.addTask { await self.watch(process, generation: generation) }
             }
             do {
                 // Nothing of what it writes is wanted, but it must be able to write.
@@ -435,6 +438,15 @@ package actor LlamaServerEngine: InferenceEngine {
                 process.signal(.kill)
             }
             group.cancelAll()
+        }
+    }
+
+    /// One that has done nothing for a while may wait for a slow reader: then it answers.
+    private func watch(_ process: ChildProcess, generation: UInt64) async {
+        var pulse = Pulse()
+        while (try? await Task.sleep(for: bounds.beat)) != nil {
+            guard pulse.beat(isAsked: !queue.running.isEmpty, ticks: process.ticks) else { continue }
+            await examine(generation, within: .seconds(3))
         }
     }
 

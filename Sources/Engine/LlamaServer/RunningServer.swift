@@ -108,9 +108,9 @@ struct RunningServer: Sendable {
     // MARK: Health
 
     /// Whether it still does its work: its numbers come from where the model runs, `/health` does not.
-    func works(bounds: EngineBounds) async -> Bool {
+    func works(within patience: Duration, bounds: EngineBounds) async -> Bool {
         var bounds = bounds
-        bounds.answer = .seconds(10)
+        bounds.answer = patience
         let path = program.arguments.flags.contains("--metrics") ? "/metrics" : "/health"
         return (try? await upstream.send(.GET, path, bounds: bounds).isSuccess) ?? false
     }
