@@ -235,13 +235,24 @@ package actor LogWriter {
     /// The first of these histories that is known, be it on the disk or on its way there: a peer's word makes a turn
     /// safe, and lets a client go on, before this host's disk has it.
     func firstMatch(of prefixes: [PrefixHash]) async throws -> PrefixMatch? {
-        let fresh = Dictionary(unsettled.values.joined().map { ($0.prefix, $0) }) { first, _ in first }
+        let waiting = machine?.waiting.compactMap(Self.prefix(of:)) ?? []
+        let fresh = Dictionary((unsettled.values.joined() + waiting).map { ($0.prefix, $0) }) { first, _ in first }
         let stored = try await store.firstMatch(of: prefixes)
         for prefix in prefixes {
-            if let match = fresh[prefix] { return match }
+            if let match = fresh[prefix] {
+                await waitForRow(of: match.stream)
+                return match
+            }
             if let stored, stored.prefix == prefix { return stored }
         }
         return nil
+    }
+
+    /// A conversation whose first write waits for one before it has no row yet.
+    private func waitForRow(of stream: StreamID) async {
+        while ledger.header(of: stream) == nil, machine?.waiting.contains(where: { $0.stream == stream }) ?? false {
+            await withCheckedContinuation { backlogged.append($0) }
+        }
     }
 
     // MARK: - When an entry is safe

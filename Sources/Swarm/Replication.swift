@@ -366,6 +366,9 @@ package struct Replication: Sendable {
         }
     }
 
+    /// This host's operations that have gone to peers and wait for the write before theirs.
+    package var waiting: [Operation] { ownNext.operations }
+
     private mutating func begin(_ advance: OperationLog.Advance, isOwn: Bool, _ turn: inout Turn) -> Write {
         numbers += 1
         let write = Write(

@@ -31,7 +31,7 @@ WRONG = {
         **SAMPLING, "messages": ["hi", [], [1], {}], "model": [1, "", {}, "x" * 600], "max_tokens": [0, -1, 1.5, "9"],
         "n": [0, 10**30, "2"], "stop": [1, [""], ["x"] * 17], "stream": ["yes", 1], "seed": ["x", 1.5, 10**40],
         "tools": [{}, [1], [{"type": "function"}]], "tool_choice": ["any", 1, "required"],
-        "response_format": ["json", {"type": "xml"}], "logit_bias": [[], {"x": 1}, {"1": 1000}],
+        "response_format": ["json", {"type": "xml"}], "logit_bias": [[], {"x": 1}, {"1": 1000}, {"2147483648": 1}],
         "top_logprobs": [3, 99], "metadata": [{"a": 1}, "x"], "stream_options": [1], "logprobs": ["x"],
         "modalities": [["audio"]], "functions": [[{"name": "f"}]], "conversation": ["", 1, {"id": "\u00e9"}],
     },

@@ -262,6 +262,7 @@ def test_above_its_memory_limit_nothing_new_is_begun_and_what_runs_goes_on(daemo
         text = "".join(pieces)
         assert "data: [DONE]" in text and "error" not in text
     eventually(f"memory again: {one.logs()[-800:]}", lambda: one.get("/readyz").status_code == 200, within=20)
-    assert one.post("Hello").status_code == 200
+    reply = one.post("Hello")
+    assert reply.status_code == 200, reply.text + one.logs()[-2_000:]
     assert "there is memory again" in one.logs()
 

@@ -1,6 +1,7 @@
 """How a daemon ends, and what it does when its engine does."""
 
 import contextlib
+import json
 import signal
 import socket
 import threading
@@ -39,6 +40,8 @@ def test_sigterm_ends_an_idle_daemon_with_0(daemon):
     one = daemon()
     one.ask("Hello")
     assert one.stop(within=10) == 0
+    [stopping, *rest] = one.logs()[one.logs().index('"stopping;'):].splitlines()
+    assert rest and [line for line in rest if json.loads(line)["level"] not in ("info", "notice")] == []
 
 
 def test_sigint_ends_it_as_well(daemon):

@@ -194,6 +194,23 @@ struct RunClockTests {
         }
     }
 
+    @Test("a program is asked while somebody waits for it and it writes nothing")
+    func asked() {
+        let bounds = EngineBounds()
+        var clock = RunClock(bounds: bounds, at: start)
+        #expect(!clock.isAsked(at: start))
+        #expect(clock.isAsked(at: start + bounds.beat))
+        clock.heard(at: start + .seconds(10))
+        #expect(!clock.isAsked(at: start + .seconds(10)))
+        #expect(clock.isAsked(at: start + .seconds(11)))
+        clock.blocked(at: start + .seconds(11))
+        #expect(!clock.isAsked(at: start + .seconds(20)))
+        clock.unblocked(at: start + .seconds(20))
+        #expect(clock.isAsked(at: start + .seconds(21)))
+        clock.ending(at: start + .seconds(21))
+        #expect(!clock.isAsked(at: start + .seconds(30)))
+    }
+
     private func code(_ verdict: RunClock.Verdict?) -> RuntimeError.Code? {
         if case .failed(let error) = verdict { error.code } else { nil }
     }

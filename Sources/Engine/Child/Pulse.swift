@@ -10,7 +10,7 @@ struct Pulse: Sendable {
     private var since: (ticks: Int, missed: Int)?
 
     /// - Parameters:
-    ///   - isAsked: It owes somebody an answer who waits for it.
+    ///   - isAsked: It owes an answer to somebody who waits for it, and has written nothing since the last beat.
     ///   - ticks: Its processor time so far (``ChildProcess/ticks``); nil where that tells nothing.
     /// - Returns: True when it has done nothing for as long as it may.
     mutating func beat(isAsked: Bool, ticks: @autoclosure () -> Int?) -> Bool {

@@ -35,8 +35,10 @@ struct RunClock: Sendable {
     /// The answer is complete or unwanted: the program has been told to end.
     mutating func ending(at now: Instant) { endingSince = endingSince ?? now }
 
-    /// Somebody waits for the program, which waits for nobody.
-    var isAsked: Bool { endingSince == nil && blockedSince == nil }
+    /// Somebody waits for the program, which waits for nobody and has written nothing for a beat.
+    func isAsked(at now: Instant) -> Bool {
+        endingSince == nil && blockedSince == nil && now - lastHeard >= bounds.beat
+    }
 
     func verdict(at now: Instant) -> Verdict? {
         if let endingSince { return now - endingSince > bounds.grace ? .overdue : nil }

@@ -68,7 +68,7 @@ final class RunControl: Sendable {
             if now() - beaten >= beat {
                 beaten = now()
                 let stands = state.withLock { state in
-                    pulse.beat(isAsked: state.clock.isAsked, ticks: state.process?.ticks)
+                    pulse.beat(isAsked: state.clock.isAsked(at: now()), ticks: state.process?.ticks)
                 }
                 if stands { fail(RuntimeError(.engineFailed, "the engine was given up: \(Pulse.reason)")) }
             }

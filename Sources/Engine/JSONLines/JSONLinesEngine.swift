@@ -98,16 +98,7 @@ package actor JSONLinesEngine: InferenceEngine {
         }
     }
 
-    package func state() -> EngineState {
-        switch supervisor.phase {
-        case .idle, .starting: known == nil ? .starting : .restarting(reason: "it is being started again")
-        case .ready: .ready
-        case .delayed(let reason), .lacking(let reason): .restarting(reason: reason)
-        case .quarantined(let reason, let until):
-            .quarantined(reason: reason, retryAt: WallClock.seconds(in: until - clock.now))
-        case .stopped: .stopped
-        }
-    }
+    package func state() -> EngineState { supervisor.state(hasServed: known != nil, at: clock.now) }
 
     package func load() -> (waiting: Int, running: Int) { table.load }
 
@@ -171,16 +162,7 @@ package actor JSONLinesEngine: InferenceEngine {
     }
 
     /// Why requests are turned away at present, if they are.
-    private var refusal: RuntimeError? {
-        switch supervisor.phase {
-        case .quarantined(let reason, let until):
-            RuntimeError(
-                .unavailable, "the engine of \(name) crashed too often and is left alone for a while: \(reason)",
-                retryAfter: max(.seconds(1), until - clock.now))
-        case .stopped: RuntimeError(.unavailable, "the model \(name) is being stopped")
-        case .idle, .starting, .ready, .delayed, .lacking: nil
-        }
-    }
+    private var refusal: RuntimeError? { supervisor.refusal(of: name, at: clock.now) }
 
     private func perform(_ actions: [RequestTable.Action]) {
         for action in actions {
@@ -213,7 +195,7 @@ package actor JSONLinesEngine: InferenceEngine {
                 perform(table.ticked(at: clock.now) { answers[$0]?.mailbox.unreadBytes ?? 0 })
                 guard clock.now - beaten >= bounds.beat else { continue }
                 beaten = clock.now
-                if pulse.beat(isAsked: table.isAsked, ticks: running?.process.ticks) {
+                if pulse.beat(isAsked: table.isAsked(at: beaten), ticks: running?.process.ticks) {
                     perform(supervisor.condemned(generation: supervisor.generation, reason: Pulse.reason))
                 }
             }
@@ -241,7 +223,7 @@ package actor JSONLinesEngine: InferenceEngine {
             case .refuseWaiting:
                 guard let error = refusal else { continue }
                 log.error(
-                    "An engine crashed too often and is left alone for a while",
+                    "An engine failed too often and is left alone for a while",
                     metadata: ["model.name": "\(name)", "reason": "\(error.message)"])
                 perform(table.refuseWaiting(error))
                 resumeWaiters(.failure(error))

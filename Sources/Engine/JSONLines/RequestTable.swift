@@ -44,8 +44,13 @@ struct RequestTable: Sendable {
     /// The one answer that is being written, where it is the only one: the child's output is its alone.
     var only: RequestID? { queue.running.count == 1 ? queue.running.first : nil }
 
-    /// The child owes somebody something: an answer whose reader keeps up, or the end of one that it was told to end.
-    var isAsked: Bool { queue.running.contains { entries[$0]?.unreadSince == nil } }
+    /// The child has written nothing for a beat and owes somebody something: an answer whose reader keeps up, or the end
+    /// of one that it was told to end.
+    func isAsked(at now: Instant) -> Bool {
+        let running = queue.running.compactMap { entries[$0] }
+        return running.contains { $0.unreadSince == nil }
+            && running.allSatisfy { $0.lastHeard.map { now - $0 >= bounds.beat } ?? true }
+    }
 
     mutating func requested(_ id: RequestID, at now: Instant) -> [Action] {
         switch queue.enter(id) {

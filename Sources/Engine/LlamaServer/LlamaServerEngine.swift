@@ -118,16 +118,7 @@ package actor LlamaServerEngine: InferenceEngine {
         }
     }
 
-    package func state() -> EngineState {
-        switch supervisor.phase {
-        case .idle, .starting: known == nil ? .starting : .restarting(reason: "it is being started again")
-        case .ready: .ready
-        case .delayed(let reason), .lacking(let reason): .restarting(reason: reason)
-        case .quarantined(let reason, let until):
-            .quarantined(reason: reason, retryAt: WallClock.seconds(in: until - clock.now))
-        case .stopped: .stopped
-        }
-    }
+    package func state() -> EngineState { supervisor.state(hasServed: known != nil, at: clock.now) }
 
     package func load() -> (waiting: Int, running: Int) { (queue.waiting.count, queue.running.count) }
 
@@ -248,20 +239,7 @@ package actor LlamaServerEngine: InferenceEngine {
     }
 
     /// Why requests are turned away at present, if they are.
-    private var refusal: RuntimeError? {
-        switch supervisor.phase {
-        case .quarantined(let reason, let until):
-            RuntimeError(
-                .unavailable, "the engine of \(options.name) failed too often and is left alone for a while: \(reason)",
-                retryAfter: max(.seconds(1), until - clock.now))
-        case .lacking(let reason):
-            RuntimeError(
-                .unavailable, "the model \(options.name) cannot be answered for at present: \(reason)",
-                retryAfter: bounds.workerRetry)
-        case .stopped: RuntimeError(.unavailable, "the model \(options.name) is being stopped")
-        case .idle, .starting, .ready, .delayed: nil
-        }
-    }
+    private var refusal: RuntimeError? { supervisor.refusal(of: options.name, at: clock.now) }
 
     private func refuse(_ error: RuntimeError) {
         for (id, (_, continuation)) in waiting {

@@ -29,7 +29,7 @@ struct Supervisor: Sendable {
         case refuseWaiting
     }
 
-    private let bounds: EngineBounds
+    let bounds: EngineBounds
     private(set) var phase = Phase.idle
     private(set) var generation: UInt64 = 0
     private var token: UInt64 = 0

@@ -13,18 +13,22 @@ struct AdminSocket: Sendable {
 
     /// Serves until the task is cancelled. Returns at once where that cannot be done: the port is all there is then.
     func run() async {
+        // Its cancellation, with which each life ends, is an error to the server.
+        var silent = log
+        silent.logLevel = .critical
         let server = Server(
             childChannelSetup: channel, configuration: ServerConfiguration(address: .unixDomainSocket(path: path)),
             onServerRunning: { [path] listener in
                 await AcceptPause.add(to: listener) { false }
                 // Between the two the folder keeps others out, and the kernel's word does in any case.
                 chmod(path, 0o600)
-            }, eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: log)
+            }, eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: silent)
         // Detached, and cancelled with this one: see ``Gateway``.
         let running = Task.detached { try await server.run() }
         await withTaskCancellationHandler {
             do {
                 try await running.value
+                if !Task.isCancelled { log.warning("the daemon's socket was closed; its port serves on") }
             } catch {
                 if !Task.isCancelled {
                     log.warning("the daemon's socket cannot be served", metadata: ["error": "\(error)"])

@@ -26,7 +26,10 @@ extension RequestFields {
         sampling.presencePenalty = try number("presence_penalty", in: -2...2)
         sampling.frequencyPenalty = try number("frequency_penalty", in: -2...2)
         for (token, bias) in try object("logit_bias")?.members ?? [] {
-            guard let token = Int(token), token >= 0, let bias = bias.number, (-100...100).contains(bias) else {
+            // No vocabulary is larger, and another host reads no larger number.
+            guard let token = Int(token), (0...Int(Int32.max)).contains(token), let bias = bias.number,
+                (-100...100).contains(bias)
+            else {
                 throw refusal("logit_bias", "must map numbers of tokens to numbers from -100 to 100")
             }
             sampling.logitBias[token] = bias
