@@ -215,7 +215,7 @@ extension LogWriter {
         for one in seen.sorted(by: { $0.dot < $1.dot }) {
             let stream = places[one.dot] ?? one.stream
             // Of a row that no longer opens the name is not known.
-            let header = if let stream { try? await header(of: stream) } else { nil as ConversationHeader? }
+            let header = if let stream { try? await row(of: stream) } else { nil as ConversationHeader? }
             findings.append(
                 StoreVerification.Finding(
                     operation: one.dot, stream: stream, conversation: header?.id,

@@ -205,7 +205,7 @@ package actor LogWriter {
     /// Reads what there is of the drafts' conversations: a damaged one fails its own entry and no other.
     private func prepare(_ drafts: [OperationLog.Draft]) async throws {
         for stream in Set(drafts.map(\.stream)).sorted() {
-            _ = try await header(of: stream)
+            _ = try await row(of: stream)
             let removes = drafts.contains { $0.stream == stream && $0.kind.removes }
             do {
                 try await load(stream, withHistory: removes)
@@ -226,7 +226,23 @@ package actor LogWriter {
         }
     }
 
+    /// Nil where there is no such conversation. One whose first turns a peer's word has made safe, while this host's
+    /// disk is at work on what came before them, has a row only once it is their turn: that is waited for.
     package func header(of stream: StreamID) async throws -> ConversationHeader? {
+        while true {
+            let waits = isWaiting(stream)
+            if let header = try await row(of: stream) { return header }
+            guard waits else { return nil }
+            if isWaiting(stream) { await withCheckedContinuation { backlogged.append($0) } }
+        }
+    }
+
+    private func isWaiting(_ stream: StreamID) -> Bool {
+        machine?.waiting.contains { $0.stream == stream } ?? false
+            || accepted.contains { $0.isOwn && $0.operations.contains { $0.stream == stream } }
+    }
+
+    func row(of stream: StreamID) async throws -> ConversationHeader? {
         if let unavailable { throw unavailable }
         if ledger.isLoaded(stream) { return ledger.header(of: stream) }
         return try await store.conversation(stream)
@@ -239,20 +255,10 @@ package actor LogWriter {
         let fresh = Dictionary((unsettled.values.joined() + waiting).map { ($0.prefix, $0) }) { first, _ in first }
         let stored = try await store.firstMatch(of: prefixes)
         for prefix in prefixes {
-            if let match = fresh[prefix] {
-                await waitForRow(of: match.stream)
-                return match
-            }
+            if let match = fresh[prefix] { return match }
             if let stored, stored.prefix == prefix { return stored }
         }
         return nil
-    }
-
-    /// A conversation whose first write waits for one before it has no row yet.
-    private func waitForRow(of stream: StreamID) async {
-        while ledger.header(of: stream) == nil, machine?.waiting.contains(where: { $0.stream == stream }) ?? false {
-            await withCheckedContinuation { backlogged.append($0) }
-        }
     }
 
     // MARK: - When an entry is safe
