@@ -60,10 +60,13 @@ extension World {
         tell(KeyRotation.Event.begin(SymmetricKey(seeds.bytes(32))), at: host)
     }
 
-    /// `victim` is shut out by the operator of `host`.
+    /// `victim` is shut out by the operator of `host`; not while that host has yet to hear of a member (one that joined
+    /// on the other side of a cut): the evicted one under another name would look just so, and so it needs the new key
+    /// by hand.
     mutating func evict(_ victim: Int, by host: Int) {
-        guard hosts[host].power == .running, isComplete,
-            hosts[host].process?.denied.contains(hosts[host].node) == false
+        guard hosts[host].power == .running, isComplete, let process = hosts[host].process,
+            !process.denied.contains(hosts[host].node), let trust = process.trust,
+            hosts.allSatisfy({ !$0.isMember || trust.knows($0.node) })
         else { return }
         hosts[victim].isEvicted = true
         tell(KeyRotation.Event.evict(hosts[victim].node, SymmetricKey(seeds.bytes(32))), at: host)

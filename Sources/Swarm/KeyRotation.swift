@@ -107,6 +107,9 @@ package struct KeyRotation: Sendable {
     /// All that are not retired.
     package var keys: [SwarmKeys] { ring.entries.map(\.keys) }
 
+    /// Whether an eviction that is begun here hands the new key to this host: it was heard of, be it from others.
+    package func knows(_ peer: NodeID) -> Bool { peer == node || links.contains(peer) || ring.seen[peer] != nil }
+
     /// Where the latest rotation stands; nil while there was none.
     package func report(wall: UInt64) -> RotationReport? {
         let top = ring.top
