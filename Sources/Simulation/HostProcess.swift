@@ -18,6 +18,8 @@ final class HostProcess {
     var isTree = false
     /// Nil where no key is ever changed.
     var trust: KeyRotation?
+    /// It was linked with another, and both noted it.
+    var hasMet = false
     /// The swarm whose certificate it shows, and those that it takes beside.
     var shown: SwarmID
     var accepted: Set<SwarmID> = []

@@ -20,8 +20,12 @@ extension World {
         if healed.map({ (now - $0) / .seconds(1) }).map({ $0 == $0.rounded() }) != false { checkFootprints() }
         guard healed != nil else { return }
         if isRecovered { return checker.recovered(at: now) }
-        // Who never met another is found with the next announcement.
-        if let healed, now - healed < Self.announcement, members.contains(where: { !hosts[$0].hasJoined }) { return }
+        // Who has met no other since it started is found with the next announcement.
+        if let healed, now - healed < Self.announcement,
+            members.contains(where: { hosts[$0].process?.hasMet != true })
+        {
+            return
+        }
         checker.unrecovered(at: now)
     }
 

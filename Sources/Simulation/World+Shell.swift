@@ -258,8 +258,10 @@ extension World {
         let ends = network.connections[Int(link.rawValue)]?.ends.map(\.host) ?? []
         guard let other = ends.first(where: { $0 != host }), hosts[other].process?.adopted.values.contains(link) == true
         else { return }
-        hosts[host].hasJoined = true
-        hosts[other].hasJoined = true
+        for end in [host, other] {
+            hosts[end].hasJoined = true
+            hosts[end].process?.hasMet = true
+        }
     }
 
     // MARK: - Membership

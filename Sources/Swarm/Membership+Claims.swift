@@ -102,6 +102,9 @@ extension Membership {
                 renew()
             } else if incarnation < own.incarnation {
                 effects.append(.send(.gossip([.own(own)]), to: peer))
+            } else {
+                // Of a clone's, or of an earlier run with a clock ahead: it is outdone once it is seen.
+                effects.append(.send(.request([node]), to: peer))
             }
             return
         }

@@ -276,6 +276,18 @@ import Testing
         #expect(machine.own.incarnation == 1001)
     }
 
+    @Test("Accused of what a clone of it said, which is gone by now, it asks for that and outdoes it")
+    func refutationAfterClone() throws {
+        var machine = Self.acquainted()
+        let accusation = MembershipClaim.suspect(Self.me, incarnation: 5000, by: Self.other)
+        let effects = machine.step(.received(.gossip([accusation]), from: Self.peer), now: .seconds(1))
+        #expect(machine.own.incarnation == 1000)
+        #expect(Self.messages(effects, to: Self.peer).contains(.request([Self.me])))
+        let theirs = Self.claim(Self.me, 5000, instance: 99)
+        _ = machine.step(.received(.gossip([.own(theirs), accusation]), from: Self.peer), now: .seconds(2))
+        #expect(machine.own.incarnation == 5001)
+    }
+
     @Test("A forged word about another changes nothing", arguments: 0..<6)
     func forgery(kind: Int) {
         var machine = Self.acquainted()
