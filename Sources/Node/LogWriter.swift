@@ -229,17 +229,19 @@ package actor LogWriter {
     /// Nil where there is no such conversation. One whose first turns a peer's word has made safe, while this host's
     /// disk is at work on what came before them, has a row only once it is their turn: that is waited for.
     package func header(of stream: StreamID) async throws -> ConversationHeader? {
-        while true {
-            let waits = isWaiting(stream)
-            if let header = try await row(of: stream) { return header }
-            guard waits else { return nil }
-            if isWaiting(stream) { await withCheckedContinuation { backlogged.append($0) } }
+        let last = waiting.last { $0.stream == stream }?.dot
+        if let header = try await row(of: stream) { return header }
+        guard let last else { return nil }
+        // No longer than for that one: a stream of notes never has a row, and something of it may always be waiting.
+        while waiting.contains(where: { $0.dot == last }) {
+            await withCheckedContinuation { backlogged.append($0) }
         }
+        return try await row(of: stream)
     }
 
-    private func isWaiting(_ stream: StreamID) -> Bool {
-        machine?.waiting.contains { $0.stream == stream } ?? false
-            || accepted.contains { $0.isOwn && $0.operations.contains { $0.stream == stream } }
+    /// This host's operations that the ledger has not seen yet.
+    private var waiting: [Operation] {
+        accepted.filter(\.isOwn).flatMap(\.operations) + (machine?.waiting ?? [])
     }
 
     func row(of stream: StreamID) async throws -> ConversationHeader? {
@@ -251,8 +253,8 @@ package actor LogWriter {
     /// The first of these histories that is known, be it on the disk or on its way there: a peer's word makes a turn
     /// safe, and lets a client go on, before this host's disk has it.
     func firstMatch(of prefixes: [PrefixHash]) async throws -> PrefixMatch? {
-        let waiting = machine?.waiting.compactMap(Self.prefix(of:)) ?? []
-        let fresh = Dictionary((unsettled.values.joined() + waiting).map { ($0.prefix, $0) }) { first, _ in first }
+        let early = waiting.compactMap(Self.prefix(of:))
+        let fresh = Dictionary((unsettled.values.joined() + early).map { ($0.prefix, $0) }) { first, _ in first }
         let stored = try await store.firstMatch(of: prefixes)
         for prefix in prefixes {
             if let match = fresh[prefix] { return match }
