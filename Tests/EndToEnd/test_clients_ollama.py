@@ -31,7 +31,7 @@ def test_a_chat_is_answered_whole(shared):
 
 def test_a_chat_is_streamed_line_by_line(shared):
     parts = list(client(shared, "streamed").chat("phi3", REMEMBER, stream=True))
-    assert len(parts) > 2 and "".join(part.message.content for part in parts) == ANSWER
+    assert len(parts) > 1 and "".join(part.message.content for part in parts) == ANSWER
     assert [part.done for part in parts] == [False] * (len(parts) - 1) + [True]
 
 

@@ -25,7 +25,7 @@ def test_a_chat_begun_on_one_host_goes_on_streamed_on_the_other(pair):
     pair.equal()
     chunks = list(chat(other, ASK, "chat", stream=True, stream_options={"include_usage": True}))
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == KNOWN
-    assert chunks[-1].usage.completion_tokens > 0 and len(chunks) > 4
+    assert chunks[-1].usage.completion_tokens > 0
     assert len({chunk.id for chunk in chunks}) == 1
 
 

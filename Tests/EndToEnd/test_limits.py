@@ -107,7 +107,7 @@ def test_a_head_that_trickles_is_ended_after_ten_seconds(one):
             except TimeoutError:
                 continue
         taken = time.monotonic() - begin
-        assert 8 < taken < 14
+        assert 8 < taken < 19
         assert connection.buffer == b"" or connection.buffer.startswith(b"HTTP/1.1 408")
 
 

@@ -143,6 +143,6 @@ def test_ollama(daemon):
     for streams in (True, False):
         chat = ask("POST", "chat", ollama.ChatResponse, model="phi3", messages=HELLO, stream=streams)
         text = ask("POST", "generate", ollama.GenerateResponse, model="phi3", prompt="hello", stream=streams)
-        assert chat[-1].done and text[-1].done and (len(chat) > 2) == streams
+        assert chat[-1].done and text[-1].done and (len(chat) > 1) == streams
     assert ask("GET", "tags", ollama.ListResponse)[0].models and ask("GET", "ps", ollama.ProcessResponse)[0].models
     assert ask("POST", "show", ollama.ShowResponse, model="phi3")[0].modelinfo
