@@ -230,6 +230,7 @@ package actor Conversations {
     /// The caller's conversations, the latest first.
     package func list(of owner: Owner, limit: Int) async throws -> [ConversationHeader] {
         try requireKeeping()
+        await writer.catchUp()
         return try await store.conversations(of: owner, limit: limit)
     }
 

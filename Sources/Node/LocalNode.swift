@@ -284,6 +284,7 @@ package struct LocalNode: NodeServices {
     }
 
     package func storeStatistics() async throws -> StoreStatistics {
+        await writer.catchUp()
         var statistics = try await store.statistics()
         if !conversations.retention.isOff { statistics.expired = await conversations.expired }
         return statistics

@@ -364,7 +364,7 @@ extension LogWriter {
         }
     }
 
-    private func makeRoom() {
+    func makeRoom() {
         let waiting = backlogged
         backlogged = []
         for continuation in waiting { continuation.resume() }

@@ -239,6 +239,26 @@ package actor LogWriter {
         return try await row(of: stream)
     }
 
+    /// Returns once this host's turns that are under way now are on its disk, for what is to be read there: a peer's word
+    /// may have told their clients before that. A disk that takes longer than `patience` is read as it is.
+    package func catchUp(patience: Duration = .seconds(1)) async {
+        guard let last = machine?.waiting.last?.dot ?? writing else { return }
+        let end = ContinuousClock.now + patience
+        let alarm = Task {
+            try? await Task.sleep(for: patience)  // cancelled: nobody waits any more
+            makeRoom()
+        }
+        while isUnderWay(last), ContinuousClock.now < end {
+            await withCheckedContinuation { backlogged.append($0) }
+        }
+        alarm.cancel()
+    }
+
+    private func isUnderWay(_ dot: Dot) -> Bool {
+        guard let last = machine?.waiting.last?.dot ?? writing else { return false }
+        return last.origin == dot.origin && last.sequence >= dot.sequence && !vector.contains(dot)
+    }
+
     /// This host's operations that the ledger has not seen yet.
     private var waiting: [Operation] {
         accepted.filter(\.isOwn).flatMap(\.operations) + (machine?.waiting ?? [])

@@ -106,7 +106,7 @@ def test_a_port_that_is_held_for_a_moment_longer_is_waited_for(daemon, host):
         held.bind((host, one.port))
         held.listen()
         one.start(until=None)
-        time.sleep(0.5)
+        time.sleep(0.3)
         assert one.process.poll() is None, one.logs()
     eventually("it listens", lambda: '"listening"' in one.logs() or one.process.poll())
     assert one.process.poll() is None, one.logs()

@@ -116,7 +116,7 @@ import Testing
         #expect(try await pair.a.kept().count == 4)
     }
 
-    @Test("A conversation is found also while its first write waits for another one")
+    @Test("A conversation is found and listed also while its first write waits for another one")
     func behindAnother() async throws {
         let store = MemoryStore(node: Pair.nodes[0])
         let pair = await Pair.make(store)
@@ -127,10 +127,12 @@ import Testing
         let first = try await pair.a.ask(World.request("hi"))
         async let second = pair.a.ask(World.request("hi", first.text, "more"))
         async let kept = pair.a.kept()
+        async let listed = pair.a.node.conversations(of: .local, limit: 9)
         #expect(await store.commits == 0)
         gate.open()
         #expect(try await second.conversation == first.conversation)
         #expect(try await kept.starts(with: ["user:hi", "assistant:\(first.text)"]))
+        #expect(try await listed.count == 1)
     }
 
     @Test("This host's disk makes a turn safe where there is no peer, or a slow one")
