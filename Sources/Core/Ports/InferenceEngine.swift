@@ -154,7 +154,7 @@ package enum EngineState: Hashable, Sendable {
     case ready
     /// The child ended; it is started again after a delay.
     case restarting(reason: String)
-    /// It crashed too often; it is left alone until `retryAt` seconds since 1970.
+    /// It failed too often; it is left alone until `retryAt` seconds since 1970.
     case quarantined(reason: String, retryAt: Int64)
     case stopped
 
