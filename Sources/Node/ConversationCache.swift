@@ -41,7 +41,7 @@ struct ConversationCache {
     mutating func add(_ operations: [Operation], to stream: StreamID) {
         guard var entry = take(stream) else { return }
         entry.added += operations
-        entry.addedBytes += operations.reduce(0) { $0 + $1.body.count + 256 }
+        entry.addedBytes += operations.reduce(0) { $0 + $1.body.count + ConversationState.turnOverhead }
         put(entry, stream)
     }
 

@@ -14,7 +14,16 @@ extension StoreWriter {
         }
         // A row that has gone missing has nothing left to take away.
         guard let found else { return }
-        try erase(id, found.kind, found.record, of: try reader.stream(at: found.stream))
+        guard let row = try erased(id, found.kind, found.record, of: try reader.stream(at: found.stream)) else {
+            return
+        }
+        // Not in its place: SQLite joins pages that are nearly empty where a row goes, not where one becomes smaller, and
+        // what was erased would keep its room for good.
+        try database.run("DELETE FROM operations WHERE id = ?", .integer(id))
+        try database.run(
+            "INSERT INTO operations (id, stream, kind, sealed) VALUES (?, ?, ?, ?)", .integer(id),
+            .integer(found.stream), .integer(Int64(row.operation.kind.rawValue)), .blob(try sealed(row)))
+        state.erasures += 1
     }
 
     /// Takes a conversation out of the view. False for one that is not there.
@@ -27,12 +36,15 @@ extension StoreWriter {
         return true
     }
 
-    private func erase(_ id: Int64, _ kind: Int64, _ record: [UInt8], of stream: StreamID) throws(RuntimeError) {
+    /// What is to stand in place of a row; nil where nothing of it needs to go.
+    private func erased(
+        _ id: Int64, _ kind: Int64, _ record: [UInt8], of stream: StreamID
+    ) throws(RuntimeError) -> OperationRow? {
         var row: OperationRow
         do {
             row = try reader.operation(id, kind, record, stream: stream)
-            guard !row.operation.flags.contains(.erased) else { return }
-            guard !row.operation.body.isEmpty || !row.prefixes.isEmpty else { return }
+            guard !row.operation.flags.contains(.erased) else { return nil }
+            guard !row.operation.body.isEmpty || !row.prefixes.isEmpty else { return nil }
             for prefix in row.prefixes {
                 try database.run(
                     "DELETE FROM prefixes WHERE hash = ? AND operation = ?", .bits(prefix), .integer(id))
@@ -49,11 +61,8 @@ extension StoreWriter {
                     timestamp: HybridTimestamp(rawValue: 0), stream: stream,
                     body: Operation.lostHash),
                 prefixes: [])
-            try database.run(
-                "UPDATE operations SET kind = ? WHERE id = ?", .integer(Int64(kind.rawValue)), .integer(id))
         }
-        try replace(row, id: id)
-        state.erasures += 1
+        return row
     }
 }
 

@@ -224,7 +224,8 @@ def forget(client: httpx.Client, acknowledged: list[tuple[str, str]]) -> None:
         texts = [message["content"] for message in reply.json()["messages"]]
         for other, text in acknowledged:
             assert other != name or text in texts, (name, text[:20])
-        assert client.delete(f"/v1/mcp/contexts/{name}").status_code == 200
+        reply = client.delete(f"/v1/mcp/contexts/{name}")
+        assert reply.status_code == 200, (name, reply.text)
     acknowledged.clear()
 
 

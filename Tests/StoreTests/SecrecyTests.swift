@@ -84,6 +84,36 @@ import Testing
         for record in doomed { #expect(Self.found(record, in: sandbox) == []) }
     }
 
+    @Test("The room of what is deleted is there for what comes after", arguments: [1, 5])
+    func room(conversations: Int) async throws {
+        let sandbox = Sandbox()
+        let store = try await SQLiteContextStore.opened(sandbox)
+        let origin = try await store.recover().origin
+        var model = LogModel()
+        for number in 0..<60 {
+            let stream = Fixture.stream(UInt64(number % conversations))
+            let commit = model.turn(origin, stream: stream, text: String(repeating: "x", count: 3_000 + number))
+            model.apply(commit)
+            try await store.commit(commit)
+        }
+        func pages() throws -> Int64 {
+            let copy = sandbox.crashed()
+            defer { withExtendedLifetime(copy) {} }
+            let database = try Database(.file(copy.path))
+            let all = try database.first("PRAGMA page_count") { $0.integer(0) } ?? 0
+            return try all - (database.first("PRAGMA freelist_count") { $0.integer(0) } ?? 0)
+        }
+        let before = try pages()
+        for number in 0..<conversations {
+            let commit = model.deletion(of: Fixture.stream(UInt64(number)))
+            model.apply(commit)
+            try await store.commit(commit)
+        }
+        #expect(try pages() < before / 2)
+        #expect(try await model.difference(from: store) == nil)
+        await store.close()
+    }
+
     @Test("The log is emptied once nothing is written for a while")
     func idle() async throws {
         let sandbox = Sandbox()
