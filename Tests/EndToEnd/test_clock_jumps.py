@@ -186,6 +186,7 @@ def test_tokens_and_sessions_do_not_expire_by_a_jump_of_another_host(swarm, cloc
              lambda: [lets(host) for host in three.hosts] == [200] * 3, 10)
 
 
+@pytest.mark.timeout(120 + STROBE)
 def test_a_clock_that_strobes_stops_nothing(swarm, clock):
     three = swarm(3, start=False)
     a, b, c = three.hosts

@@ -143,6 +143,7 @@ def test_a_host_whose_disk_is_low_takes_nothing_of_others_until_it_has_room(swar
     b.hear("and on", "talk")
 
 
+@pytest.mark.timeout(120 + FILLS)
 def test_a_disk_filled_at_random_moments_loses_nothing_acknowledged(daemon, small_disk):
     """RF-15."""
     one = daemon(models=[MODEL], config={"mcp": {"storage_path": small_disk.store, "mdns": False, "multicast": False}})
