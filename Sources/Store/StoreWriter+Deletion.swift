@@ -20,9 +20,7 @@ extension StoreWriter {
         // Not in its place: SQLite joins pages that are nearly empty where a row goes, not where one becomes smaller, and
         // what was erased would keep its room for good.
         try database.run("DELETE FROM operations WHERE id = ?", .integer(id))
-        try database.run(
-            "INSERT INTO operations (id, stream, kind, sealed) VALUES (?, ?, ?, ?)", .integer(id),
-            .integer(found.stream), .integer(Int64(row.operation.kind.rawValue)), .blob(try sealed(row)))
+        try insert(row, id: id, stream: found.stream)
         state.erasures += 1
     }
 

@@ -231,12 +231,16 @@ final class StoreWriter {
     private func append(_ operation: Operation, id: Int64, prefixes: [UInt64]) throws(RuntimeError) {
         let stream = try ensure(operation.stream)
         let row = OperationRow(operation: operation, prefixes: prefixes)
-        try database.run(
-            "INSERT INTO operations (id, stream, kind, sealed) VALUES (?, ?, ?, ?)", .integer(id),
-            .integer(stream), .integer(Int64(operation.kind.rawValue)), .blob(try sealed(row)))
+        try insert(row, id: id, stream: stream)
         for prefix in prefixes { try index(prefix, id: id) }
         streams[operation.stream]?.row.operations += 1
         state.operations += 1
+    }
+
+    func insert(_ row: OperationRow, id: Int64, stream: Int64) throws(RuntimeError) {
+        try database.run(
+            "INSERT INTO operations (id, stream, kind, sealed) VALUES (?, ?, ?, ?)", .integer(id),
+            .integer(stream), .integer(Int64(row.operation.kind.rawValue)), .blob(try sealed(row)))
     }
 
     func sealed(_ row: OperationRow) throws(RuntimeError) -> [UInt8] {
@@ -263,7 +267,7 @@ final class StoreWriter {
         try index(match.prefix.rawValue, id: id)
     }
 
-    func replace(_ row: OperationRow, id: Int64) throws(RuntimeError) {
+    private func replace(_ row: OperationRow, id: Int64) throws(RuntimeError) {
         try database.run("UPDATE operations SET sealed = ? WHERE id = ?", .blob(try sealed(row)), .integer(id))
     }
 
